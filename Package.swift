@@ -1,0 +1,70 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+// One module per layer; a frame's path goes down the list. `TidyTests` checks that nothing imports upwards.
+let strict: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+func library(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil) -> Target {
+    .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "hairpin",
+    products: [
+        .executable(name: "hairpin", targets: ["hairpin"]),
+        .library(name: "Hairpin", targets: ["HairpinWire", "HairpinEngine", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinCapture"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // Bytes and time.
+        library("HairpinWire"),
+        library("HairpinEngine"),
+        // The kernel's packet path, and the protocols on top of it.
+        library("HairpinDatapath", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
+        // What runs in pods, and the machines that run it.
+        library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
+        library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"]),
+        // Kubernetes.
+        library("HairpinCluster", [
+            "HairpinWire", "HairpinEngine", "HairpinTopology",
+            .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
+        ]),
+        // Observation.
+        .systemLibrary(name: "CLibPCAP", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"]), .brew(["libpcap"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+        library("HairpinCapture", ["CLibPCAP", "CZlib", "HairpinWire", "HairpinEngine", "HairpinDatapath", .product(name: "SystemPackage", package: "swift-system")]),
+        // What people type.
+        library("HairpinScenario", [
+            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+            .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
+        ], resources: [.copy("Builtin")]),
+        library("HairpinConformance", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
+        .executableTarget(name: "hairpin", dependencies: [
+            "HairpinScenario", "HairpinConformance",
+            .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+        ], swiftSettings: strict),
+        // Tests, one target per layer.
+        tests("HairpinWireTests", ["HairpinWire"]),
+        tests("HairpinEngineTests", ["HairpinEngine"]),
+        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire"]),
+        tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
+        tests("SimulationTests", ["HairpinScenario", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture", "HairpinPrograms"]),
+        tests("ConformanceTests", ["HairpinConformance"]),
+        tests("TidyTests", []),
+    ]
+)

@@ -1,0 +1,183 @@
+import SystemPackage
+
+/// Where a capture goes.
+public enum CaptureDestination: Sendable, Equatable {
+    /// A file that is made or overwritten; a FIFO works too.
+    case file(String)
+    /// An open file descriptor, which is closed at the end. `name` is for messages.
+    case descriptor(Int32, name: String)
+    /// Kept in memory.
+    case memory
+
+    var name: String {
+        switch self {
+        case .file(let path): path
+        case .descriptor(_, let name): name
+        case .memory: "memory"
+        }
+    }
+}
+
+/// How the records of a file format tell their length.
+enum RecordFormat {
+    case pcap, pcapng
+
+    /// Bytes of the record at the start of `bytes` and whether it is a packet; nil if it is not all there. Only for bytes this module wrote.
+    func record(at start: Int, of bytes: UnsafeRawBufferPointer) -> (length: Int, isPacket: Bool)? {
+        func word(_ offset: Int) -> Int? {
+            guard start + offset + 4 <= bytes.count else { return nil }
+            return Int(UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: start + offset, as: UInt32.self)))
+        }
+        var length = 0
+        var isPacket = true
+        switch self {
+        case .pcap:
+            if word(0) == Int(Pcap.magic) {
+                (length, isPacket) = (Pcap.fileHeader, false)
+            } else {
+                guard let captured = word(8) else { return nil }
+                length = Pcap.recordHeader + captured
+            }
+        case .pcapng:
+            guard let type = word(0), let total = word(4) else { return nil }
+            (length, isPacket) = (total, type == Int(Pcapng.enhancedPacket))
+        }
+        return start + length <= bytes.count ? (length, isPacket) : nil
+    }
+}
+
+/// Raw memory in front of a file. Records are reserved, filled in place and written in large pieces; every piece ends at the end of a record.
+///
+/// A write that fails cuts the file back to its last whole record, so that it stays readable, and every later call throws the same error.
+struct RecordOutput: ~Copyable {
+    private var base: UnsafeMutableRawPointer
+    private var capacity: Int
+    private var used = 0
+    private let destination: CaptureDestination
+    private let format: RecordFormat
+    /// Opened for each piece only: for directories with more files than a process may have open.
+    private let reopens: Bool
+    private var descriptor: FileDescriptor?
+    private var bytesWritten: Int64 = 0
+    /// Packets in what has been written and in what has been reserved.
+    private var packetsWritten: UInt64 = 0
+    private(set) var packets: UInt64 = 0
+    private(set) var failure: CaptureError?
+    private var isFinished = false
+
+    init(_ destination: CaptureDestination, format: RecordFormat, bufferSize: Int, reopens: Bool = false) throws(CaptureError) {
+        self.destination = destination
+        self.format = format
+        self.reopens = reopens
+        switch destination {
+        case .file(let path):
+            do {
+                let opened = try FileDescriptor.open(FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+                if reopens { try opened.close() } else { descriptor = opened }
+            } catch {
+                throw .cannotOpen(file: path, reason: words(error))
+            }
+        case .descriptor(let number, _): descriptor = FileDescriptor(rawValue: number)
+        case .memory: break
+        }
+        capacity = max(bufferSize, 512)
+        base = .allocate(byteCount: capacity, alignment: 64)
+    }
+
+    deinit {
+        base.deallocate()
+        if let descriptor { try? descriptor.close() }
+    }
+
+    /// Room for a record of `count` bytes, which the caller fills before the next call.
+    @inline(__always)
+    mutating func reserve(_ count: Int, isPacket: Bool) throws(CaptureError) -> UnsafeMutableRawPointer {
+        if count > capacity &- used { try makeRoom(count) }
+        let record = base + used
+        used &+= count
+        if isPacket { packets &+= 1 }
+        return record
+    }
+
+    @inline(never)
+    private mutating func makeRoom(_ count: Int) throws(CaptureError) {
+        if let failure { throw failure }
+        precondition(!isFinished, "a packet after the capture was finished")
+        if destination != .memory { try flush() }
+        guard count > capacity - used else { return }
+        let larger = max(capacity * 2, used + count)
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: larger, alignment: 64)
+        memory.copyMemory(from: base, byteCount: used)
+        base.deallocate()
+        base = memory
+        capacity = larger
+    }
+
+    /// Hands everything to the operating system. Memory keeps what it has.
+    mutating func flush() throws(CaptureError) {
+        if let failure { throw failure }
+        guard used > 0, destination != .memory else { return }
+        var done = 0
+        do {
+            if descriptor == nil, case .file(let path) = destination {
+                descriptor = try FileDescriptor.open(FilePath(path), .writeOnly, options: [.append, .closeOnExec])
+            }
+            if let descriptor {
+                while done < used { done += try descriptor.write(UnsafeRawBufferPointer(start: base + done, count: used - done)) }
+            }
+            if reopens {
+                let open = descriptor
+                descriptor = nil
+                try open?.close()
+            }
+        } catch {
+            throw fail(error, written: done)
+        }
+        bytesWritten += Int64(used)
+        packetsWritten = packets
+        used = 0
+    }
+
+    /// Cuts the file back to the last whole record of the `written` bytes of the buffer that reached it.
+    private mutating func fail(_ error: any Error, written: Int) -> CaptureError {
+        let reached = UnsafeRawBufferPointer(start: base, count: written)
+        var end = 0, whole = packetsWritten
+        while let record = format.record(at: end, of: reached), record.length > 0 {
+            end += record.length
+            if record.isPacket { whole += 1 }
+        }
+        var isReadable = false
+        if let descriptor {
+            isReadable = (try? descriptor.resize(to: bytesWritten + Int64(end))) != nil
+            if !isReadable, end == written, written > 0 || bytesWritten > 0 { isReadable = true }
+            try? descriptor.close()
+        }
+        descriptor = nil
+        packets = whole
+        (used, capacity) = (0, 0)       // every later `reserve` takes the slow path and throws
+        let failure = CaptureError.writeFailed(file: destination.name, reason: words(error), packets: whole, isReadable: isReadable && bytesWritten + Int64(end) > 0)
+        self.failure = failure
+        return failure
+    }
+
+    /// Writes what is left and closes the file. Calling it again does nothing.
+    mutating func finish() throws(CaptureError) {
+        guard !isFinished else { return }
+        isFinished = true
+        try flush()
+        guard destination != .memory else { return }
+        capacity = used
+        let open = descriptor
+        descriptor = nil
+        do { try open?.close() } catch { throw fail(error, written: 0) }
+    }
+
+    /// What a memory destination holds.
+    var memory: [UInt8] { destination == .memory ? [UInt8](UnsafeRawBufferPointer(start: base, count: used)) : [] }
+}
+
+/// The operating system's words for an error, in the middle of a sentence.
+func words(_ error: any Error) -> String {
+    let text = (error as? Errno)?.description ?? String(describing: error)
+    return text.prefix(1).lowercased() + text.dropFirst()
+}

@@ -1,0 +1,173 @@
+import Foundation
+
+/// Reads Kubernetes manifests: files, folders, texts or documents, one after the other, into one `Manifests`.
+///
+///     var loader = ManifestLoader()
+///     try loader.load(path: "web.yaml")
+///     let manifests = loader.manifests
+public struct ManifestLoader: Sendable {
+    public private(set) var manifests = Manifests()
+    /// Where each object was written, to name both places of a duplicate.
+    private var places: [String: (file: String, line: Int)] = [:]
+    /// Documents read so far, which a person can hardly have meant to exceed.
+    private var objectCount = 0
+    private static let maximumObjectCount = 50_000
+
+    public init() {}
+
+    /// A file, or a folder: its `.yaml`, `.yml` and `.json` files in the order of their names, without going into folders below it.
+    public mutating func load(path: String) throws(InputError) {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else {
+            return try load(documents: YAMLReader.documents(path: path))
+        }
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+            throw InputError(kind: .unreadable, file: path, problem: "cannot be listed", fix: "Check its permissions.")
+        }
+        let manifests = names.filter { !$0.hasPrefix(".") && ($0.hasSuffix(".yaml") || $0.hasSuffix(".yml") || $0.hasSuffix(".json")) }.sorted()
+        guard !manifests.isEmpty else { throw InputError(kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.") }
+        for name in manifests { try load(documents: YAMLReader.documents(path: path.hasSuffix("/") ? path + name : path + "/" + name)) }
+    }
+
+    /// `file` is the name that errors show.
+    public mutating func load(text: String, file: String) throws(InputError) {
+        try load(documents: YAMLReader.documents(text: text, file: file))
+    }
+
+    public mutating func load(documents: [YAMLValue]) throws(InputError) {
+        for document in documents { try load(document: document) }
+    }
+
+    /// One object, or a List of objects.
+    public mutating func load(document: YAMLValue) throws(InputError) {
+        let kindValue = try document.require("kind", fix: "Add \"kind:\", such as kind: Pod.")
+        let kind = try kindValue.string()
+        let versionValue = try document.require("apiVersion", fix: "Add \"apiVersion:\", such as apiVersion: v1.")
+        let version = try versionValue.string()
+        if kind.hasSuffix("List"), case .sequence = document["items"]?.content {
+            for item in try document.items("items") { try load(document: item) }
+            return
+        }
+        if kind == "List" { return }
+        objectCount += 1
+        guard objectCount <= Self.maximumObjectCount else {
+            throw document.error(problem: "there are more than \(Self.maximumObjectCount) objects", fix: "Load fewer manifests at once.")
+        }
+        if let versions = Self.versions[kind], !versions.contains(version) {
+            if version.hasPrefix("extensions/v1beta1") || version.hasPrefix("apps/v1beta") || Self.coreKinds.contains(kind) || !version.contains(".") {
+                throw versionValue.error(problem: "has no kind \(kind)", fix: "Write apiVersion: \(versions[0]).")
+            }
+            // A custom resource of the same name in another group.
+            return try keep(document, kind: kind, version: version, metadata: try metadata(of: document, kind: kind))
+        }
+        if Self.versions[kind] != nil { try KubernetesFields.check(document, type: kind) }
+        let metadata = try metadata(of: document, kind: kind)
+        try register(document, kind: kind, metadata: metadata)
+        switch kind {
+        case "Namespace": manifests.namespaces.append(Namespace(metadata: metadata, source: JSONValue(document.node)))
+        case "Node": manifests.nodes.append(try Node(document, metadata: metadata))
+        case "Pod": manifests.pods.append(Pod(metadata: metadata, template: try PodTemplate(document)))
+        case "Service": manifests.services.append(try Service(document, metadata: metadata))
+        case "ConfigMap": manifests.configMaps.append(ConfigMap(metadata: metadata, data: try document["data"]?.stringMap() ?? [], source: JSONValue(document.node)))
+        case "Secret": manifests.secrets.append(try Secret(document, metadata: metadata))
+        case "EndpointSlice":
+            if let slice = try EndpointSlice(document, metadata: metadata) {
+                manifests.endpointSlices.append(slice)
+            } else {
+                try keep(document, kind: kind, version: version, metadata: metadata)
+            }
+        case "Endpoints": manifests.endpointSlices += try EndpointSlice.mirroring(document, metadata: metadata)
+        default:
+            if let workload = Workload.Kind(rawValue: kind) {
+                manifests.workloads.append(try Workload(document, kind: workload, metadata: metadata))
+            } else {
+                try keep(document, kind: kind, version: version, metadata: metadata)
+            }
+        }
+    }
+
+    private mutating func keep(_ document: YAMLValue, kind: String, version: String, metadata: ObjectMeta) throws(InputError) {
+        if !Self.silentKinds.contains(kind) {
+            manifests.warnings.append(InputWarning(file: document.file, line: document.line, message: "\(kind) \"\(metadata.name)\" is kept, not modelled"))
+        }
+        manifests.kept.append(KeptObject(apiVersion: version, kind: kind, metadata: metadata, source: JSONValue(document.node), value: document))
+    }
+
+    /// Two objects of one kind, namespace and name: the second is a mistake.
+    private mutating func register(_ document: YAMLValue, kind: String, metadata: ObjectMeta) throws(InputError) {
+        let key = "\(kind) \(metadata.key)"
+        if let first = places[key] {
+            let name = document["metadata"]?["name"] ?? document
+            let place = first.file == document.file ? "line \(first.line)" : "\(first.file):\(first.line)"
+            throw name.error(problem: "is the name of another \(kind)\(metadata.namespace.isEmpty ? "" : " in namespace \(metadata.namespace)"), in \(place)", fix: "Rename one of them, or remove it.")
+        }
+        places[key] = (document.file, document["metadata"]?["name"]?.line ?? document.line)
+    }
+
+    private func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
+        let value = try document.require("metadata", fix: "Add \"metadata:\" with \"name:\".")
+        let nameValue = try value.require("name", fix: value["generateName"] == nil ? "Add \"name:\"." : "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
+        let name: String
+        switch kind {
+        case "Namespace": name = try Names.label(nameValue)
+        case "Service": name = try Names.serviceName(nameValue)
+        case _ where Self.versions[kind] != nil: name = try Names.subdomain(nameValue)
+        default: name = try nameValue.string()
+        }
+        let isNamespaced = !Self.clusterKinds.contains(kind)
+        let namespace = isNamespaced ? try value["namespace"].map(Names.label) ?? "default" : ""
+        var annotations: [String: String] = [:]
+        for (key, text) in try value["annotations"]?.stringMap() ?? [] { annotations[key] = text }
+        return ObjectMeta(name: name, namespace: namespace, labels: try Names.labels(value["labels"]), annotations: annotations, file: document.file, line: nameValue.line)
+    }
+}
+
+extension ManifestLoader {
+    /// The kinds whose fields are checked, with their versions; the first is the one to write.
+    private static let versions: [String: [String]] = [
+        "Namespace": ["v1"], "Node": ["v1"], "Pod": ["v1"], "Service": ["v1"], "Endpoints": ["v1"], "ConfigMap": ["v1"], "Secret": ["v1"],
+        "ReplicationController": ["v1"], "Deployment": ["apps/v1"], "ReplicaSet": ["apps/v1"], "StatefulSet": ["apps/v1"], "DaemonSet": ["apps/v1"],
+        "Job": ["batch/v1"], "CronJob": ["batch/v1"], "EndpointSlice": ["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
+    ]
+    private static let coreKinds: Set<String> = ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]
+    /// Kinds that belong to no namespace.
+    private static let clusterKinds: Set<String> = [
+        "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "IngressClass", "RuntimeClass",
+        "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CSIDriver", "VolumeAttachment", "GatewayClass",
+    ]
+    /// Kinds that have no part in the network: nobody misses them.
+    private static let silentKinds: Set<String> = []
+}
+
+extension Node {
+    init(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
+        self.metadata = metadata
+        podCIDR = nil
+        if let cidr = value["spec"]?["podCIDR"] {
+            podCIDR = try cidr.prefix()
+        }
+        isUnschedulable = try value["spec"]?.bool("unschedulable") ?? false
+        address = nil
+        for item in try value["status"]?.items("addresses") ?? [] where try item.string("type") == "InternalIP" {
+            address = try item.require("address").address()
+        }
+    }
+}
+
+extension Secret {
+    init(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
+        self.metadata = metadata
+        source = JSONValue(value.node)
+        data = []
+        for (key, text) in try value["data"]?.stringMap() ?? [] {
+            guard let bytes = Data(base64Encoded: text, options: .ignoreUnknownCharacters) else {
+                throw (value["data"]?[key] ?? value).error(problem: "is not base64", fix: "Encode the value, or write it as it is under stringData.")
+            }
+            data.append((key, Array(bytes)))
+        }
+        for (key, text) in try value["stringData"]?.stringMap() ?? [] {
+            data.removeAll { $0.key == key }
+            data.append((key, Array(text.utf8)))
+        }
+    }
+}

@@ -1,0 +1,146 @@
+import HairpinWire
+
+public struct Pod: Sendable {
+    public var metadata: ObjectMeta
+    public var template: PodTemplate
+}
+
+public struct Node: Sendable {
+    public var metadata: ObjectMeta
+    public var podCIDR: IPv4Prefix?
+    public var isUnschedulable: Bool
+    /// The InternalIP of its status, if the manifest has one.
+    public var address: IPv4Address?
+}
+
+public struct Namespace: Sendable {
+    public var metadata: ObjectMeta
+    public var source: JSONValue
+}
+
+public struct ConfigMap: Sendable {
+    public var metadata: ObjectMeta
+    /// In the order written.
+    public var data: [(key: String, value: String)]
+    public var source: JSONValue
+}
+
+/// Kept so that `env` can refer to it; values are decoded.
+public struct Secret: Sendable {
+    public var metadata: ObjectMeta
+    public var data: [(key: String, value: [UInt8])]
+    public var source: JSONValue
+}
+
+/// An object Hairpin keeps and shows but gives no behaviour.
+public struct KeptObject: Sendable {
+    public var apiVersion: String
+    public var kind: String
+    public var metadata: ObjectMeta
+    public var source: JSONValue
+    /// With its positions, for a module that models the kind.
+    public var value: YAMLValue
+}
+
+/// Which addresses stand behind a Service: derived from pods, or written by hand.
+public struct EndpointSlice: Sendable, Hashable {
+    public struct Port: Sendable, Hashable {
+        /// The name of the Service's port; empty when it has none.
+        public var name: String
+        /// Nil in a slice whose pods lack the named port.
+        public var port: UInt16?
+        public var proto: PortProtocol
+        public init(name: String, port: UInt16?, proto: PortProtocol) {
+            self.name = name
+            self.port = port
+            self.proto = proto
+        }
+    }
+    public struct Endpoint: Sendable, Hashable {
+        public var address: IPv4Address
+        public var ready: Bool
+        public var serving: Bool
+        public var terminating: Bool
+        /// The pod behind it; nil for addresses written by hand.
+        public var pod: ObjectKey?
+        public var nodeName: String?
+        /// The pod's own DNS name below the Service's, where it has one.
+        public var hostname: String?
+        public init(address: IPv4Address, ready: Bool = true, serving: Bool = true, terminating: Bool = false, pod: ObjectKey? = nil, nodeName: String? = nil, hostname: String? = nil) {
+            self.address = address
+            self.ready = ready
+            self.serving = serving
+            self.terminating = terminating
+            self.pod = pod
+            self.nodeName = nodeName
+            self.hostname = hostname
+        }
+    }
+    public var name: String
+    /// The Service it belongs to.
+    public var service: ObjectKey
+    public var ports: [Port]
+    public var endpoints: [Endpoint]
+    public init(name: String, service: ObjectKey, ports: [Port], endpoints: [Endpoint]) {
+        self.name = name
+        self.service = service
+        self.ports = ports
+        self.endpoints = endpoints
+    }
+}
+
+extension EndpointSlice {
+    /// A slice written by hand. Nil when it has addresses Hairpin does not model (IPv6, FQDN) or belongs to no Service.
+    init?(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
+        guard let service = metadata.labels["kubernetes.io/service-name"] else { return nil }
+        guard try value.require("addressType").word(among: ["IPv4", "IPv6", "FQDN"]) == "IPv4" else { return nil }
+        name = metadata.name
+        self.service = ObjectKey(namespace: metadata.namespace, name: service)
+        ports = try value.items("ports").map { item throws(InputError) in try Port(item) }
+        endpoints = []
+        for item in try value.items("endpoints") {
+            let conditions = item["conditions"]
+            let ready = try conditions?.bool("ready") ?? true
+            for address in try item.require("addresses").items() {
+                endpoints.append(Endpoint(
+                    address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
+                    terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
+            }
+        }
+    }
+
+    /// The slices that mirror an `Endpoints` object: one for each subset.
+    static func mirroring(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) -> [EndpointSlice] {
+        var result: [EndpointSlice] = []
+        for subset in try value.items("subsets") {
+            var slice = EndpointSlice(name: "\(metadata.name)-\(StableName.suffix("\(metadata.key)/endpoints/\(result.count)"))", service: metadata.key, ports: [], endpoints: [])
+            slice.ports = try subset.items("ports").map { item throws(InputError) in try Port(item) }
+            for (key, ready) in [("addresses", true), ("notReadyAddresses", false)] {
+                for item in try subset.items(key) {
+                    slice.endpoints.append(Endpoint(address: try item.require("ip").endpointAddress(), ready: ready, serving: ready, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
+                }
+            }
+            result.append(slice)
+        }
+        return result
+    }
+}
+
+extension EndpointSlice.Port {
+    init(_ value: YAMLValue) throws(InputError) {
+        name = try value.string("name") ?? ""
+        port = try value.integer("port", in: 1...65535).map { UInt16($0) }
+        proto = try PortProtocol(value["protocol"])
+    }
+}
+
+extension YAMLValue {
+    /// An address that may stand behind a Service: neither loopback nor multicast nor unspecified.
+    fileprivate func endpointAddress() throws(InputError) -> IPv4Address {
+        guard let address = IPv4Address(try string()) else { throw error(problem: "is not a valid IPv4 address", fix: "Write an address such as 192.168.50.30.") }
+        guard !address.isLoopback, !address.isMulticast, address != .any else {
+            throw error(problem: "may not be a loopback, multicast or unspecified address", fix: "Write the address of a machine.")
+        }
+        return address
+    }
+}

@@ -1,0 +1,65 @@
+/// A controller that makes pods from a template.
+public struct Workload: Sendable {
+    public enum Kind: String, Sendable, CaseIterable {
+        case deployment = "Deployment", replicaSet = "ReplicaSet", statefulSet = "StatefulSet", daemonSet = "DaemonSet", job = "Job"
+        case replicationController = "ReplicationController"
+    }
+    public var kind: Kind
+    public var metadata: ObjectMeta
+    /// Pods wanted; for a Job, how many run at once. A DaemonSet has as many as nodes that fit.
+    public var replicas: Int
+    /// Of a Job: pods that must complete.
+    public var completions: Int
+    public var selector: LabelSelector
+    public var template: PodTemplate
+    /// Of a StatefulSet: the headless Service that names its pods.
+    public var serviceName: String?
+    /// Of a StatefulSet: the number of its first pod.
+    public var firstOrdinal: Int
+    public var source: JSONValue
+}
+
+extension Workload {
+    init(_ value: YAMLValue, kind: Kind, metadata: ObjectMeta) throws(InputError) {
+        self.kind = kind
+        self.metadata = metadata
+        source = JSONValue(value.node)
+        let spec = try value.require("spec")
+        template = try PodTemplate(try spec.require("template", fix: "Add \"template:\" with metadata and spec of the pods."))
+        replicas = kind == .daemonSet ? 0 : try spec.integer("replicas", in: 0...Workload.maximumReplicas) ?? 1
+        completions = 0
+        if kind == .job {
+            let parallelism = try spec.integer("parallelism", in: 0...Workload.maximumReplicas)
+            completions = try spec.integer("completions", in: 0...Workload.maximumReplicas) ?? parallelism ?? 1
+            replicas = min(parallelism ?? 1, completions)
+        }
+        serviceName = try spec.string("serviceName")
+        firstOrdinal = try spec["ordinals"]?.integer("start", in: 0...Workload.maximumReplicas) ?? 0
+        let written = spec["selector"]
+        switch kind {
+        case .replicationController:
+            let labels = try Names.labels(written)
+            selector = LabelSelector(matchLabels: labels.isEmpty ? template.labels : labels)
+        case .job:
+            selector = LabelSelector(matchLabels: ["job-name": metadata.name])
+        default:
+            let place = try spec.require("selector", fix: "Add \"selector:\" with \"matchLabels:\" that match the template's labels.")
+            selector = try LabelSelector(place)
+            guard !selector.matchLabels.isEmpty || !selector.requirements.isEmpty else {
+                throw place.error(problem: "is empty, which is not allowed for a \(kind.rawValue)", fix: "Add \"matchLabels:\" that match the template's labels.")
+            }
+        }
+        if kind != .job, !selector.matches(template.labels) {
+            let labels = spec["template"]?["metadata"]?["labels"] ?? spec["template"]!
+            throw labels.error(problem: "`selector` does not match template `labels`", fix: "Give the template the labels \(selector.text).")
+        }
+        let allowed: [PodTemplate.RestartPolicy] = kind == .job ? [.onFailure, .never] : [.always]
+        guard allowed.contains(template.restartPolicy) else {
+            let place = spec["template"]?["spec"]?["restartPolicy"] ?? spec["template"]?["spec"] ?? spec
+            throw place.error(problem: "is not a restart policy for a \(kind.rawValue)", fix: "Write restartPolicy: \(allowed.map(\.rawValue).joined(separator: " or ")).")
+        }
+    }
+
+    /// More than any cluster runs of one thing; it keeps a slip of the finger from filling the memory.
+    static let maximumReplicas = 100_000
+}

@@ -1,0 +1,137 @@
+import HairpinEngine
+import HairpinWire
+
+// A bridge learns from the source of every frame, floods what it does not know, and gives the host what is for the host. In the order of
+// Linux's br_input.c and br_forward.c:
+//
+//   bridgeReceive        br_handle_frame          a frame on a port; netfilter's PREROUTING if bridge-nf-call-iptables is on
+//   bridgeDecide         br_handle_frame_finish   learn, look up, forward or flood; the host's copy last
+//   bridgeForward        __br_forward             hairpin rule, then FORWARD and POSTROUTING, then the port
+//   transmitBridge       br_dev_xmit              a frame the host itself sends through the bridge device
+extension LogicalProcess {
+    func bridgeReceive(_ frame: FrameHandle, port: InterfaceIndex) {
+        let entry = pool.pointee[frame]
+        spend(costs.bridge, bytes: entry.pointee.count)
+        let source = entry.pointee.data.mac(EthernetOffset.source)
+        if source.isMulticast || source == .zero { return drop(frame, .bridgePortBlocked, at: port) }
+        let bridge = interface(port).pointee.master
+        classify(frame, interface(bridge).pointee.mac)
+        if !interface(bridge).pointee.isUp { return drop(frame, .interfaceDown, at: bridge) }
+        let space = namespace(interface(port).pointee.namespace)
+        if space.pointee.bridgeCallsIPTables, space.pointee.netfilter.isActive, entry.pointee.data.u16(EthernetOffset.type) == EtherType.ipv4.rawValue {
+            bridgePrerouting(frame, port: port, bridge: bridge)
+        } else {
+            bridgeDecide(frame, port: port, bridge: bridge)
+        }
+    }
+
+    func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
+        let entry = pool.pointee[frame], table = bridges + Int(interface(bridge).pointee.bridge)
+        let destination = entry.pointee.data.mac(EthernetOffset.destination)
+        table.pointee.learn(entry.pointee.data.mac(EthernetOffset.source), port: interface(port).pointee.portNumber, now: now)
+        let own = interface(bridge).pointee.mac
+        if destination == own {
+            return passUp(frame, bridge: bridge)
+        }
+        // A capture on the bridge (promiscuous, as tcpdump's are) sees every frame, after what forwarding it set off.
+        let isTapped = interface(bridge).pointee.isTapped
+        if destination.isMulticast {
+            // Broadcast, and multicast with snooping left out: to all ports and to the host.
+            let copy = pool.pointee.clone(frame)
+            copied(copy)
+            bridgeFlood(frame, ingress: port, bridge: bridge)
+            return passUp(copy, bridge: bridge)
+        }
+        var seen = FrameHandle.none
+        if isTapped {
+            seen = pool.pointee.clone(frame)
+            copied(seen)
+        }
+        if let out = table.pointee.port(of: destination, now: now) {
+            bridgeForward(frame, to: out, ingress: port, bridge: bridge)
+        } else {
+            bridgeFlood(frame, ingress: port, bridge: bridge)
+        }
+        if !seen.isNone { passUp(seen, bridge: bridge) }
+    }
+
+    private func copied(_ frame: FrameHandle) {
+        books.copied += 1
+        // The clone does not own the unconfirmed connection: only the original confirms it.
+        pool.pointee[frame].pointee.connection = 0
+    }
+
+    /// The host's copy of a frame (`br_pass_frame_up`): it comes in on the bridge device.
+    private func passUp(_ frame: FrameHandle, bridge: InterfaceIndex) {
+        let entry = pool.pointee[frame], device = interface(bridge)
+        entry.pointee.device = bridge
+        device.pointee.counters.receivedFrames += 1
+        device.pointee.counters.receivedBytes += UInt64(entry.pointee.count)
+        if device.pointee.isTapped { sight(frame, bridge, .inbound) }
+        if entry.pointee.flags.contains(.otherHost), entry.pointee.data.mac(EthernetOffset.destination) != device.pointee.mac {
+            // Only a promiscuous capture made this copy; it is no loss.
+            return deliverFinished(frame)
+        }
+        entry.pointee.flags.remove(.otherHost)
+        deliverProtocol(frame, bridge)
+    }
+
+    /// To every port but the one it came in on (`br_flood`), newest port first.
+    func bridgeFlood(_ frame: FrameHandle, ingress: InterfaceIndex, bridge: InterfaceIndex) {
+        let table = bridges + Int(interface(bridge).pointee.bridge)
+        var previous = InterfaceIndex.none
+        for n in stride(from: table.pointee.ports.count - 1, through: 0, by: -1) {
+            let port = table.pointee.ports[n]
+            guard mayDeliver(to: port, ingress: ingress) else { continue }
+            if previous != .none {
+                let copy = pool.pointee.clone(frame)
+                copied(copy)
+                bridgeForwardHooks(copy, to: previous, ingress: ingress, bridge: bridge)
+            }
+            previous = port
+        }
+        if previous == .none { return drop(frame, .bridgeNoPort, at: bridge) }
+        bridgeForwardHooks(frame, to: previous, ingress: ingress, bridge: bridge)
+    }
+
+    /// `should_deliver`: not back out of the port it came in on, unless that port is in hairpin mode.
+    @inline(__always)
+    private func mayDeliver(to port: InterfaceIndex, ingress: InterfaceIndex) -> Bool {
+        interface(port).pointee.isUp && (port != ingress || interface(port).pointee.isHairpin)
+    }
+
+    func bridgeForward(_ frame: FrameHandle, to port: InterfaceIndex, ingress: InterfaceIndex, bridge: InterfaceIndex) {
+        guard mayDeliver(to: port, ingress: ingress) else {
+            return drop(frame, port == ingress ? .bridgeSamePort : .interfaceDown, at: port)
+        }
+        bridgeForwardHooks(frame, to: port, ingress: ingress, bridge: bridge)
+    }
+
+    private func bridgeForwardHooks(_ frame: FrameHandle, to port: InterfaceIndex, ingress: InterfaceIndex, bridge: InterfaceIndex) {
+        if pool.pointee[frame].pointee.flags.contains(.bridgeNetfilter) {
+            bridgeNetfilterForward(frame, to: port, ingress: ingress, bridge: bridge)
+        } else {
+            bridgePush(frame, to: port)
+        }
+    }
+
+    /// The last step in the bridge (`br_dev_queue_push_xmit`).
+    func bridgePush(_ frame: FrameHandle, to port: InterfaceIndex) {
+        let entry = pool.pointee[frame]
+        if Int(entry.pointee.count) - EthernetHeader.byteCount > interface(port).pointee.mtu { return drop(frame, .frameTooLong, at: port) }
+        transmit(frame, port)
+    }
+
+    /// The bridge device's own transmit function.
+    func transmitBridge(_ frame: FrameHandle, _ bridge: InterfaceIndex) {
+        let entry = pool.pointee[frame]
+        if entry.pointee.flags.contains(.bridgedDNAT) { return bridgeFinishRedirected(frame, bridge: bridge) }
+        let table = bridges + Int(interface(bridge).pointee.bridge)
+        let destination = entry.pointee.data.mac(EthernetOffset.destination)
+        if !destination.isMulticast, let port = table.pointee.port(of: destination, now: now) {
+            if !interface(port).pointee.isUp { return drop(frame, .interfaceDown, at: port) }
+            return bridgePush(frame, to: port)
+        }
+        bridgeFlood(frame, ingress: .none, bridge: bridge)
+    }
+}

@@ -1,0 +1,78 @@
+/// A map from non-zero 64-bit keys to 32-bit values in raw memory: open addressing, linear probing, load at most one half, removal by shifting
+/// back. No allocation but to grow. Iteration order is that of the hash and must never reach the wire.
+struct AddressMap {
+    private struct Slot {
+        var key: UInt64
+        var value: UInt32
+    }
+    private var slots: UnsafeMutablePointer<Slot>
+    private var mask: Int
+    private(set) var count = 0
+
+    init(minimumCapacity: Int = 8) {
+        var size = 16
+        while size < minimumCapacity * 2 { size *= 2 }
+        slots = .allocate(capacity: size)
+        slots.initialize(repeating: Slot(key: 0, value: 0), count: size)
+        mask = size - 1
+    }
+    func deallocate() { slots.deallocate() }
+
+    @inline(__always) private static func hash(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32) }
+
+    @inline(__always)
+    func find(_ key: UInt64) -> UInt32? {
+        var i = AddressMap.hash(key) & mask
+        while slots[i].key != key {
+            if slots[i].key == 0 { return nil }
+            i = (i &+ 1) & mask
+        }
+        return slots[i].value
+    }
+
+    mutating func set(_ key: UInt64, _ value: UInt32) {
+        assert(key != 0, "zero is the empty key")
+        if count * 2 > mask { grow() }
+        var i = AddressMap.hash(key) & mask
+        while slots[i].key != key {
+            if slots[i].key == 0 {
+                slots[i].key = key
+                count += 1
+                break
+            }
+            i = (i &+ 1) & mask
+        }
+        slots[i].value = value
+    }
+
+    mutating func remove(_ key: UInt64) {
+        var i = AddressMap.hash(key) & mask
+        while slots[i].key != key {
+            if slots[i].key == 0 { return }
+            i = (i &+ 1) & mask
+        }
+        count -= 1
+        // Close the gap so that probing needs no tombstones.
+        var gap = i
+        var next = (i &+ 1) & mask
+        while slots[next].key != 0 {
+            let home = AddressMap.hash(slots[next].key) & mask
+            if (next &- home) & mask >= (next &- gap) & mask {
+                slots[gap] = slots[next]
+                gap = next
+            }
+            next = (next &+ 1) & mask
+        }
+        slots[gap].key = 0
+    }
+
+    private mutating func grow() {
+        let old = slots, size = mask + 1
+        slots = .allocate(capacity: size * 2)
+        slots.initialize(repeating: Slot(key: 0, value: 0), count: size * 2)
+        mask = size * 2 - 1
+        count = 0
+        for i in 0..<size where old[i].key != 0 { set(old[i].key, old[i].value) }
+        old.deallocate()
+    }
+}

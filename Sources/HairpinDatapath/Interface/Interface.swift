@@ -1,0 +1,71 @@
+import HairpinEngine
+import HairpinWire
+
+/// A network interface (`struct net_device`) in a logical process, with what its kind needs in line: one array in raw memory holds them all.
+struct Interface {
+    enum Kind: UInt8 {
+        case loopback, veth, bridge, dummy
+        /// One end of a cable with rate or delay, or one that leads to another logical process.
+        case cable
+    }
+    var kind: Kind
+    var namespace: NamespaceIndex
+    var isUp = true
+    /// Somebody captures here.
+    var isTapped = false
+    /// Bridge port: frames may leave by the port they came in on (`BR_HAIRPIN_MODE`).
+    var isHairpin = false
+    var mac: MACAddress
+    var mtu: Int
+    /// The other end of a veth pair or cable in this logical process.
+    var peer = InterfaceIndex.none
+    /// The bridge interface this one is a port of.
+    var master = InterfaceIndex.none
+    /// The number of this port within its bridge.
+    var portNumber: UInt16 = 0
+    /// Index of the forwarding table for a bridge.
+    var bridge: UInt32 = 0
+    var counters = InterfaceCounters()
+    var cable = Cable()
+
+    init(kind: Kind, namespace: NamespaceIndex, mac: MACAddress, mtu: Int) {
+        self.kind = kind
+        self.namespace = namespace
+        self.mac = mac
+        self.mtu = mtu
+    }
+}
+
+/// `ip -s link`.
+public struct InterfaceCounters: Sendable, Equatable {
+    public var receivedFrames: UInt64 = 0
+    public var receivedBytes: UInt64 = 0
+    public var sentFrames: UInt64 = 0
+    public var sentBytes: UInt64 = 0
+    public var drops: UInt64 = 0
+}
+
+/// Frames in order, linked through `Frame.next`: no allocation however long the queue.
+struct FrameQueue {
+    private(set) var head: UInt32 = 0
+    private var tail: UInt32 = 0
+    private(set) var count = 0
+
+    var isEmpty: Bool { head == 0 }
+
+    @inline(__always)
+    mutating func append(_ handle: FrameHandle, _ pool: UnsafeMutablePointer<FramePool>) {
+        pool.pointee[handle].pointee.next = 0
+        if head == 0 { head = handle.index } else { pool.pointee[FrameHandle(index: tail)].pointee.next = handle.index }
+        tail = handle.index
+        count &+= 1
+    }
+
+    @inline(__always)
+    mutating func removeFirst(_ pool: UnsafeMutablePointer<FramePool>) -> FrameHandle {
+        let handle = FrameHandle(index: head)
+        head = pool.pointee[handle].pointee.next
+        count &-= 1
+        return handle
+    }
+}

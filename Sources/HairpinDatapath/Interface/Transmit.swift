@@ -1,0 +1,53 @@
+import HairpinEngine
+import HairpinWire
+
+extension LogicalProcess {
+    /// Sends a complete frame out of a device (`dev_queue_xmit`).
+    func transmit(_ frame: FrameHandle, _ device: InterfaceIndex) {
+        let out = interface(device), entry = pool.pointee[frame]
+        entry.pointee.device = device
+        if !out.pointee.isUp { return drop(frame, .interfaceDown, at: device) }
+        out.pointee.counters.sentFrames += 1
+        out.pointee.counters.sentBytes += UInt64(entry.pointee.count)
+        // `lo` shows each packet once, on its way in, as libpcap does.
+        if out.pointee.isTapped, out.pointee.kind != .loopback { sight(frame, device, .outbound) }
+        switch out.pointee.kind {
+        case .loopback:
+            enqueueBacklog(frame, on: device)
+        case .veth:
+            let peer = out.pointee.peer
+            if !interface(peer).pointee.isUp { return drop(frame, .interfaceDown, at: peer) }
+            scrub(frame)
+            enqueueBacklog(frame, on: peer)
+        case .cable:
+            transmitCable(frame, device)
+        case .bridge:
+            transmitBridge(frame, device)
+        case .dummy:
+            // A dummy device takes everything and keeps nothing.
+            deliverFinished(frame)
+        }
+    }
+
+    /// Shows a frame to whoever captures.
+    func sight(_ frame: FrameHandle, _ device: InterfaceIndex, _ direction: TapDirection) {
+        guard let tap else { return }
+        let entry = pool.pointee[frame]
+        tap.saw(entry.pointee.bytes, TapEvent(time: now, interface: device, direction: direction, packetID: entry.pointee.packetID))
+    }
+
+    /// Puts an Ethernet header in front of a packet.
+    func pushEthernet(_ frame: FrameHandle, destination: MACAddress, source: MACAddress, type: EtherType) {
+        let entry = pool.pointee[frame]
+        if entry.pointee.start < UInt32(EthernetHeader.byteCount) { makeHeadroom(frame) }
+        // Clones share their bytes, headroom included.
+        pool.pointee.makeWritable(frame)
+        entry.pointee.start -= UInt32(EthernetHeader.byteCount)
+        entry.pointee.count += UInt32(EthernetHeader.byteCount)
+        EthernetHeader(destination: destination, source: source, type: type).emit(to: entry.pointee.data)
+    }
+
+    private func makeHeadroom(_ frame: FrameHandle) {
+        preconditionFailure("no headroom left for a header")
+    }
+}

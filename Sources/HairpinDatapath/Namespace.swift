@@ -1,0 +1,78 @@
+import HairpinEngine
+import HairpinWire
+
+/// A network namespace: one pod's, or the node's own.
+struct Namespace {
+    let name: String
+    var loopback = InterfaceIndex.none
+    var interfaces: [InterfaceIndex] = []
+    /// Addresses with the interface they are on, in the order they were added.
+    var addresses: [(device: InterfaceIndex, address: IPv4InterfaceAddress)] = []
+    /// The local table: own addresses, and the broadcast addresses of own networks.
+    private(set) var locals = AddressMap()
+    private(set) var broadcasts = AddressMap()
+    var routes = RoutingTable()
+    var netfilter: Netfilter
+    var reassembly = ReassemblyQueue()
+    var identifications: IdentificationCounters
+    var random: SeededRandom
+    var errorLimiter = ErrorLimiter()
+    /// Destination to a smaller path MTU, learned from "fragmentation needed".
+    var pathMTUs: [IPv4Address: (mtu: Int, expires: Instant)] = [:]
+    /// Packets that wait in neighbour queues, by socket.
+    var held = AddressMap()
+
+    // net.ipv4.ip_forward, net.bridge.bridge-nf-call-iptables, net.ipv4.conf.*.rp_filter, net.ipv4.conf.*.route_localnet
+    var forwards = false
+    var bridgeCallsIPTables = false
+    var reversePathFilter = 0
+    var routesLoopback = false
+
+    var stackDeadline = Instant.distantFuture
+    var stackQueued = Instant.distantFuture
+
+    init(name: String, seed: UInt64, netfilter: Netfilter) {
+        self.name = name
+        self.netfilter = netfilter
+        random = SeededRandom(seed: seed, name: "ip/\(name)")
+        identifications = IdentificationCounters(seed: seed, name: name)
+    }
+
+    func deallocate() {
+        locals.deallocate()
+        broadcasts.deallocate()
+        held.deallocate()
+        identifications.deallocate()
+    }
+
+    @inline(__always)
+    func isLocal(_ address: IPv4Address) -> Bool { locals.find(UInt64(address.rawValue)) != nil || address.isLoopback }
+
+    mutating func add(_ address: IPv4InterfaceAddress, on device: InterfaceIndex) {
+        addresses.append((device, address))
+        if address.address != .any { locals.set(UInt64(address.address.rawValue), device.rawValue) }
+        if address.prefix.length < 31, !address.address.isLoopback {
+            broadcasts.set(UInt64(address.prefix.broadcast.rawValue), device.rawValue)
+            // The network's own address is an old form of broadcast (RFC 922); the kernel no longer adds it.
+        }
+    }
+
+    mutating func removeAddress(_ address: IPv4InterfaceAddress, from device: InterfaceIndex) {
+        addresses.removeAll { $0.device == device && $0.address == address }
+        if !addresses.contains(where: { $0.address.address == address.address }) { locals.remove(UInt64(address.address.rawValue)) }
+        if !addresses.contains(where: { $0.address.prefix == address.prefix }) { broadcasts.remove(UInt64(address.prefix.broadcast.rawValue)) }
+    }
+
+    /// The address of a device that shares a network with `neighbour`, or its first one.
+    func address(on device: InterfaceIndex, matching neighbour: IPv4Address) -> IPv4Address? {
+        var first: IPv4Address?
+        for entry in addresses where entry.device == device {
+            if entry.address.prefix.contains(neighbour) { return entry.address.address }
+            if first == nil { first = entry.address.address }
+        }
+        return first
+    }
+
+    /// For a device without an address: any other of this host (`inet_select_addr`'s last resort).
+    var anyAddress: IPv4Address? { addresses.first { !$0.address.address.isLoopback }?.address.address }
+}

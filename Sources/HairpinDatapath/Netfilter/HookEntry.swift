@@ -1,0 +1,53 @@
+import HairpinEngine
+import HairpinWire
+
+/// What rules may ask of the host they run on.
+struct HookEnvironment: NetfilterEnvironment {
+    unowned(unsafe) let process: LogicalProcess
+    let namespace: NamespaceIndex
+
+    func name(of index: InterfaceIndex) -> String { process.interfaceName(index) }
+    func index(named name: String) -> InterfaceIndex? {
+        process.namespace(namespace).pointee.interfaces.first { process.interfaceName($0) == name }
+    }
+    func isLocal(_ address: IPv4Address) -> Bool { process.namespace(namespace).pointee.isLocal(address) }
+    func isBroadcast(_ address: IPv4Address) -> Bool {
+        address.isBroadcast || process.namespace(namespace).pointee.broadcasts.find(UInt64(address.rawValue)) != nil
+    }
+    func primaryAddress(of output: InterfaceIndex, toward destination: IPv4Address) -> IPv4Address? {
+        process.selectSource(toward: destination, device: output, process.namespace(namespace))
+    }
+    var now: Instant { process.now }
+    mutating func random32() -> UInt32 { process.namespace(namespace).pointee.random.next32() }
+}
+
+extension LogicalProcess {
+    /// Runs a hook's tables on a packet. False if the packet's life ended here: dropped, or refused and its sender told.
+    func hook(_ frame: FrameHandle, _ hook: Hook, input: InterfaceIndex, output: InterfaceIndex, networkOffset: Int) -> Bool {
+        guard let verdict = hookVerdict(frame, hook, input: input, output: output, networkOffset: networkOffset) else { return true }
+        finish(frame, verdict, at: output == .none ? input : output, input: input, networkOffset: networkOffset)
+        return false
+    }
+
+    /// The verdict of a hook, nil for "accept".
+    func hookVerdict(_ frame: FrameHandle, _ hook: Hook, input: InterfaceIndex, output: InterfaceIndex, networkOffset: Int) -> HookVerdict? {
+        let device = output == .none ? input : output
+        let index = interface(device).pointee.namespace
+        let space = namespace(index)
+        guard space.pointee.netfilter.isActive else { return nil }
+        var environment = HookEnvironment(process: self, namespace: index)
+        let verdict = space.pointee.netfilter.run(HookPlace(hook: hook, input: input, output: output, networkOffset: networkOffset), frame, &pool.pointee, &environment)
+        if case .accept = verdict { return nil }
+        return verdict
+    }
+
+    func finish(_ frame: FrameHandle, _ verdict: HookVerdict, at device: InterfaceIndex, input: InterfaceIndex, networkOffset: Int) {
+        switch verdict {
+        case .accept, .reroute: preconditionFailure("not an end")
+        case .drop(let reason): drop(frame, reason, at: device)
+        case .reject(let kind):
+            reject(frame, kind, input: input, networkOffset: networkOffset, namespace: interface(device).pointee.namespace)
+            drop(frame, .ruleReject, at: device)
+        }
+    }
+}

@@ -1,0 +1,8 @@
+// HairpinEngine: virtual time.
+//
+//   Instant, Duration   integer nanoseconds; the only time there is below the command line
+//   EventQueue          what happens next, in the canonical order (time, source)
+//   SeededRandom        one stream of random numbers per (seed, name)
+//   Digest              a hash to compare two runs by
+//
+// It knows nothing of frames. A logical process (in HairpinDatapath) owns one queue and runs its events one after the other.

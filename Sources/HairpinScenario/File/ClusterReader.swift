@@ -1,0 +1,74 @@
+import HairpinCluster
+import HairpinWire
+
+/// Reads `spec.cluster`.
+enum ClusterReader {
+    /// Network set-ups that are modelled, and those that are known by name only.
+    static let networks = ["bridge", "flannel-host-gw"]
+    static let unmodelledNetworks = ["flannel-vxlan", "flannel-ipip", "calico-ipip", "calico-vxlan", "kindnet"]
+    static let firstNodeAddress = IPv4Address(192, 168, 50, 11)
+    static let maximumNodes = 200
+
+    static func read(_ value: YAMLValue) throws(InputError) -> ClusterSettings {
+        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "dns", "links"])
+        var settings = ClusterSettings()
+        if let nodes = value["nodes"] { settings.nodes = try self.nodes(nodes) }
+        if let range = value["podCIDR"] { settings.podCIDR = try range.prefix() }
+        if let range = value["serviceCIDR"] { settings.serviceCIDR = try range.prefix() }
+        settings.dns = try value.bool("dns") ?? true
+        if let cni = value["cni"] {
+            let name = try cni.scalarText()
+            if unmodelledNetworks.contains(name) {
+                throw cni.error(problem: "is not modelled yet", fix: "Use one of \(networks.joined(separator: ", ")).")
+            }
+            settings.cni = try cni.word(among: networks)
+        }
+        if let mode = value["proxyMode"] {
+            if try mode.scalarText() == "nftables" { throw mode.error(problem: "is not modelled yet", fix: "Use iptables or ipvs.") }
+            settings.proxyMode = ProxyMode(rawValue: try mode.word(among: ProxyMode.allCases.map(\.rawValue))) ?? .iptables
+        }
+        if let links = value["links"] {
+            try links.checkKeys(["node"])
+            if let node = links["node"] { settings.nodeLink = try link(node) }
+        }
+        return settings
+    }
+
+    /// A list of nodes, or just how many.
+    private static func nodes(_ value: YAMLValue) throws(InputError) -> [NodeSettings] {
+        if value.isScalar {
+            let count = try value.integer(in: 1...maximumNodes, what: "a list of nodes or their number")
+            return (0..<count).map { NodeSettings(name: "node\($0 + 1)", address: IPv4Address(rawValue: firstNodeAddress.rawValue + UInt32($0))) }
+        }
+        var nodes: [NodeSettings] = []
+        for (number, item) in try value.items().enumerated() {
+            try item.checkKeys(["name", "address", "labels"])
+            let nameValue = try item.require("name", fix: "Add \"name: node\(number + 1)\".")
+            var node = NodeSettings(name: try nameValue.string(), address: IPv4Address(rawValue: firstNodeAddress.rawValue + UInt32(number)))
+            if let address = item["address"] { node.address = try address.address() }
+            if let labels = item["labels"] { node.labels = try labels.stringMap().map { (name: $0.key, value: $0.value) } }
+            if nodes.contains(where: { $0.name == node.name }) {
+                throw nameValue.error(problem: "is the name of another node", fix: "Give every node a name of its own.")
+            }
+            if let other = nodes.first(where: { $0.address == node.address }) {
+                throw (item["address"] ?? item).error(problem: "is the address of \(other.name)", fix: "Give every node an address of its own.")
+            }
+            nodes.append(node)
+        }
+        guard !nodes.isEmpty else { throw value.error(problem: "has no node", fix: "Write at least one: \"- {name: node1, address: \(firstNodeAddress)}\".") }
+        guard nodes.count <= maximumNodes else { throw value.error(problem: "has more than \(maximumNodes) nodes", fix: "Use fewer nodes.") }
+        return nodes
+    }
+
+    private static func link(_ value: YAMLValue) throws(InputError) -> LinkSettings {
+        try value.checkKeys(["rate", "delay"])
+        var link = LinkSettings()
+        if let rate = value["rate"] { link.rate = try rate.rate() }
+        if let delay = value["delay"] {
+            let duration = try delay.duration()
+            guard duration > .zero else { throw delay.error(problem: "is no time at all", fix: "A cable between machines takes time: write 1us or more.") }
+            link.delay = duration
+        }
+        return link
+    }
+}

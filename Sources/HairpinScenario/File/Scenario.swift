@@ -1,0 +1,180 @@
+import HairpinEngine
+import HairpinWire
+
+// HairpinScenario, from top to bottom:
+//
+//   File/    a scenario file -> `Scenario`: what happens when, and what must hold. Knows YAML, not networks.
+//   Run/     `World` boots the cluster of a scenario; `ScenarioRunner` runs its steps in virtual time.
+//   Expect/  what must hold, checked against what happened.
+//   Report/  the transcript people read; JSON and JUnit that machines read.
+//   Builtin/ the scenarios that come with the program.
+//
+// The module never sees a frame's insides: it asks the host layer for processes, books and taps, and the capture layer for files.
+
+/// A position in a file somebody wrote, for messages.
+public struct Position: Hashable, Sendable, CustomStringConvertible {
+    public var file: String
+    public var line: Int?
+    public init(file: String, line: Int? = nil) { (self.file, self.line) = (file, line) }
+    public var description: String { line.map { "\(file):\($0)" } ?? file }
+}
+
+/// A `kind: Scenario` document, read and checked; names in it are not yet looked up in a cluster.
+public struct Scenario: Sendable {
+    public var name: String
+    public var summary = ""
+    /// The file it was read from; "pod-to-pod (built in)" for a resource of the program.
+    public var origin: String
+    public var seed: UInt64 = 1
+    /// Virtual time at which the run ends at the latest; nil runs to the end of the last step.
+    public var until: Instant?
+    public var cluster = ClusterSettings()
+    public var hosts: [OutsideHost] = []
+    public var steps: [Step] = []
+    public var faults: [Fault] = []
+    public var expectations: [Expectation] = []
+    public var capture = CaptureSettings()
+
+    public init(name: String, origin: String) { (self.name, self.origin) = (name, origin) }
+}
+
+/// `spec.cluster`: the machines and the way their network is set up.
+public struct ClusterSettings: Sendable {
+    public var nodes: [NodeSettings] = [NodeSettings(name: "node1", address: IPv4Address(192, 168, 50, 11))]
+    public var podCIDR = IPv4Prefix(IPv4Address(10, 244, 0, 0), length: 16)
+    public var serviceCIDR = IPv4Prefix(IPv4Address(10, 96, 0, 0), length: 12)
+    public var cni = "bridge"
+    public var proxyMode = ProxyMode.iptables
+    public var dns = true
+    /// Of every node's uplink.
+    public var nodeLink = LinkSettings()
+    public init() {}
+}
+
+public struct NodeSettings: Sendable, Equatable {
+    public var name: String
+    public var address: IPv4Address
+    public var labels: [(name: String, value: String)] = []
+    public init(name: String, address: IPv4Address) { (self.name, self.address) = (name, address) }
+    public static func == (a: NodeSettings, b: NodeSettings) -> Bool {
+        a.name == b.name && a.address == b.address && a.labels.elementsEqual(b.labels) { $0 == $1 }
+    }
+}
+
+/// How kube-proxy turns Services into rules.
+public enum ProxyMode: String, Sendable, CaseIterable { case iptables, ipvs }
+
+public struct LinkSettings: Sendable, Equatable {
+    /// Bits per second; nil is unlimited.
+    public var rate: UInt64?
+    public var delay: Duration?
+    public init() {}
+}
+
+/// `spec.hosts`: a machine on the nodes' network that is not part of the cluster.
+public struct OutsideHost: Sendable, Equatable {
+    public var name: String
+    public var address: IPv4Address
+    public var position: Position
+}
+
+/// `spec.steps`: one command that somebody types somewhere.
+public struct Step: Sendable {
+    public enum Start: Sendable, Equatable {
+        /// When the step before it has ended; the first one at `ScenarioTiming.firstStep`.
+        case afterPrevious
+        case at(Instant)
+        case after(step: String, delay: Duration)
+    }
+    /// Unique in the scenario; "step 3" when it was not given.
+    public var id: String
+    public var start = Start.afterPrevious
+    public var place: Place
+    public var container: String?
+    public var command: String
+    /// How often the command runs, one after another; output is joined and the last non-zero exit status counts.
+    public var repetitions = 1
+    /// The command is ended (SIGKILL, exit status 137) when it runs for longer.
+    public var timeout = Duration.seconds(600)
+    public var position: Position
+}
+
+/// Where a command runs, as `spec.steps[].in` names it: `pod/web-0`, `deploy/web`, `sts/web`, `ds/agent`, `job/once`, `node/node1`, `host/client`;
+/// pods and controllers may carry a namespace: `shop/pod/web-0`.
+public struct Place: Sendable, Hashable, CustomStringConvertible {
+    public enum Kind: String, Sendable, CaseIterable {
+        case pod, deployment, statefulSet, daemonSet, replicaSet, replicationController, job, service, node, host
+    }
+    public var kind: Kind
+    public var namespace: String
+    public var name: String
+
+    public init(kind: Kind, namespace: String = "default", name: String) {
+        self.kind = kind
+        self.namespace = namespace
+        self.name = name
+    }
+
+    /// Nil when the text has no such form. A bare name is a pod.
+    public init?(_ text: String) {
+        var words = text.split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+        guard words.allSatisfy({ !$0.isEmpty }), (1...3).contains(words.count) else { return nil }
+        let namespace = words.count == 3 ? words.removeFirst() : "default"
+        if words.count == 1 { words.insert("pod", at: 0) }
+        guard let kind = Place.spellings.first(where: { $0.words.contains(words[0].lowercased()) })?.kind else { return nil }
+        self.init(kind: kind, namespace: namespace, name: words[1])
+    }
+
+    public var description: String {
+        let short = Place.spellings.first { $0.kind == kind }?.words[0] ?? kind.rawValue
+        return namespace == "default" ? "\(short)/\(name)" : "\(namespace)/\(short)/\(name)"
+    }
+
+    /// What kubectl accepts for each kind, the customary one first.
+    static let spellings: [(kind: Kind, words: [String])] = [
+        (.pod, ["pod", "po", "pods"]), (.deployment, ["deploy", "deployment", "deployments"]), (.statefulSet, ["sts", "statefulset", "statefulsets"]),
+        (.daemonSet, ["ds", "daemonset", "daemonsets"]), (.replicaSet, ["rs", "replicaset", "replicasets"]),
+        (.replicationController, ["rc", "replicationcontroller", "replicationcontrollers"]), (.job, ["job", "jobs"]),
+        (.service, ["svc", "service", "services"]), (.node, ["node", "no", "nodes"]), (.host, ["host", "hosts"]),
+    ]
+}
+
+/// `spec.faults`: something goes wrong on a cable for a while.
+public struct Fault: Sendable {
+    public enum Effect: Sendable, Equatable {
+        case loss(Ratio)
+        case delay(Duration)
+        case down
+    }
+    public var at: Instant
+    /// Nil lasts to the end of the run.
+    public var duration: Duration?
+    /// `node1`, `pod/web-0`, `host/client`: the cable of that machine's eth0.
+    public var link: Place
+    public var effect: Effect
+    public var position: Position
+}
+
+/// `spec.capture`.
+public struct CaptureSettings: Sendable {
+    /// Shell patterns over `HOST:INTERFACE`, such as `*`, `node1:*`, `pod1:eth0`.
+    public var interfaces = ["*"]
+    /// pcap-filter(7) syntax; empty keeps everything.
+    public var filter = ""
+    public var position: Position?
+    public init() {}
+}
+
+/// The virtual times of a boot. They are part of what a seed reproduces, so a change of them is a change of behaviour.
+public enum ScenarioTiming {
+    /// When the kubelet has looked at every container once and kube-proxy has written its first rules.
+    public static let rules = Instant(nanoseconds: 200_000_000)
+    /// How long kube-proxy takes to follow a change of readiness.
+    public static let ruleLag = Duration.milliseconds(100)
+    /// The first step's default, and the moment `exec` and `get` look at the cluster.
+    public static let firstStep = Instant(nanoseconds: 1_000_000_000)
+    /// The first look of a readiness probe after its container started (besides `initialDelaySeconds`).
+    public static let firstProbe = Duration.milliseconds(100)
+    /// Quiet time after the last step: late ACKs, FINs and ARP answers belong to the story.
+    public static let tail = Duration.milliseconds(500)
+}

@@ -1,0 +1,132 @@
+import Foundation
+import HairpinCluster
+
+/// A scenario with the objects of its cluster, ready to boot.
+public struct LoadedScenario: Sendable {
+    public var scenario: Scenario
+    public var manifests: Manifests
+    /// Every file that was read, in order.
+    public var files: [String]
+}
+
+/// Reads scenario files and the manifests they name.
+public struct ScenarioFile {
+    private var loader = ManifestLoader()
+    /// Real paths of the files that are being read, outermost first, and of those that have been.
+    private var open: [(path: String, name: String)] = []
+    private var done: Set<String> = []
+    private var files: [String] = []
+
+    private init() {}
+
+    /// A path, or the name of a built-in scenario. `manifests` are read after those of the scenario, as if it named them.
+    public static func load(_ nameOrPath: String, manifests: [String] = []) throws(Failure) -> LoadedScenario {
+        let path = try locate(nameOrPath)
+        var reader = ScenarioFile()
+        do {
+            let documents = try YAMLReader.documents(path: path)
+            let scenarios = documents.filter(ScenarioReader.isScenario)
+            guard let document = scenarios.first else {
+                throw InputError(file: path, problem: "has no document of kind Scenario", fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
+            }
+            guard scenarios.count == 1 else { throw scenarios[1].error(problem: "is a second scenario in one file", fix: "Put every scenario into a file of its own.") }
+            let scenario = try ScenarioReader.read(document)
+            try reader.read(path, name: path, documents: documents)
+            try reader.readExtra(manifests)
+            return LoadedScenario(scenario: scenario, manifests: reader.loader.manifests, files: reader.files)
+        } catch { throw Failure(error) }
+    }
+
+    /// A cluster without a story, for `exec` and `get`: manifests, or a scenario file whose cluster is used. Later scenarios are refused.
+    public static func cluster(manifests: [String]) throws(Failure) -> LoadedScenario {
+        var reader = ScenarioFile()
+        var scenario: Scenario?
+        do {
+            for name in manifests {
+                var isFolder: ObjCBool = false
+                if FileManager.default.fileExists(atPath: name, isDirectory: &isFolder), isFolder.boolValue {
+                    try reader.readExtra([name])
+                    continue
+                }
+                let path = FileManager.default.fileExists(atPath: name) ? name : builtin(name)?.path ?? name
+                let documents = try YAMLReader.documents(path: path)
+                for document in documents where ScenarioReader.isScenario(document) {
+                    guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
+                    scenario = try ScenarioReader.read(document)
+                }
+                try reader.read(path, name: name, documents: documents)
+            }
+        } catch { throw Failure(error) }
+        return LoadedScenario(scenario: scenario ?? Scenario(name: "cluster", origin: manifests.first ?? ""), manifests: reader.loader.manifests, files: reader.files)
+    }
+
+    // MARK: Files that name files
+
+    private mutating func readExtra(_ paths: [String]) throws(InputError) {
+        for path in paths {
+            for file in try ScenarioFile.expand(path) where !done.contains(ScenarioFile.realPath(file)) {
+                try read(file, name: file, documents: YAMLReader.documents(path: file))
+            }
+        }
+    }
+
+    /// The objects of a file, and those of the manifests that a scenario in it names. A file is read once, however often it is named.
+    private mutating func read(_ path: String, name: String, documents: [YAMLValue]) throws(InputError) {
+        let real = ScenarioFile.realPath(path)
+        open.append((real, name))
+        files.append(path)
+        for document in documents {
+            guard ScenarioReader.isScenario(document) else {
+                try loader.load(document: document)
+                continue
+            }
+            for reference in try ScenarioReader.manifests(document) { try include(reference, from: path) }
+        }
+        open.removeLast()
+        done.insert(real)
+    }
+
+    private mutating func include(_ reference: YAMLValue, from path: String) throws(InputError) {
+        let text = try reference.string()
+        guard !text.isEmpty else { throw reference.error(problem: "is no file name", fix: "Name a manifest, relative to this file.") }
+        let folder = (path as NSString).deletingLastPathComponent
+        let target = text.hasPrefix("/") || folder.isEmpty ? text : folder + "/" + text
+        guard FileManager.default.fileExists(atPath: target) else {
+            throw reference.error(problem: "does not exist", fix: "Names are relative to this file; looked for \(target).")
+        }
+        for file in try ScenarioFile.expand(target) {
+            let real = ScenarioFile.realPath(file)
+            if let place = open.firstIndex(where: { $0.path == real }) {
+                let circle = (open[place...].map(\.name) + [file]).joined(separator: " → ")
+                throw reference.error(problem: "includes itself: \(circle)", fix: "Remove one of these references.")
+            }
+            if done.contains(real) { continue }
+            try read(file, name: file, documents: YAMLReader.documents(path: file))
+        }
+    }
+
+    /// A file, or the manifests of a folder in the order of their names.
+    private static func expand(_ path: String) throws(InputError) -> [String] {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else { return [path] }
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
+            throw InputError(kind: .unreadable, file: path, problem: "cannot be listed", fix: "Check its permissions.")
+        }
+        let manifests = names.filter { name in !name.hasPrefix(".") && [".yaml", ".yml", ".json"].contains { name.hasSuffix($0) } }.sorted()
+        guard !manifests.isEmpty else {
+            throw InputError(kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
+        }
+        return manifests.map { path.hasSuffix("/") ? path + $0 : path + "/" + $0 }
+    }
+
+    private static func realPath(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path }
+
+    private static func locate(_ nameOrPath: String) throws(Failure) -> String {
+        if FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
+        if let builtin = builtin(nameOrPath) { return builtin.path }
+        let near = nearestWord(to: nameOrPath, among: BuiltinScenario.all.map(\.name)).map { "Did you mean \"\($0)\"?" }
+        throw Failure(.notFound, "\(nameOrPath): no such file, and no built-in scenario of that name. \(near ?? "\"hairpin scenarios\" lists them.")")
+    }
+
+    private static func builtin(_ name: String) -> BuiltinScenario? { BuiltinScenario.all.first { $0.name == name } }
+}

@@ -1,0 +1,259 @@
+import HairpinEngine
+import HairpinWire
+
+typealias EndpointPointer = UnsafeMutablePointer<Endpoint>
+
+/// RFC 9293 §3.3.2; `closed` is also a socket that was never connected.
+enum ConnectionState: UInt8 {
+    case closed, listen, synSent, synReceived, established, finWait1, finWait2, closeWait, closing, lastAck, timeWait
+    /// The state word of ss(8).
+    var word: String {
+        switch self {
+        case .closed: "UNCONN"
+        case .listen: "LISTEN"
+        case .synSent: "SYN-SENT"
+        case .synReceived: "SYN-RECV"
+        case .established: "ESTAB"
+        case .finWait1: "FIN-WAIT-1"
+        case .finWait2: "FIN-WAIT-2"
+        case .closeWait: "CLOSE-WAIT"
+        case .closing: "CLOSING"
+        case .lastAck: "LAST-ACK"
+        case .timeWait: "TIME-WAIT"
+        }
+    }
+}
+
+/// The sender's phase (`enum tcp_ca_state`).
+enum RecoveryPhase: UInt8 { case open, disorder, reduced, recovery, loss }
+
+/// What the one retransmission timer stands for (`icsk_pending`).
+enum RetransmitTimer: UInt8 { case none, retransmission, lossProbe, windowProbe, reordering }
+
+struct EndpointFlags: OptionSet {
+    let rawValue: UInt64
+    static let selectiveAcks = EndpointFlags(rawValue: 1 << 0), timestamps = EndpointFlags(rawValue: 1 << 1), windowScaling = EndpointFlags(rawValue: 1 << 2)
+    static let noDelay = EndpointFlags(rawValue: 1 << 3), cork = EndpointFlags(rawValue: 1 << 4)
+    /// close(2) was called; the connection lives on without a program (SOCK_DEAD).
+    static let orphan = EndpointFlags(rawValue: 1 << 5)
+    static let finQueued = EndpointFlags(rawValue: 1 << 6)
+    static let receiveShut = EndpointFlags(rawValue: 1 << 7), sendShut = EndpointFlags(rawValue: 1 << 8)
+    static let ackScheduled = EndpointFlags(rawValue: 1 << 9), ackTimer = EndpointFlags(rawValue: 1 << 10), ackNow = EndpointFlags(rawValue: 1 << 11)
+    static let ackPushed = EndpointFlags(rawValue: 1 << 12), ackPushed2 = EndpointFlags(rawValue: 1 << 13)
+    static let reuseAddress = EndpointFlags(rawValue: 1 << 14), keepAlive = EndpointFlags(rawValue: 1 << 15)
+    /// A write found the buffer full (SOCK_NOSPACE).
+    static let noSpace = EndpointFlags(rawValue: 1 << 16)
+    static let receiveBufferSet = EndpointFlags(rawValue: 1 << 17), sendBufferSet = EndpointFlags(rawValue: 1 << 18)
+    /// connect(2) was called and its success not yet reported.
+    static let connecting = EndpointFlags(rawValue: 1 << 19)
+    static let hashed = EndpointFlags(rawValue: 1 << 20), portHeld = EndpointFlags(rawValue: 1 << 21)
+    static let addressBound = EndpointFlags(rawValue: 1 << 22), portBound = EndpointFlags(rawValue: 1 << 23)
+    static let probeRetransmitted = EndpointFlags(rawValue: 1 << 24)
+    static let localRoute = EndpointFlags(rawValue: 1 << 25)
+    static let duplicateSACK = EndpointFlags(rawValue: 1 << 26)
+    /// A child in its listener's accept queue, or still in its handshake.
+    static let unaccepted = EndpointFlags(rawValue: 1 << 27), inAcceptQueue = EndpointFlags(rawValue: 1 << 28)
+    /// The last probe of a closed window or of a silent peer awaits its answer.
+    static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
+    static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
+    static let lingerZero = EndpointFlags(rawValue: 1 << 31)
+    static let handshakeDone = EndpointFlags(rawValue: 1 << 32)
+    static let reorderingSeen = EndpointFlags(rawValue: 1 << 33)
+    static let receiveErrors = EndpointFlags(rawValue: 1 << 34)
+    /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
+    static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
+    static let windowLimited = EndpointFlags(rawValue: 1 << 36)
+    static let everReadable = EndpointFlags(rawValue: 1 << 37)
+    static let ackLost = EndpointFlags(rawValue: 1 << 38)
+}
+
+/// A segment in the retransmission queue. Consecutive segments of one burst (a GSO packet of the kernel) end with `endsBurst`.
+struct SentSegment: BitwiseCopyable {
+    var start: SequenceNumber
+    /// Counts a FIN.
+    var end: SequenceNumber
+    var sentAt: UInt64
+    /// `delivered` when it was sent; a rate is not kept, but spurious marks are told apart by it.
+    var marks: UInt8 = 0
+    var transmissions: UInt8 = 1
+    static let psh: UInt8 = 1, fin: UInt8 = 2, sacked: UInt8 = 4, lost: UInt8 = 8, retransmitted: UInt8 = 16, endsBurst: UInt8 = 32, everRetransmitted: UInt8 = 64
+    /// Bytes of data, without the FIN.
+    var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
+}
+
+/// A packet's worth of data in the receive queue, for the accounting of kernel memory only: the bytes are in the ring.
+struct ReceivedChunk: BitwiseCopyable {
+    var end: SequenceNumber
+    var truesize: UInt32
+}
+
+/// Data beyond a hole. `touched` orders SACK blocks, latest first (RFC 2018 §4).
+struct OutOfOrderRange: BitwiseCopyable {
+    var start: SequenceNumber
+    var end: SequenceNumber
+    var truesize: UInt32
+    var touched: UInt32
+}
+
+/// A TCP connection or listener: one plain record at a stable address in a slab. Fields of the data path first.
+struct Endpoint {
+    // Demultiplexing and dispatch.
+    var hashNext: EndpointPointer?
+    var localAddress = IPv4Address.any
+    var remoteAddress = IPv4Address.any
+    var localPort: UInt16 = 0
+    var remotePort: UInt16 = 0
+    var state = ConnectionState.closed
+    var phase = RecoveryPhase.open
+    var timer = RetransmitTimer.none
+    var sendScale: UInt8 = 0
+    var receiveScale: UInt8 = 0
+    var flags: EndpointFlags = []
+
+    // Receiving (RFC 9293 §3.3.1 names in parentheses).
+    /// RCV.NXT
+    var receiveNext = SequenceNumber(0)
+    /// RCV.NXT when the last window was advertised (`rcv_wup`).
+    var windowUpdate = SequenceNumber(0)
+    var copied = SequenceNumber(0)
+    /// The window advertised at `windowUpdate`, in bytes.
+    var receiveWindow: UInt32 = 0
+    /// The most that will be advertised for now (`rcv_ssthresh`).
+    var windowThreshold: UInt32 = 0
+    var windowClamp: UInt32 = 0
+    var receiveBuffer: UInt32 = 0
+    /// Kernel memory of all queued packets (`sk_rmem_alloc`).
+    var receiveMemory: UInt32 = 0
+    /// Estimate of the peer's segment size (`rcv_mss`).
+    var peerSegment: UInt16 = 536
+    /// Share of kernel memory that is data, in 1/256 (`scaling_ratio`).
+    var scalingRatio: UInt8 = 128
+    var quickAcks: UInt8 = 0
+    var pingPong: UInt8 = 0
+    var timeToLive: UInt8 = 64
+    var typeOfService: UInt8 = 0
+    var identification: UInt16 = 0
+    /// Delayed ACK estimate in ticks.
+    var ackTimeout: UInt16 = 0
+    /// Jiffies of the last data (`icsk_ack.lrcvtime`).
+    var lastReceived: UInt64 = 0
+
+    // Sending.
+    /// SND.UNA
+    var unacknowledged = SequenceNumber(0)
+    /// SND.NXT
+    var sendNext = SequenceNumber(0)
+    /// The end of what the program wrote.
+    var writeEnd = SequenceNumber(0)
+    var lastSmall = SequenceNumber(0)
+    var windowSequence = SequenceNumber(0)
+    var sendWindow: UInt32 = 0
+    var maximumWindow: UInt32 = 0
+    /// Sending MSS with the options every segment carries deducted.
+    var segmentSize: UInt16 = 536
+    /// MSS advertised to the peer, less the timestamp option.
+    var advertisedSegment: UInt16 = 536
+    /// Bound by the peer's MSS option or TCP_MAXSEG.
+    var segmentClamp: UInt16 = 536
+    var pathMTU: UInt32 = 1500
+    var window: UInt32 = 10
+    var slowStartThreshold: UInt32 = .max
+    var windowCount: UInt32 = 0
+    var sackedOut: UInt32 = 0
+    var lostOut: UInt32 = 0
+    var retransOut: UInt32 = 0
+    var maximumOut: UInt32 = 0
+    var windowUsed: UInt32 = 0
+    var windowUsedAt: UInt64 = 0
+    /// Timestamps: what to echo, when it was learned (ms), and this connection's offset.
+    var recentTimestamp: UInt32 = 0
+    var timestampOffset: UInt32 = 0
+    var recentTimestampAt: UInt64 = 0
+    var receivedEcho: UInt32 = 0
+    var lastSent: UInt64 = 0
+
+    // Time.
+    /// Smoothed RTT × 8, mean deviation × 4, and its maximum of the last RTT × 4, all in microseconds, as the kernel keeps them.
+    var smoothedRTT: UInt32 = 0
+    var deviation: UInt32 = 0
+    var maximumDeviation: UInt32 = 0
+    var rttVariation: UInt32 = 0
+    var rttSequence = SequenceNumber(0)
+    /// In ticks.
+    var retransmitTimeout: UInt32 = 250
+    var retransmitDeadline: UInt64 = .max
+    var ackDeadline: UInt64 = .max
+    /// SYN-ACK, keepalive, FIN-WAIT-2 or TIME-WAIT.
+    var slowDeadline: UInt64 = .max
+    var heapIndex: Int32 = -1
+    var slot: UInt32 = 0
+    var generation: UInt32 = 0
+
+    // Buffers, none while empty.
+    var sendRing = ByteRing()
+    var receiveRing = ByteRing()
+    var sent = RecordRing<SentSegment>()
+    var received = RecordRing<ReceivedChunk>()
+    var outOfOrder = RecordRing<OutOfOrderRange>()
+
+    // Recovery.
+    var highSequence = SequenceNumber(0)
+    var probeHigh = SequenceNumber(0)
+    var undoMark = SequenceNumber(0)
+    var undoRetransmissions: Int32 = 0
+    var priorWindow: UInt32 = 0
+    var priorThreshold: UInt32 = 0
+    var proportionalDelivered: UInt32 = 0
+    var proportionalOut: UInt32 = 0
+    var backoff: UInt8 = 0
+    var retransmits: UInt8 = 0
+    var probesOut: UInt8 = 0
+    var synRetries: UInt8 = 0
+    var retransmitStamp: UInt64 = 0
+    var recentAckAt: UInt64 = 0
+    var rackTime: UInt64 = 0
+    var rackEnd = SequenceNumber(0)
+    var rackRTT: UInt32 = 0
+    var minimumRTT: UInt32 = .max
+    var minimumRTTAt: UInt64 = 0
+
+    // Receive buffer tuning (`rcvq_space`, `rcv_rtt_est`).
+    var tuningSpace: UInt32 = 0
+    var tuningSequence = SequenceNumber(0)
+    var tuningTime: UInt64 = 0
+    var receiveRTT: UInt32 = 0
+    var receiveRTTEcho: UInt32 = 0
+    var duplicateStart = SequenceNumber(0)
+    var duplicateEnd = SequenceNumber(0)
+    var touchCount: UInt32 = 0
+    var outOfWindowAnswer: UInt64 = 0
+
+    // Cold.
+    var initialSend = SequenceNumber(0)
+    var initialReceive = SequenceNumber(0)
+    var pendingError: Int32 = 0
+    var softError: Int32 = 0
+    var sendBuffer: UInt32 = 0
+    var userSegment: UInt16 = 0
+    var backlog: Int32 = 0
+    var acceptCount: Int32 = 0
+    var handshakes: Int32 = 0
+    var acceptHead: EndpointPointer?
+    var acceptTail: EndpointPointer?
+    var acceptNext: EndpointPointer?
+    var listener: EndpointPointer?
+    var lingerTime: Int64 = -1
+    var userTimeout: Int64 = 0
+    /// Index into the stack's list of device names; zero for none.
+    var device: UInt16 = 0
+
+    var unsent: Int { writeEnd - sendNext }
+    var packetsOut: Int { sent.count }
+    /// RFC 6675 "pipe" (`tcp_packets_in_flight`).
+    var inFlight: Int { sent.count - Int(sackedOut) - Int(lostOut) + Int(retransOut) }
+    /// What is left of the advertised window (`tcp_receive_window`).
+    var windowLeft: Int { max(0, Int(receiveWindow) - (receiveNext - windowUpdate)) }
+    var windowEnd: SequenceNumber { unacknowledged + Int(sendWindow) }
+    var isListener: Bool { state == .listen }
+    var socket: SocketID { SocketID(generation << 20 | slot) }
+}

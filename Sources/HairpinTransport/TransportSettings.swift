@@ -1,0 +1,51 @@
+import HairpinEngine
+
+/// The `net.ipv4.tcp_*` and related values of one namespace, under their kernel names and with Linux's defaults.
+public struct TransportSettings: Sendable {
+    /// Minimum, default and maximum receive buffer in bytes of kernel memory (`tcp_rmem`).
+    public var tcp_rmem: (minimum: Int, initial: Int, maximum: Int) = (4096, 131_072, 6_291_456)
+    public var tcp_wmem: (minimum: Int, initial: Int, maximum: Int) = (4096, 16_384, 4_194_304)
+    /// `net.core.rmem_max`, `wmem_max`, `rmem_default`, in bytes.
+    public var rmem_max = 212_992
+    public var wmem_max = 212_992
+    public var rmem_default = 212_992
+    public var somaxconn = 4096
+    public var tcp_max_syn_backlog = 4096
+    public var tcp_sack = true
+    public var tcp_dsack = true
+    public var tcp_timestamps = true
+    public var tcp_window_scaling = true
+    public var tcp_moderate_rcvbuf = true
+    public var tcp_slow_start_after_idle = true
+    public var tcp_syn_retries = 6
+    public var tcp_syn_linear_timeouts = 4
+    public var tcp_synack_retries = 5
+    public var tcp_retries1 = 3
+    public var tcp_retries2 = 15
+    public var tcp_orphan_retries = 0
+    public var tcp_fin_timeout = Duration.seconds(60)
+    public var tcp_keepalive_time = Duration.seconds(7200)
+    public var tcp_keepalive_intvl = Duration.seconds(75)
+    public var tcp_keepalive_probes = 9
+    /// 0: never, 1: always, 2: only on loopback.
+    public var tcp_tw_reuse = 2
+    public var tcp_tw_reuse_delay = Duration.seconds(1)
+    /// Least time between answers to segments out of the window.
+    public var tcp_invalid_ratelimit = Duration.milliseconds(500)
+    /// Challenge ACKs a second for the whole namespace (RFC 5961 §7); the kernel's default is no limit.
+    public var tcp_challenge_ack_limit = Int.max
+    /// How many replies make a connection interactive, so that its ACKs are delayed (`tcp_pingpong_thresh`).
+    public var tcp_pingpong_thresh = 1
+    public var tcp_reordering = 3
+    /// Share of a window (1/n) that may wait to become a larger burst (`tcp_tso_win_divisor`).
+    public var tcp_tso_win_divisor = 3
+    public var tcp_min_tso_segs = 2
+    public var tcp_app_win = 31
+    public var tcp_rto_min = Duration.milliseconds(200)
+    public var tcp_rto_max = Duration.seconds(120)
+    /// First and last ephemeral port.
+    public var ip_local_port_range: (first: UInt16, last: UInt16) = (32_768, 60_999)
+    public var ip_default_ttl: UInt8 = 64
+    public var icmp_echo_ignore_all = false
+    public init() {}
+}

@@ -1,0 +1,174 @@
+import HairpinEngine
+import HairpinWire
+
+/// What became of a packet handed to the stack.
+public enum Reception: Sendable, Hashable {
+    /// A protocol consumed it (which includes answering it with a reset or a challenge).
+    case delivered
+    /// Nobody listens on the UDP port, or the protocol is unknown: the caller sends "port unreachable" or "protocol unreachable".
+    case noSocket
+    case noProtocol
+    /// A TCP segment for no connection; it was answered with a reset where a reset is due.
+    case refused
+    case malformed
+    case badChecksum
+    /// The socket's receive buffer, the accept queue or the SYN queue was full.
+    case bufferFull
+}
+
+/// The sockets of one network namespace: TCP, UDP and ICMP echo. Packets and time go in; packets, one deadline and readiness come out through
+/// the `NetworkLayer`. Knows no frames, interfaces or processes.
+///
+/// The path of a segment: `receive` (here) → `Demultiplexer.swift` → `TCP/Receive.swift` → `TCP/Acknowledgments.swift` → `TCP/Reassembly.swift`
+/// → `TCP/AckPolicy.swift`; the path of a write: `Sockets/StreamCalls.swift` → `TCP/Send.swift` → `TCP/Segmenter.swift` → `NetworkLayer.send`.
+public final class TransportStack {
+    unowned(unsafe) let network: any NetworkLayer
+    public internal(set) var settings: TransportSettings
+    var random: SeededRandom
+    /// The moment of the call being served.
+    var now = Instant.zero
+
+    var pool = BlockPool()
+    var timers = TimerHeap()
+    var armed = UInt64.max
+    var table = SocketTable()
+    var connections = ConnectionTable()
+    var ports = PortTable()
+    var devices: [String] = [""]
+    var statistics = TransportStatistics()
+    /// Perturbs the choice of client ports (RFC 6056 §3.3.4).
+    var portPerturbation: UInt32
+    let portSecret: UInt64
+    var nextEchoIdentifier: UInt16
+    var challengeSecond: UInt64 = 0
+    var challengesLeft = 0
+
+    /// `network` must outlive the stack's last call; it is not retained.
+    public init(network: any NetworkLayer, random: SeededRandom, settings: TransportSettings = TransportSettings()) {
+        self.network = network
+        self.settings = settings
+        var random = random
+        portPerturbation = random.next32()
+        portSecret = random.next()
+        nextEchoIdentifier = random.next16()
+        self.random = random
+    }
+
+    deinit {
+        table.forEachStream { endpoint in
+            endpoint.pointee.sendRing.release(pool)
+            endpoint.pointee.receiveRing.release(pool)
+            endpoint.pointee.sent.release(pool)
+            endpoint.pointee.received.release(pool)
+            endpoint.pointee.outOfOrder.release(pool)
+        }
+    }
+
+    public var counters: TransportStatistics { statistics }
+
+    /// A whole IPv4 packet addressed to this namespace, header included, after INPUT.
+    public func receive(_ packet: UnsafeRawBufferPointer, checksumVerified: Bool) -> Reception {
+        guard let ip = IPv4View(packet), !ip.isFragment else { return .malformed }
+        now = network.now
+        defer { rearm() }
+        switch ip.proto.rawValue {
+        case IPProtocol.tcp.rawValue: return receiveTCP(ip, checksumVerified: checksumVerified)
+        case IPProtocol.udp.rawValue: return receiveUDP(ip, checksumVerified: checksumVerified)
+        case IPProtocol.icmp.rawValue: return receiveICMP(ip, checksumVerified: checksumVerified)
+        default: return .noProtocol
+        }
+    }
+
+    /// An ICMP error about a packet this namespace sent. `information` is the next-hop MTU of "fragmentation needed", else zero; `quote` is the quoted
+    /// IP packet, which may be cut short after eight bytes of transport header.
+    public func receiveICMPError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer) {
+        now = network.now
+        defer { rearm() }
+        guard quote.count >= 28, let base = quote.baseAddress, base.u8(0) >> 4 == 4 else { return }
+        let header = Int(base.u8(0) & 15) * 4
+        guard header >= 20, quote.count >= header + 8 else { return }
+        let error = ICMPError(
+            type: type, code: code, information: information, offender: offender, source: base.ipv4(IPv4Offset.source),
+            destination: base.ipv4(IPv4Offset.destination), transport: UnsafeRawBufferPointer(rebasing: quote[header...]))
+        switch base.u8(IPv4Offset.proto) {
+        case IPProtocol.tcp.rawValue: tcpError(error)
+        case IPProtocol.udp.rawValue: udpError(error)
+        case IPProtocol.icmp.rawValue: echoError(error)
+        default: break
+        }
+    }
+
+    /// The deadline given to `NetworkLayer.arm` has come.
+    public func timerExpired() {
+        now = network.now
+        armed = .max
+        while timers.earliest <= now.nanoseconds {
+            let endpoint = timers.first
+            let deadline = min(endpoint.pointee.retransmitDeadline, endpoint.pointee.ackDeadline, endpoint.pointee.slowDeadline)
+            timers.settleFirst(deadline: deadline)
+            if deadline <= now.nanoseconds { endpointTimer(endpoint) }
+        }
+        rearm()
+    }
+
+    /// Tells the layer below about the earliest deadline, when it changed. Ends every entry point.
+    func rearm() {
+        let earliest = timers.earliest
+        guard earliest != armed else { return }
+        armed = earliest
+        network.arm(Instant(nanoseconds: earliest))
+    }
+
+    /// Runs `body` as one entry from a program.
+    @inline(__always)
+    func entry<T>(_ body: () throws(Errno) -> T) throws(Errno) -> T {
+        now = network.now
+        defer { rearm() }
+        return try body()
+    }
+}
+
+/// An ICMP error taken apart.
+struct ICMPError {
+    var type: UInt8
+    var code: UInt8
+    var information: UInt32
+    var offender: IPv4Address
+    /// Of the quoted packet.
+    var source: IPv4Address
+    var destination: IPv4Address
+    /// At least eight bytes of the quoted transport header.
+    var transport: UnsafeRawBufferPointer
+
+    /// Errno and whether it is fatal for a connection (`icmp_err_convert`); nil for errors that say nothing of the kind.
+    var verdict: (errno: Errno, fatal: Bool)? {
+        switch type {
+        case ICMPv4.parameterProblem: return (.protocolError, true)
+        case ICMPv4.timeExceeded: return (.hostUnreachable, false)
+        case ICMPv4.destinationUnreachable: break
+        default: return nil
+        }
+        switch code {
+        case ICMPv4.netUnreachable, 6, 11: return (.networkUnreachable, code == 6)
+        case ICMPv4.hostUnreachable, 5, 12: return (.hostUnreachable, false)
+        case ICMPv4.protocolUnreachable: return (.noProtocolOption, true)
+        case ICMPv4.portUnreachable: return (.connectionRefused, true)
+        case ICMPv4.fragmentationNeeded: return (.messageTooLong, false)
+        case 7: return (.hostDown, true)
+        case 8: return (Errno(64), true)
+        case 9: return (.networkUnreachable, true)
+        case 10, 13, 14, 15: return (.hostUnreachable, true)
+        default: return nil
+        }
+    }
+}
+
+/// Counters in the manner of /proc/net/snmp and netstat(8).
+public struct TransportStatistics: Sendable, Hashable {
+    public var segmentsReceived = 0, segmentsSent = 0, retransmitted = 0, resetsSent = 0, resetsReceived = 0
+    public var activeOpens = 0, passiveOpens = 0, attemptFails = 0
+    public var listenOverflows = 0, challengeACKs = 0, timeouts = 0, lossProbes = 0, fastRetransmits = 0
+    public var datagramsReceived = 0, datagramsSent = 0, noPorts = 0, receiveBufferErrors = 0
+    public var checksumErrors = 0, echoRequests = 0
+    public init() {}
+}

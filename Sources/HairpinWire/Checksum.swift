@@ -1,0 +1,61 @@
+/// The Internet checksum, full (RFC 1071) and incremental (RFC 1624).
+public enum InternetChecksum {
+    /// The one's complement sum of the bytes as 16-bit big-endian words, not yet folded or complemented.
+    /// `initial` carries the sum of an even number of bytes that come before (a pseudo header, say).
+    @inlinable
+    public static func sum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt64 {
+        guard let base = bytes.baseAddress else { return initial }
+        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once.
+        var a: UInt64 = 0, b: UInt64 = 0
+        var offset = 0
+        let count = bytes.count
+        while offset &+ 16 <= count {
+            let first = base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+            let second = base.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self)
+            a &+= (first & 0xffff_ffff) &+ (first >> 32)
+            b &+= (second & 0xffff_ffff) &+ (second >> 32)
+            offset &+= 16
+        }
+        a &+= b
+        while offset &+ 2 <= count {
+            a &+= UInt64(base.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
+            offset &+= 2
+        }
+        if offset < count { a &+= UInt64(UInt16(littleEndian: UInt16(base.load(fromByteOffset: offset, as: UInt8.self)))) }
+        return initial &+ UInt64(fold(a).bigEndian)
+    }
+
+    /// Folds a sum to 16 bits with end-around carry.
+    @inlinable
+    public static func fold(_ sum: UInt64) -> UInt16 {
+        var s = (sum & 0xffff_ffff) &+ (sum >> 32)
+        s = (s & 0xffff) &+ (s >> 16)
+        s = (s & 0xffff) &+ (s >> 16)
+        s = (s & 0xffff) &+ (s >> 16)
+        return UInt16(truncatingIfNeeded: s)
+    }
+
+    /// The checksum field for bytes whose own checksum field holds zero.
+    @inlinable
+    public static func checksum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt16 { ~fold(sum(bytes, initial: initial)) }
+
+    /// The sum of the TCP and UDP pseudo header (RFC 9293 §3.1, RFC 768).
+    @inlinable
+    public static func pseudoHeader(source: IPv4Address, destination: IPv4Address, protocol number: UInt8, length: Int) -> UInt64 {
+        UInt64(source.rawValue >> 16) &+ UInt64(source.rawValue & 0xffff) &+ UInt64(destination.rawValue >> 16)
+            &+ UInt64(destination.rawValue & 0xffff) &+ UInt64(number) &+ UInt64(length)
+    }
+
+    /// The new checksum after a 16-bit word changed from `old` to `new` (RFC 1624 equation 3).
+    @inlinable
+    public static func update(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
+        ~fold(UInt64(~checksum) &+ UInt64(~old) &+ UInt64(new))
+    }
+
+    /// The new checksum after a 32-bit word changed.
+    @inlinable
+    public static func update(_ checksum: UInt16, from old: UInt32, to new: UInt32) -> UInt16 {
+        ~fold(UInt64(~checksum) &+ UInt64(~UInt16(truncatingIfNeeded: old >> 16)) &+ UInt64(~UInt16(truncatingIfNeeded: old))
+            &+ UInt64(new >> 16) &+ UInt64(new & 0xffff))
+    }
+}

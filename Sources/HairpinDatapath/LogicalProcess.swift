@@ -190,7 +190,7 @@ public final class LogicalProcess {
 
     /// Charges processor time.
     @inline(__always) func spend(_ nanoseconds: Int64) { clock.pointee += .nanoseconds(nanoseconds) }
-    @inline(__always) func spend(_ nanoseconds: Int64, bytes: UInt32) { spend(nanoseconds &+ costs.perKiB &* Int64(bytes) >> 10) }
+    @inline(__always) func spend(_ nanoseconds: Int64, bytes: UInt32) { spend(nanoseconds &+ (costs.perKiB &* Int64(bytes)) >> 10) }
     /// Processor time of a process; for the layers above.
     public func compute(_ time: Duration) { clock.pointee += time }
 

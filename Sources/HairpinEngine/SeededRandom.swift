@@ -37,5 +37,5 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
     @inlinable public mutating func next32() -> UInt32 { UInt32(truncatingIfNeeded: next() >> 32) }
     @inlinable public mutating func next16() -> UInt16 { UInt16(truncatingIfNeeded: next() >> 48) }
     /// Uniform in `0..<bound` without bias worth measuring (Lemire's multiplication). `bound` must not be zero.
-    @inlinable public mutating func below(_ bound: UInt32) -> UInt32 { UInt32(truncatingIfNeeded: UInt64(next32()) &* UInt64(bound) >> 32) }
+    @inlinable public mutating func below(_ bound: UInt32) -> UInt32 { UInt32(truncatingIfNeeded: (UInt64(next32()) &* UInt64(bound)) >> 32) }
 }

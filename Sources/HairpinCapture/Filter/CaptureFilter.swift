@@ -12,7 +12,7 @@ public final class CaptureFilter: @unchecked Sendable {
         program = .allocate(capacity: 1)
         program.initialize(to: bpf_program())
         if let reason = CaptureFilter.compile(text, into: program) {
-            program.deallocate()
+            // The object is complete, so the deinitializer runs and frees the program.
             throw .filter(text: text, column: CaptureFilter.column(of: text), reason: reason)
         }
     }

@@ -50,6 +50,8 @@ public struct PcapWriter: ~Copyable {
 
     public var packets: UInt64 { output.packets }
     public var failure: CaptureError? { output.failure }
+    /// The cheap form of `failure != nil`.
+    public var hasFailed: Bool { output.hasFailed }
     /// Hands what is buffered to the operating system.
     public mutating func flush() throws(CaptureError) { try output.flush() }
     /// Flushes and closes; calling it again does nothing.

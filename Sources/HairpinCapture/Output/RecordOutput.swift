@@ -62,7 +62,8 @@ struct RecordOutput: ~Copyable {
     /// Packets in what has been written and in what has been reserved.
     private var packetsWritten: UInt64 = 0
     private(set) var packets: UInt64 = 0
-    private(set) var failure: CaptureError?
+    private(set) var failure: CaptureError? { didSet { hasFailed = failure != nil } }
+    private(set) var hasFailed = false
     private var isFinished = false
 
     init(_ destination: CaptureDestination, format: RecordFormat, bufferSize: Int, reopens: Bool = false) throws(CaptureError) {

@@ -1,8 +1,9 @@
 import HairpinEngine
 
-/// The buffers of all logical processes as one stream in the order (time, number of the logical process, order of sight).
+/// The buffers of all logical processes as one stream in the order (time, number of the logical process, order of sight), in runs of
+/// records of one buffer.
 ///
-/// - Complexity: O(log buffers) per record, O(1) while one buffer has the oldest records.
+/// - Complexity: O(log buffers) per run.
 struct BufferMerge {
     private struct Head {
         var time: Instant
@@ -13,28 +14,37 @@ struct BufferMerge {
     private var heads: [Head] = []
 
     init(_ buffers: [CaptureBuffer]) {
-        for buffer in buffers where !buffer.records.isEmpty {
-            buffer.sort()
-            heads.append(Head(time: buffer.records.firstTime, buffer: buffer))
+        for buffer in buffers where !buffer.records.pointee.isEmpty {
+            buffer.records.pointee.sort()
+            heads.append(Head(time: buffer.records.pointee.firstTime, buffer: buffer))
         }
         for position in stride(from: heads.count / 2 - 1, through: 0, by: -1) { sink(position) }
     }
 
-    /// The buffer whose first record is the oldest of all, if it is older than `time`.
-    func next(before time: Instant) -> CaptureBuffer? {
-        guard let head = heads.first, head.time < time || time == .distantFuture else { return nil }
-        return head.buffer
+    /// Gives every record older than `time` to `body` and consumes it.
+    mutating func drain(before time: Instant, _ body: (RecordBuffer.Record) -> Void) {
+        while let head = heads.first, head.time < time {
+            let records = head.buffer.records
+            let end = min(time, endOfRun(head.buffer))
+            repeat {
+                let record = records.pointee.first
+                body(record)
+                records.pointee.consume(record.size)
+            } while !records.pointee.isEmpty && records.pointee.firstTime < end
+            if records.pointee.isEmpty {
+                heads.swapAt(0, heads.count - 1)
+                heads.removeLast()
+            } else {
+                heads[0].time = records.pointee.firstTime
+            }
+            sink(0)
+        }
     }
 
-    /// To be called after a record was taken from the buffer that `next` gave.
-    mutating func replace(_ buffer: CaptureBuffer) {
-        if buffer.records.isEmpty {
-            heads.swapAt(0, heads.count - 1)
-            heads.removeLast()
-        } else {
-            heads[0].time = buffer.records.firstTime
-        }
-        sink(0)
+    /// The buffer at the front may go on until another one has an older record; of two of one time the lower logical process comes first.
+    private func endOfRun(_ buffer: CaptureBuffer) -> Instant {
+        guard let next = heads[1...].prefix(2).min(by: <) else { return .distantFuture }
+        return buffer.logicalProcess < next.buffer.logicalProcess ? next.time + Duration(nanoseconds: 1) : next.time
     }
 
     private mutating func sink(_ position: Int) {

@@ -5,31 +5,44 @@ import HairpinEngine
 /// empties it.
 public final class CaptureBuffer: TapObserver {
     let logicalProcess: Int
-    /// By interface index: the interface's number in the session, or -1.
-    private let slots: [Int32]
+    /// By interface index: the interface's number in the session, or -1. Raw memory, like `records`: a sight then costs neither
+    /// exclusivity checks nor reference counts.
+    private let slots: UnsafeMutablePointer<Int32>
+    private let slotCount: Int
     private let filter: CaptureFilter?
     private let recordsDrops: Bool
     private let snapLength: Int
-    private(set) var records = RecordBuffer()
+    let records: UnsafeMutablePointer<RecordBuffer>
     /// Frames that ended on an interface, by interface index.
     private(set) var drops: [UInt64]
-    /// Set where one buffer is all there is: what is older than the present can then be written at any time.
-    var relief: (limit: Int, write: (Instant) -> Void)?
+    /// Called with the present when more than `reliefLimit` bytes wait, where one buffer is all there is: what is older can be written at any time.
+    private var relief: ((Instant) -> Void)?
+    private var reliefLimit = Int.max
 
     init(logicalProcess: Int, slots: [Int32], filter: CaptureFilter?, recordsDrops: Bool, snapLength: Int) {
         self.logicalProcess = logicalProcess
-        self.slots = slots
+        self.slots = .allocate(capacity: max(slots.count, 1))
+        slotCount = slots.count
+        for (index, slot) in slots.enumerated() { (self.slots + index).initialize(to: slot) }
         self.filter = filter
         self.recordsDrops = recordsDrops
         self.snapLength = snapLength
+        records = .allocate(capacity: 1)
+        records.initialize(to: RecordBuffer())
         drops = Array(repeating: 0, count: slots.count)
     }
 
-    deinit { records.deallocate() }
+    deinit {
+        records.pointee.deallocate()
+        records.deallocate()
+        slots.deallocate()
+    }
+
+    func relieve(above limit: Int, _ write: @escaping (Instant) -> Void) { (reliefLimit, relief) = (limit, write) }
 
     public func saw(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent) {
         let index = Int(event.interface.rawValue)
-        guard index < slots.count, slots[index] >= 0 else { return }
+        guard index < slotCount, slots[index] >= 0 else { return }
         if let filter, !filter.matches(bytes) { return }
         append(bytes, event, slot: UInt32(bitPattern: slots[index]), reason: RecordBuffer.noReason)
     }
@@ -37,21 +50,19 @@ public final class CaptureBuffer: TapObserver {
     /// Marks the sight of the frame that just came in, if there was one; else makes a record of its own if the session wants that.
     public func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason) {
         let index = Int(event.interface.rawValue)
-        guard index < slots.count, slots[index] >= 0 else { return }
+        guard index < slotCount, slots[index] >= 0 else { return }
         let slot = UInt32(bitPattern: slots[index])
         drops[index] += 1
-        if records.mark(packetID: event.packetID, slot: slot, reason: reason.rawValue) { return }
+        if records.pointee.mark(packetID: event.packetID, slot: slot, reason: reason.rawValue) { return }
         guard recordsDrops, filter?.matches(bytes) ?? true else { return }
         append(bytes, event, slot: slot, reason: reason.rawValue)
     }
 
+    @inline(__always)
     private func append(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, slot: UInt32, reason: UInt8) {
-        if let relief, records.byteCount > relief.limit { relief.write(event.time) }
-        records.append(bytes, snapLength: snapLength, time: event.time, packetID: event.packetID, slot: slot, direction: event.direction.rawValue, reason: reason)
+        if records.pointee.byteCount > reliefLimit { relief?(event.time) }
+        records.pointee.append(bytes, snapLength: snapLength, time: event.time, packetID: event.packetID, slot: slot, direction: event.direction.rawValue, reason: reason)
     }
-
-    func consume(_ count: Int) { records.consume(count) }
-    func sort() { records.sort() }
 }
 
 /// Records of frames in raw memory that is kept between flushes.

@@ -19,7 +19,7 @@ public final class CaptureSession: TapObserver {
     private let combined: UnsafeMutablePointer<PcapngWriter>?
     private let files: UnsafeMutablePointer<PcapWriter>
     private var fileCount = 0
-    private var received: [UInt64]
+    private let received: UnsafeMutablePointer<UInt64>
     private var lastTime = Instant.zero
     private var isFinished = false
     /// The first thing that went wrong while writing. The other files go on.
@@ -36,7 +36,8 @@ public final class CaptureSession: TapObserver {
         self.options = options
         let chosen = known.filter { interface in options.interfaces.contains { $0.matches(interface) } }
         interfaces = chosen
-        received = Array(repeating: 0, count: chosen.count)
+        received = .allocate(capacity: max(chosen.count, 1))
+        received.initialize(repeating: 0, count: chosen.count)
         files = .allocate(capacity: max(chosen.count, 1))
         if let destination = options.combined {
             let descriptions = chosen.map {
@@ -45,6 +46,7 @@ public final class CaptureSession: TapObserver {
             let writer: PcapngWriter
             do { writer = try PcapngWriter(to: destination, section: options.section, interfaces: descriptions, snapLength: options.snapLength) } catch {
                 files.deallocate()
+                received.deallocate()
                 throw error
             }
             combined = .allocate(capacity: 1)
@@ -58,7 +60,7 @@ public final class CaptureSession: TapObserver {
         let processes = Dictionary(grouping: known.indices, by: { known[$0].logicalProcess })
         for process in processes.keys.sorted() { addBuffer(process, of: known) }
         if buffers.count == 1 {
-            buffers[0].relief = (limit: 4 << 20, write: { [unowned self] time in write(upTo: time) })
+            buffers[0].relieve(above: 1 << 18) { [unowned self] time in write(upTo: time) }
         }
     }
 
@@ -69,6 +71,7 @@ public final class CaptureSession: TapObserver {
         }
         files.deinitialize(count: fileCount)
         files.deallocate()
+        received.deallocate()
     }
 
     private func openFiles() throws(CaptureError) {
@@ -126,7 +129,7 @@ public final class CaptureSession: TapObserver {
     public func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason) { buffers.first?.dropped(bytes, event, reason: reason) }
 
     /// Bytes of frames that wait for a flush.
-    public var waiting: Int { buffers.reduce(0) { $0 + $1.records.byteCount } }
+    public var waiting: Int { buffers.reduce(0) { $0 + $1.records.pointee.byteCount } }
 
     /// Writes every record older than `time`: all logical processes must have passed it, and none may be running. Throws the first error.
     public func flush(upTo time: Instant) throws(CaptureError) {
@@ -137,12 +140,7 @@ public final class CaptureSession: TapObserver {
     private func write(upTo time: Instant) {
         if isFinished { return }
         var merge = BufferMerge(buffers)
-        while let buffer = merge.next(before: time) {
-            let record = buffer.records.first
-            write(record)
-            buffer.consume(record.size)
-            merge.replace(buffer)
-        }
+        merge.drain(before: time) { write($0) }
     }
 
     private func write(_ record: RecordBuffer.Record) {
@@ -151,11 +149,11 @@ public final class CaptureSession: TapObserver {
         // A frame that never passed the interface is only in the pcapng, marked as dropped.
         if record.isSight { received[record.slot] += 1 }
         do throws(CaptureError) {
-            if fileCount > 0, (files + record.slot).pointee.failure == nil, record.isSight {
+            if fileCount > 0, !(files + record.slot).pointee.hasFailed, record.isSight {
                 try (files + record.slot).pointee.write(record.bytes, time: time, originalLength: record.originalLength)
             }
         } catch { note(error) }
-        guard let combined, combined.pointee.failure == nil else { return }
+        guard let combined, !combined.pointee.hasFailed else { return }
         let flags = PcapngFlags(record.direction, record.bytes)
         let packetID = options.packetIDs ? record.packetID : 0
         do throws(CaptureError) {
@@ -177,7 +175,7 @@ public final class CaptureSession: TapObserver {
         guard !isFinished else { return }
         write(upTo: .distantFuture)
         isFinished = true
-        if let combined, combined.pointee.failure == nil {
+        if let combined, !combined.pointee.hasFailed {
             do throws(CaptureError) {
                 let start = Instant.zero + options.epoch
                 let drops = dropsBySlot()
@@ -187,7 +185,7 @@ public final class CaptureSession: TapObserver {
                 try combined.pointee.finish()
             } catch { note(error) }
         }
-        for slot in 0..<fileCount where (files + slot).pointee.failure == nil {
+        for slot in 0..<fileCount where !(files + slot).pointee.hasFailed {
             do throws(CaptureError) { try (files + slot).pointee.finish() } catch { note(error) }
         }
         if let failure { throw failure }
@@ -198,7 +196,7 @@ public final class CaptureSession: TapObserver {
     }
 
     /// Packets written so far, by interface.
-    public var packetCounts: [UInt64] { received }
+    public var packetCounts: [UInt64] { Array(UnsafeBufferPointer(start: received, count: interfaces.count)) }
     /// The pcapng, if it goes to memory.
     public var combinedBytes: [UInt8] { combined?.pointee.memory ?? [] }
 

@@ -9,7 +9,9 @@ public struct ManifestLoader: Sendable {
     public private(set) var manifests = Manifests()
     /// Where each object was written, to name both places of a duplicate.
     private var places: [String: (file: String, line: Int)] = [:]
-    /// Documents read so far, which a person can hardly have meant to exceed.
+    /// Of each kind without a model: its warning, and how many objects there are.
+    private var keptKinds: [String: (warning: Int, count: Int)] = [:]
+    /// Objects read so far, which a person can hardly have meant to exceed.
     private var objectCount = 0
     private static let maximumObjectCount = 50_000
 
@@ -87,7 +89,13 @@ public struct ManifestLoader: Sendable {
     }
 
     private mutating func keep(_ document: YAMLValue, kind: String, version: String, metadata: ObjectMeta) throws(InputError) {
-        if !Self.silentKinds.contains(kind) {
+        // One warning a kind; the first object's place stands for all.
+        if let first = keptKinds[kind] {
+            let name = manifests.kept.first { $0.kind == kind }?.metadata.name ?? metadata.name
+            keptKinds[kind]?.count += 1
+            manifests.warnings[first.warning].message = "\(kind) \"\(name)\" and \(first.count) more are kept, not modelled"
+        } else {
+            keptKinds[kind] = (manifests.warnings.count, 1)
             manifests.warnings.append(InputWarning(file: document.file, line: document.line, message: "\(kind) \"\(metadata.name)\" is kept, not modelled"))
         }
         manifests.kept.append(KeptObject(apiVersion: version, kind: kind, metadata: metadata, source: JSONValue(document.node), value: document))
@@ -135,8 +143,6 @@ extension ManifestLoader {
         "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "IngressClass", "RuntimeClass",
         "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CSIDriver", "VolumeAttachment", "GatewayClass",
     ]
-    /// Kinds that have no part in the network: nobody misses them.
-    private static let silentKinds: Set<String> = []
 }
 
 extension Node {

@@ -1,13 +1,15 @@
 extension PodTemplate {
     /// Reads a pod template, or a Pod itself: both have `metadata` and `spec`.
-    init(_ value: YAMLValue) throws(InputError) {
+    /// `claims` are the volumes that a StatefulSet makes for each of its pods.
+    init(_ value: YAMLValue, claims: [Volume] = []) throws(InputError) {
         let spec = try value.require("spec", fix: "Add \"spec:\" with \"containers:\".")
         labels = try Names.labels(value["metadata"]?["labels"])
         annotations = [:]
         for (key, text) in try value["metadata"]?["annotations"]?.stringMap() ?? [] { annotations[key] = text }
-        volumes = []
+        volumes = claims
         for item in try spec.items("volumes") {
             let volume = try Volume(item)
+            volumes.removeAll { volume in claims.contains { $0.name == volume.name } && volume.name == item["name"]?.node.text }
             guard !volumes.contains(where: { $0.name == volume.name }) else { throw item.duplicate("name", of: "volume") }
             volumes.append(volume)
         }
@@ -106,11 +108,11 @@ extension Container {
             guard !volumeMounts.contains(where: { $0.path == pathText }) else { throw item.duplicate("mountPath", of: "volume mount") }
             volumeMounts.append(VolumeMount(volume: volumeName, path: pathText, subPath: try item.string("subPath"), readOnly: try item.bool("readOnly") ?? false))
         }
+        isSidecar = try value.string("restartPolicy") == "Always"
         readinessProbe = try value["readinessProbe"].map { probe throws(InputError) in try Probe(probe) }
         livenessProbe = try value["livenessProbe"].map { probe throws(InputError) in try Probe(probe) }
         startupProbe = try value["startupProbe"].map { probe throws(InputError) in try Probe(probe) }
         for key in ["readinessProbe", "livenessProbe", "startupProbe"] { try checkProbePort(value[key]) }
-        isSidecar = try value.string("restartPolicy") == "Always"
     }
 
     private func checkProbePort(_ probe: YAMLValue?) throws(InputError) {

@@ -25,7 +25,11 @@ extension Workload {
         self.metadata = metadata
         source = JSONValue(value.node)
         let spec = try value.require("spec")
-        template = try PodTemplate(try spec.require("template", fix: "Add \"template:\" with metadata and spec of the pods."))
+        var claims: [Volume] = []
+        for claim in try spec.items("volumeClaimTemplates") {
+            claims.append(Volume(name: try Names.label(try claim.require("metadata").require("name")), source: .other("persistentVolumeClaim")))
+        }
+        template = try PodTemplate(try spec.require("template", fix: "Add \"template:\" with metadata and spec of the pods."), claims: claims)
         replicas = kind == .daemonSet ? 0 : try spec.integer("replicas", in: 0...Workload.maximumReplicas) ?? 1
         completions = 0
         if kind == .job {

@@ -130,10 +130,19 @@ extension JSONValue {
             isPlain = isPlain && (first == "-" || first == "?" || first == ":") && second != nil && second != " " && !text.hasPrefix("---")
         }
         if isPlain {
-            if case .string = YAMLScalar.resolve(text) { return text }
+            if case .string = YAMLScalar.resolve(text), !isTakenForSomethingElse(text) { return text }
             return quoted(text)
         }
         if text.isEmpty || text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) { return quoted(text) }
         return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
+    }
+
+    /// Dates, base-60 numbers and the short truth values of YAML 1.1, which some parsers still read as such.
+    private static func isTakenForSomethingElse(_ text: String) -> Bool {
+        if ["y", "Y", "n", "N", "="].contains(text) { return true }
+        let bytes = Array(text.utf8)
+        func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
+        let isDate = bytes.count >= 8 && bytes[..<4].allSatisfy(isDigit) && bytes[4] == UInt8(ascii: "-") && bytes[5...].allSatisfy { isDigit($0) || "-T:.Z ".utf8.contains($0) }
+        return isDate || bytes.contains(UInt8(ascii: ":")) && bytes.allSatisfy { isDigit($0) || $0 == UInt8(ascii: ":") }
     }
 }

@@ -117,7 +117,7 @@ struct CaptureNames {
     func roleOfIP(_ value: NetworkAddress) -> String { ips[value.text].map { role($0) } ?? value.text }
     func roleOfMAC(_ value: MACAddress) -> String {
         let name = mac(value)
-        guard let dot = name.firstIndex(of: ".") else { return role(name) }
+        guard let dot = name.firstIndex(of: ".") else { return name }
         return role(String(name[..<dot])) + "." + roleOfDevice(name[name.index(after: dot)...])
     }
     /// "node1-veth-pod2" by the roles of host and pod.

@@ -72,13 +72,12 @@ struct IPFields {
 }
 
 struct TCPFields {
-    enum Option: Equatable {
+    enum Option {
         case end, nop, sackPermitted
         case maximumSegmentSize(UInt16), windowScale(UInt8)
         case sack([(UInt32, UInt32)])
         case timestamps(echo: UInt32)
         case other(kind: UInt8, length: Int)
-        static func == (a: Option, b: Option) -> Bool { String(describing: a) == String(describing: b) }
     }
     var sourcePort: UInt16
     var destinationPort: UInt16

@@ -126,8 +126,13 @@ public struct Outbox {
     public func withBytes<R>(of letter: Letter, _ body: (UnsafeRawBufferPointer) -> R) -> R {
         storage.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[letter.offset..<letter.offset + letter.count])) }
     }
-    public mutating func removeAll() {
+    mutating func removeAll() {
         letters.removeAll(keepingCapacity: true)
         storage.removeAll(keepingCapacity: true)
     }
+}
+
+extension LogicalProcess {
+    /// Forgets the letters of the last exchange.
+    public func clearOutbox() { outbox.removeAll() }
 }

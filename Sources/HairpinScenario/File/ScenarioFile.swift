@@ -7,6 +7,8 @@ public struct LoadedScenario: Sendable {
     public var manifests: Manifests
     /// Every file that was read, in order.
     public var files: [String]
+    /// False for manifests alone, which have the default cluster.
+    public var hasScenario = true
 }
 
 /// Reads scenario files and the manifests they name.
@@ -23,7 +25,7 @@ public struct ScenarioFile {
     public static func load(_ nameOrPath: String, manifests: [String] = []) throws(Failure) -> LoadedScenario {
         let path = try locate(nameOrPath)
         var reader = ScenarioFile()
-        do {
+        do throws(InputError) {
             let documents = try YAMLReader.documents(path: path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
@@ -41,7 +43,7 @@ public struct ScenarioFile {
     public static func cluster(manifests: [String]) throws(Failure) -> LoadedScenario {
         var reader = ScenarioFile()
         var scenario: Scenario?
-        do {
+        do throws(InputError) {
             for name in manifests {
                 var isFolder: ObjCBool = false
                 if FileManager.default.fileExists(atPath: name, isDirectory: &isFolder), isFolder.boolValue {
@@ -57,7 +59,8 @@ public struct ScenarioFile {
                 try reader.read(path, name: name, documents: documents)
             }
         } catch { throw Failure(error) }
-        return LoadedScenario(scenario: scenario ?? Scenario(name: "cluster", origin: manifests.first ?? ""), manifests: reader.loader.manifests, files: reader.files)
+        return LoadedScenario(
+            scenario: scenario ?? Scenario(name: "cluster", origin: manifests.first ?? ""), manifests: reader.loader.manifests, files: reader.files, hasScenario: scenario != nil)
     }
 
     // MARK: Files that name files

@@ -82,7 +82,7 @@ struct ConnectionTable: ~Copyable {
 
 extension TransportStack {
     /// The connection, else the listener a segment belongs to (`__inet_lookup_skb`): a listener on the address wins over one on any address.
-    func findTCP(_ segment: borrowing Segment) -> EndpointPointer? {
+    func findTCP(_ segment: Segment) -> EndpointPointer? {
         connections.find(segment.destination, segment.destinationPort, segment.source, segment.sourcePort)
             ?? ports.listener(segment.destination, segment.destinationPort)
     }

@@ -73,7 +73,6 @@ struct SentSegment: BitwiseCopyable {
     /// Counts a FIN.
     var end: SequenceNumber
     var sentAt: UInt64
-    /// `delivered` when it was sent; a rate is not kept, but spurious marks are told apart by it.
     var marks: UInt8 = 0
     var transmissions: UInt8 = 1
     static let psh: UInt8 = 1, fin: UInt8 = 2, sacked: UInt8 = 4, lost: UInt8 = 8, retransmitted: UInt8 = 16, endsBurst: UInt8 = 32, everRetransmitted: UInt8 = 64
@@ -126,6 +125,7 @@ struct Endpoint {
     var receiveMemory: UInt32 = 0
     /// Estimate of the peer's segment size (`rcv_mss`).
     var peerSegment: UInt16 = 536
+    var lastSegment: UInt16 = 0
     /// Share of kernel memory that is data, in 1/256 (`scaling_ratio`).
     var scalingRatio: UInt8 = 128
     var quickAcks: UInt8 = 0
@@ -165,6 +165,7 @@ struct Endpoint {
     var maximumOut: UInt32 = 0
     var windowUsed: UInt32 = 0
     var windowUsedAt: UInt64 = 0
+    var windowUsedMark = SequenceNumber(0)
     /// Timestamps: what to echo, when it was learned (ms), and this connection's offset.
     var recentTimestamp: UInt32 = 0
     var timestampOffset: UInt32 = 0
@@ -199,6 +200,8 @@ struct Endpoint {
     // Recovery.
     var highSequence = SequenceNumber(0)
     var probeHigh = SequenceNumber(0)
+    /// A loss probe is out (`tlp_high_seq` is set).
+    var probing = false
     var undoMark = SequenceNumber(0)
     var undoRetransmissions: Int32 = 0
     var priorWindow: UInt32 = 0
@@ -226,6 +229,11 @@ struct Endpoint {
     var duplicateStart = SequenceNumber(0)
     var duplicateEnd = SequenceNumber(0)
     var touchCount: UInt32 = 0
+    /// A FIN that arrived with data beyond a hole.
+    var outOfOrderFIN = false
+    var outOfOrderFINAt = SequenceNumber(0)
+    var synSentAt: UInt64 = 0
+    var timeWaitWindow: UInt32 = 0
     var outOfWindowAnswer: UInt64 = 0
 
     // Cold.

@@ -1,0 +1,85 @@
+import HairpinTopology
+import HairpinWire
+
+/// The cluster the manifests are applied to: what an administrator decides before the first `kubectl apply`.
+public struct ClusterConfiguration: Sendable {
+    public enum ProxyMode: String, Sendable, CaseIterable { case iptables, ipvs }
+    public enum NetworkPlugin: String, Sendable, CaseIterable { case bridge, flannelHostGateway = "flannel-host-gw" }
+
+    public struct NodeConfiguration: Sendable {
+        public var name: String
+        public var address: IPv4Address
+        public var labels: [String: String]
+        public init(name: String, address: IPv4Address, labels: [String: String] = [:]) {
+            self.name = name
+            self.address = address
+            self.labels = labels
+        }
+    }
+    /// A machine on the LAN that is not part of the cluster.
+    public struct ExternalHost: Sendable {
+        public var name: String
+        public var address: IPv4Address
+        public init(name: String, address: IPv4Address) {
+            self.name = name
+            self.address = address
+        }
+    }
+
+    public var nodes: [NodeConfiguration]
+    public var hosts: [ExternalHost] = []
+    public var podCIDR: IPv4Prefix
+    /// Each node gets a part of `podCIDR` of this length.
+    public var nodePrefixLength = 24
+    public var serviceCIDR: IPv4Prefix
+    public var nodePorts: ClosedRange<UInt16> = 30000...32767
+    public var networkPlugin: NetworkPlugin = .bridge
+    public var proxyMode: ProxyMode = .iptables
+    /// Of every cable between a machine and the LAN's switch, both ways.
+    public var nodeLink = LinkDescription()
+    /// Hairpin mode of the bridge's ports; nil leaves it to the network plugin (off for bridge, on for flannel).
+    public var hairpinMode: Bool?
+    /// The length of the LAN's prefix.
+    public var lanPrefixLength = 24
+    /// Whether to run a cluster DNS (CoreDNS and its Service kube-dns).
+    public var hasDNS = true
+    public var clusterDomain = "cluster.local"
+    /// The file that errors about these settings name; empty for none.
+    public var file = ""
+
+    /// One node, and the prefixes kubeadm and flannel use.
+    public init(nodes: [NodeConfiguration] = [NodeConfiguration(name: "node1", address: IPv4Address(192, 168, 50, 11))],
+                podCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 244, 0, 0), length: 16), serviceCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 96, 0, 0), length: 12)) {
+        self.nodes = nodes
+        self.podCIDR = podCIDR
+        self.serviceCIDR = serviceCIDR
+    }
+
+    /// The address of `default/kubernetes`: the first of `serviceCIDR`.
+    public var apiServerAddress: IPv4Address { serviceCIDR.network.advanced(by: 1) }
+    /// The address of kube-dns: the tenth of `serviceCIDR`, as kubeadm has it.
+    public var dnsAddress: IPv4Address { serviceCIDR.network.advanced(by: 10) }
+    var isHairpin: Bool { hairpinMode ?? (networkPlugin == .flannelHostGateway) }
+}
+
+extension ClusterConfiguration {
+    /// The network plugin of this name; an error lists those there are.
+    public static func networkPlugin(_ value: YAMLValue) throws(InputError) -> NetworkPlugin {
+        let name = try value.string()
+        guard let plugin = NetworkPlugin(rawValue: name) else {
+            throw value.error(problem: "is not a network plugin Hairpin models", fix: "Supported are \(NetworkPlugin.allCases.map(\.rawValue).joined(separator: ", ")).")
+        }
+        return plugin
+    }
+    public static func proxyMode(_ value: YAMLValue) throws(InputError) -> ProxyMode {
+        let name = try value.string()
+        guard let mode = ProxyMode(rawValue: name) else {
+            throw value.error(problem: "is not a proxy mode Hairpin models", fix: "Supported are \(ProxyMode.allCases.map(\.rawValue).joined(separator: ", ")).")
+        }
+        return mode
+    }
+}
+
+extension IPv4Address {
+    func advanced(by count: Int) -> IPv4Address { IPv4Address(rawValue: rawValue &+ UInt32(truncatingIfNeeded: count)) }
+}

@@ -1,0 +1,152 @@
+extension ClusterPlanner {
+    /// Pods written as such, then those of each controller in the order written.
+    mutating func expandControllers() throws(InputError) {
+        for pod in manifests.pods {
+            var metadata = pod.metadata
+            metadata.labels = pod.template.labels
+            append(metadata, template: pod.template)
+        }
+        let total = manifests.workloads.reduce(manifests.pods.count) { $0 + $1.replicas }
+        guard total <= Self.maximumPodCount else {
+            let largest = manifests.workloads.max { $0.replicas < $1.replicas }!
+            throw InputError(file: largest.metadata.file, line: largest.metadata.line, path: "spec.replicas", value: String(largest.replicas), problem: "makes \(total) pods in all, more than \(Self.maximumPodCount)", fix: "Write fewer replicas.")
+        }
+        for workload in manifests.workloads { expand(workload) }
+    }
+
+    static let maximumPodCount = 100_000
+
+    private mutating func expand(_ workload: Workload) {
+        let index = workloads.count
+        workloads.append(PlannedWorkload(
+            kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
+            template: workload.template, source: workload.source, pods: []))
+        switch workload.kind {
+        case .deployment:
+            let hash = StableName.templateHash(workload.template.source.json(indent: nil))
+            var template = workload.template
+            template.labels["pod-template-hash"] = hash
+            var selector = workload.selector
+            selector.matchLabels["pod-template-hash"] = hash
+            var metadata = workload.metadata
+            metadata.name += "-" + hash
+            metadata.labels = template.labels
+            metadata.owner = OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name)
+            var source = workload.source
+            source["kind"] = .string("ReplicaSet")
+            let pods = makePods(of: template, owner: OwnerReference(kind: "ReplicaSet", name: metadata.name), metadata: metadata, count: workload.replicas)
+            workloads[index].pods = pods
+            workloads.append(PlannedWorkload(kind: .replicaSet, metadata: metadata, replicas: workload.replicas, completions: 0, selector: selector, template: template, source: source, pods: pods))
+        case .statefulSet:
+            for ordinal in workload.firstOrdinal..<(workload.firstOrdinal + workload.replicas) {
+                var template = workload.template
+                let name = "\(workload.metadata.name)-\(ordinal)"
+                template.labels["statefulset.kubernetes.io/pod-name"] = name
+                template.labels["apps.kubernetes.io/pod-index"] = String(ordinal)
+                template.hostname = name
+                template.subdomain = workload.serviceName
+                workloads[index].pods.append(makePod(named: name, of: template, owner: OwnerReference(kind: "StatefulSet", name: workload.metadata.name), metadata: workload.metadata))
+            }
+        case .daemonSet:
+            // One for each node that fits; taints are not modelled, so a control plane's node counts like any other.
+            for node in nodes where fits(workload.template, on: node, isDaemon: true) {
+                var template = workload.template
+                template.nodeName = node.name
+                let pods = makePods(of: template, owner: OwnerReference(kind: "DaemonSet", name: workload.metadata.name), metadata: workload.metadata, count: 1)
+                workloads[index].pods += pods
+            }
+            workloads[index].replicas = workloads[index].pods.count
+        case .job:
+            var template = workload.template
+            for key in ["batch.kubernetes.io/job-name", "job-name"] { template.labels[key] = workload.metadata.name }
+            workloads[index].pods = makePods(of: template, owner: OwnerReference(kind: "Job", name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
+        case .replicaSet, .replicationController:
+            workloads[index].pods = makePods(of: workload.template, owner: OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
+        }
+    }
+
+    private mutating func makePods(of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta, count: Int) -> [ObjectKey] {
+        var result: [ObjectKey] = []
+        for number in 0..<count {
+            var attempt = 0
+            var name: String
+            repeat {
+                name = "\(Self.shortened(owner.name))-\(StableName.suffix("\(metadata.namespace)/\(owner.name)/\(template.nodeName ?? "")/\(number)/\(attempt)"))"
+                attempt += 1
+            } while podIndex[ObjectKey(namespace: metadata.namespace, name: name)] != nil
+            result.append(makePod(named: name, of: template, owner: owner, metadata: metadata))
+        }
+        return result
+    }
+
+    /// A generated name is cut so that it stays a label with its suffix (63 - 5 characters before it).
+    private static func shortened(_ name: String) -> String { String(name.prefix(57)) }
+
+    private mutating func makePod(named name: String, of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta) -> ObjectKey {
+        let pod = ObjectMeta(name: name, namespace: metadata.namespace, labels: template.labels, annotations: template.annotations, owner: owner, file: metadata.file, line: metadata.line)
+        append(pod, template: template)
+        return pod.key
+    }
+
+    private mutating func append(_ metadata: ObjectMeta, template: PodTemplate) {
+        podIndex[metadata.key] = pods.count
+        let isDNS = metadata.namespace == "kube-system" && metadata.file.isEmpty && template.labels["k8s-app"] == "kube-dns"
+        // The kernel's limit for a hostname is 63 characters here (RFC 1035 label); the kubelet cuts longer ones.
+        let hostname = template.hostname ?? String(metadata.name.prefix(63))
+        pods.append(PlannedPod(metadata: metadata, template: template, placement: .unschedulable(message: ""), index: pods.count, isClusterDNS: isDNS, hostname: hostname))
+    }
+
+    // MARK: Scheduling and addresses
+
+    func fits(_ template: PodTemplate, on node: PlannedNode, isDaemon: Bool = false) -> Bool {
+        template.nodeSelector.allSatisfy { node.labels[$0.key] == $0.value } && (isDaemon || !node.isUnschedulable)
+    }
+
+    /// Each pod goes to the node with the fewest pods among those it may run on, the first of equals; its address is the next of the node's prefix.
+    mutating func schedule() {
+        var counts = [Int](repeating: 0, count: nodes.count)
+        var next = [Int](repeating: 2, count: nodes.count)
+        for index in pods.indices {
+            let template = pods[index].template
+            let choice: Int?
+            if let name = template.nodeName {
+                choice = nodes.firstIndex { $0.name == name }
+                if choice == nil {
+                    // The kubelet that should run it does not exist; the pod waits for it for ever.
+                    pods[index].placement = .unschedulable(message: "node \"\(name)\" does not exist")
+                    warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays Pending: there is no node \"\(name)\""))
+                    continue
+                }
+            } else {
+                choice = nodes.indices.filter { fits(template, on: nodes[$0]) }.min { counts[$0] < counts[$1] }
+            }
+            guard let choice else {
+                pods[index].placement = .unschedulable(message: unschedulableMessage(template))
+                warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays Pending: \(unschedulableMessage(template))"))
+                continue
+            }
+            counts[choice] += 1
+            let node = nodes[choice]
+            let address = node.podCIDR.network.advanced(by: next[choice])
+            // host-local hands out .2 up to the address before the broadcast address; .1 is the gateway's.
+            if next[choice] < 1 << (32 - node.podCIDR.length) - 1 {
+                next[choice] += 1
+                pods[index].placement = .scheduled(node: node.name, address: address)
+            } else {
+                let message = "no addresses left in \(node.podCIDR)"
+                pods[index].placement = .withoutAddress(node: node.name, message: message)
+                warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays in ContainerCreating on \(node.name): \(message)"))
+            }
+        }
+    }
+
+    /// In kube-scheduler's words: "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector."
+    private func unschedulableMessage(_ template: PodTemplate) -> String {
+        let closed = nodes.filter(\.isUnschedulable).count
+        let other = nodes.count - closed
+        var reasons: [String] = []
+        if closed > 0 { reasons.append("\(closed) node(s) were unschedulable") }
+        if other > 0 { reasons.append("\(other) node(s) didn't match Pod's node affinity/selector") }
+        return "0/\(nodes.count) nodes are available: \(reasons.joined(separator: ", "))."
+    }
+}

@@ -1,0 +1,4 @@
+// HairpinConformance: bodies of reference cases, run in emulated networks and compared.
+//
+//   Reality/   recordings of a Linux kernel: a scenario.json becomes a topology, its steps are run, every interface is captured
+//   Compare/   canonical text of captures, and how alike two folders of them are

@@ -1,0 +1,22 @@
+import HairpinEngine
+import HairpinWire
+
+/// What netfilter asks of the network namespace it belongs to. A generic parameter in the same module, so that calls are direct.
+protocol NetfilterEnvironment {
+    func name(of interface: InterfaceIndex) -> String
+    func isLocal(_ address: IPv4Address) -> Bool
+    func isBroadcast(_ address: IPv4Address) -> Bool
+    /// The source address masquerading gives packets that leave by `output` (`inet_select_addr`, scope universe).
+    func primaryAddress(of output: InterfaceIndex, toward destination: IPv4Address) -> IPv4Address?
+    var now: Instant { get }
+    mutating func random32() -> UInt32
+    /// Whether the address is of this very interface; for `--limit-iface-in` and `-out`.
+    func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool
+    /// For `--clamp-mss-to-pmtu`.
+    func mtu(of interface: InterfaceIndex) -> Int
+}
+
+extension NetfilterEnvironment {
+    func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool { isLocal(address) }
+    func mtu(of interface: InterfaceIndex) -> Int { 1500 }
+}

@@ -1,0 +1,316 @@
+import HairpinEngine
+import HairpinWire
+
+/// The packet filter of one network namespace: rules, connection tracking, NAT and virtual servers, in the order of Linux's hooks.
+///
+///     PREROUTING   raw, track, mangle, nat (destination)
+///     LOCAL_IN     mangle, filter, security, virtual servers, nat (source), confirm
+///     FORWARD      mangle, filter, security, virtual servers' replies
+///     LOCAL_OUT    raw, track, mangle, nat (destination), virtual servers, filter, security
+///     POSTROUTING  mangle, nat (source), confirm
+///
+/// A packet comes in through `run` at each hook it meets; `release` must be called when a frame whose `connection` is not zero ends its life or
+/// leaves the namespace. Raw memory: `deallocate` when done.
+struct Netfilter {
+    private(set) var rules: RuleSet
+    private var program: RuleProgram
+    var connections = ConnectionTable()
+    var virtualServers = VirtualServerTable()
+    private let forcesTracking: Bool
+    private(set) var isTracking: Bool
+    /// Nothing here can change what happens to a packet: the caller may skip every hook.
+    private(set) var isActive: Bool
+
+    /// `tracksConnections`: even if no rule asks for it.
+    init(rules: RuleSet = RuleSet(), settings: ConnectionSettings = ConnectionSettings(), tracksConnections: Bool = false) {
+        self.rules = rules
+        program = RuleProgram(rules)
+        forcesTracking = tracksConnections
+        isTracking = tracksConnections || program.needsConnections
+        isActive = isTracking || !program.isEmpty
+        connections.settings = settings
+    }
+
+    func deallocate() {
+        program.deallocate()
+        connections.deallocate()
+        virtualServers.deallocate()
+    }
+
+    // MARK: Changes
+
+    /// Runs one `iptables` command.
+    mutating func apply(command: String) throws(RuleError) {
+        program.saveCounters(into: &rules)
+        try rules.apply(command: command)
+        recompile()
+    }
+
+    /// `iptables-restore`; `keeping` is `--noflush`.
+    mutating func restore(_ lines: [String], keeping: Bool = false, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
+        program.saveCounters(into: &rules)
+        try rules.restore(lines, keeping: keeping, unknown: unknown)
+        recompile()
+    }
+
+    /// `iptables-save -c` if `counters`.
+    mutating func lines(counters: Bool = false) -> [String] {
+        program.saveCounters(into: &rules)
+        return rules.lines(counters: counters)
+    }
+
+    /// Sets one of the `net.netfilter.nf_conntrack_…` settings; false if there is none of that name.
+    mutating func set(sysctl name: String, to value: Int) -> Bool { connections.settings.set(name, to: value) }
+
+    /// Adds, changes or removes virtual services. IPVS in kube-proxy's way needs tracking (`net.ipv4.vs.conntrack=1`), so it is switched on.
+    mutating func setVirtualServices(_ services: [VirtualService]) {
+        virtualServers.set(services)
+        refreshActivity()
+    }
+
+    /// To be called when interfaces come, go or change their names.
+    mutating func interfacesChanged() { program.interfacesChanged() }
+
+    private mutating func recompile() {
+        let old = program
+        program = RuleProgram(rules, after: old)
+        old.deallocate()
+        refreshActivity()
+    }
+
+    private mutating func refreshActivity() {
+        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty
+        isActive = isTracking || !program.isEmpty
+    }
+
+    // MARK: Packets
+
+    /// Passes a packet through one hook. `frame` may be rewritten, and is given bytes of its own first if it shares them; its mark and
+    /// connection are brought up to date. Packets are whole: fragments have been put together before.
+    mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+        guard isActive, var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
+        switch place.hook {
+        case .prerouting:
+            if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
+            if let end = track(frame, packet, pool, env) { return end }
+            if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = translate(place, frame, &packet, &pool, &env) { return end }
+        case .localIn:
+            if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
+            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            return confirm(frame, pool, env)
+        case .forward:
+            if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
+            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+        case .localOut:
+            if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
+            if let end = track(frame, packet, pool, env) { return end }
+            if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
+        case .postrouting:
+            if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            return confirm(frame, pool, env)
+        }
+        return .accept
+    }
+
+    /// A frame of this namespace is about to be freed, or to leave for another namespace: it no longer belongs to a connection.
+    mutating func release(_ frame: FrameHandle, _ pool: inout FramePool) {
+        let frame = pool[frame]
+        connections.release(frame.pointee.connection)
+        frame.pointee.connection = 0
+        frame.pointee.connectionInfo = .none
+        frame.pointee.flags.remove(.virtualServer)
+    }
+
+    /// A frame was cloned: both belong to the connection.
+    func retain(_ frame: FrameHandle, _ pool: inout FramePool) { connections.retain(pool[frame].pointee.connection) }
+
+    /// The filtering tables: nil to go on.
+    @inline(__always)
+    private mutating func consult<E: NetfilterEnvironment>(
+        _ table: RuleSet.Table, _ place: HookPlace, _ frame: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ env: inout E
+    ) -> HookVerdict? {
+        guard let start = program.entry(table, place.hook) else { return nil }
+        let connection = connections.entry(pool[frame].pointee.connection)
+        switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
+        case .accept: return nil
+        case .drop: return .drop(.ruleDrop)
+        case .reject(let kind): return .reject(kind)
+        // Refused when rules are read: NAT targets belong into nat.
+        case .translate, .masquerade, .redirect: return nil
+        }
+    }
+
+    @inline(__always)
+    private mutating func track<E: NetfilterEnvironment>(_ frame: FrameHandle, _ packet: PacketHeaders, _ pool: FramePool, _ env: E) -> HookVerdict? {
+        guard isTracking else { return nil }
+        switch connections.track(packet, pool[frame], now: env.now.nanoseconds) {
+        case .proceed: return nil
+        case .drop(let reason): return .drop(reason)
+        }
+    }
+
+    private mutating func confirm<E: NetfilterEnvironment>(_ frame: FrameHandle, _ pool: FramePool, _ env: E) -> HookVerdict {
+        guard isTracking else { return .accept }
+        return connections.confirm(pool[frame], now: env.now.nanoseconds) ? .accept : .drop(.conntrackClash)
+    }
+
+    /// The nat table's hook (`nf_nat_inet_fn`): decides a new connection's binding, and applies what is decided. Nil to go on.
+    private mutating func translate<E: NetfilterEnvironment>(
+        _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ env: inout E
+    ) -> HookVerdict? {
+        let frame = pool[handle]
+        guard let connection = connections.entry(frame.pointee.connection) else { return nil }
+        let isSource = place.hook == .postrouting || place.hook == .localIn
+        let info = frame.pointee.connectionInfo
+        if info == .related || info == .relatedReply, packet.proto == 1 { return translateError(place, handle, &packet, &pool, isSource) }
+        let done: ConnectionStatus = isSource ? .sourceDone : .destinationDone
+        if program.hasNAT, info == .new, !connection.pointee.status.contains(done), !connection.pointee.status.contains(.confirmed) {
+            if let end = decide(place, handle, &packet, &pool, connection, isSource, &env) { return end }
+        } else if place.hook == .postrouting, !info.isReply, connection.pointee.masqueradeOutput != 0, connection.pointee.masqueradeOutput != place.output.rawValue {
+            // The route changed: its address is not the one answers would come to any more (`nf_nat_oif_changed`).
+            connections.remove(connections.place(of: connection), isHeld: true, now: env.now.nanoseconds)
+            return .drop(.invalidTranslation)
+        }
+        // In the reply direction a translated source is what the destination must become again.
+        let bit: ConnectionStatus = isSource != info.isReply ? .sourceTranslated : .destinationTranslated
+        guard connection.pointee.status.contains(bit) else { return nil }
+        let target = connection.pointee.tuple(isReply: !info.isReply).inverse
+        let address = isSource ? target.source : target.destination
+        let port = isSource || target.proto == 1 ? target.sourcePort : target.destinationPort
+        pool.makeWritable(handle)
+        guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
+        packet = fresh
+        packet.rewrite(isSource: isSource, address: address, port: port, isPartial: frame.pointee.flags.contains(.partialChecksum))
+        return nil
+    }
+
+    /// Asks the nat table for a new connection's binding.
+    private mutating func decide<E: NetfilterEnvironment>(
+        _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool,
+        _ connection: UnsafeMutablePointer<Connection>, _ isSource: Bool, _ env: inout E
+    ) -> HookVerdict? {
+        let index = connections.place(of: connection)
+        guard let start = program.entry(.nat, place.hook) else {
+            connections.bindNothing(index, isSource: isSource, &env)
+            return nil
+        }
+        switch program.evaluate(from: start, place, handle, &packet, connection, &pool, &env) {
+        case .drop: return .drop(.ruleDrop)
+        case .reject(let kind): return .reject(kind)
+        case .translate(let range, let wantsSource) where wantsSource == isSource: connections.bind(index, range, isSource: isSource, &env)
+        case .masquerade(var range) where place.hook == .postrouting:
+            guard connection.pointee.original.source != 0 else { break }
+            guard let address = env.primaryAddress(of: place.output, toward: IPv4Address(rawValue: packet.destination)) else { return .drop(.natExhausted) }
+            (range.low, range.high) = (address.rawValue, address.rawValue)
+            connection.pointee.masqueradeOutput = place.output.rawValue
+            connections.bind(index, range, isSource: true, &env)
+        case .redirect(var range) where !isSource:
+            let address: IPv4Address
+            if place.hook == .localOut {
+                address = .loopback
+            } else {
+                guard let primary = env.primaryAddress(of: place.input, toward: IPv4Address(rawValue: packet.source)) else { return .drop(.natExhausted) }
+                address = primary
+            }
+            (range.low, range.high) = (address.rawValue, address.rawValue)
+            connections.bind(index, range, isSource: false, &env)
+        default: break
+        }
+        if !connection.pointee.status.contains(isSource ? .sourceDone : .destinationDone) { connections.bindNothing(index, isSource: isSource, &env) }
+        return nil
+    }
+
+    /// An ICMP error about a translated connection: the quoted packet is shown as its sender knows it, and the error goes where that one is
+    /// (`nf_nat_icmp_reply_translation`).
+    private mutating func translateError(_ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ isSource: Bool) -> HookVerdict? {
+        let frame = pool[handle]
+        guard let connection = connections.entry(frame.pointee.connection) else { return nil }
+        let isReply = frame.pointee.connectionInfo.isReply
+        let status = connection.pointee.status
+        if packet.transport.u8(ICMPOffset.type) == ICMPv4.redirect, !status.isDisjoint(with: .translated) { return .drop(.invalidTranslation) }
+        guard status.contains(isSource != isReply ? .sourceTranslated : .destinationTranslated) else { return nil }
+        pool.makeWritable(handle)
+        guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset), var inner = fresh.quoted else { return .drop(.invalidTranslation) }
+        packet = fresh
+        let other = connection.pointee.tuple(isReply: !isReply)
+        // The quoted packet went the other way: what is the source outside is the destination inside.
+        inner.rewrite(
+            isSource: !isSource, address: isSource ? other.destination : other.source,
+            port: isSource && other.proto != 1 ? other.destinationPort : other.sourcePort, isPartial: false, isQuoted: true)
+        packet.renewICMPChecksum()
+        let target = other.inverse
+        packet.rewrite(isSource: isSource, address: isSource ? target.source : target.destination, port: 0, isPartial: false)
+        return nil
+    }
+
+    /// Virtual servers: replies first, then requests. Nil to go on.
+    private mutating func serve<E: NetfilterEnvironment>(
+        _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ env: inout E
+    ) -> HookVerdict? {
+        let frame = pool[handle]
+        if frame.pointee.flags.contains(.virtualServer) { return nil }
+        let now = env.now.nanoseconds
+        if let change = virtualServers.reply(packet, now: now) {
+            return apply(change, place, handle, &packet, &pool, env)
+        }
+        guard place.hook != .forward else { return nil }
+        switch virtualServers.request(packet, now: now) {
+        case .none: return nil
+        case .noServer: return .reject(.icmp(code: ICMPv4.portUnreachable))
+        case .serverGone: return .drop(.noVirtualServer)
+        case .forward(let change): return apply(change, place, handle, &packet, &pool, env)
+        }
+    }
+
+    private mutating func apply<E: NetfilterEnvironment>(
+        _ change: VirtualServerTable.Change, _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ env: E
+    ) -> HookVerdict? {
+        let isLocalServer = !change.isReply && env.isLocal(IPv4Address(rawValue: change.address))
+        if !change.isReply, !isLocalServer, packet.timeToLive <= 1 { return .drop(.timeToLiveExceeded) }
+        pool.makeWritable(handle)
+        guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
+        packet = fresh
+        let frame = pool[handle]
+        // `ip_vs_update_conntrack`: answers come from the real server, or go to the virtual one.
+        if let connection = connections.entry(frame.pointee.connection), !connection.pointee.status.contains(.confirmed),
+            !connection.pointee.status.contains(.dying), frame.pointee.connectionInfo == .new
+        {
+            if change.isReply {
+                connection.pointee.reply.destination = change.address
+                connection.pointee.reply.destinationPort = change.port
+            } else {
+                connection.pointee.reply.source = change.address
+                connection.pointee.reply.sourcePort = change.port
+            }
+        }
+        if var inner = packet.quoted {
+            // An error about a forwarded packet: inside, the other end is the one to change.
+            inner.rewrite(isSource: !change.isReply, address: change.address, port: change.port, isPartial: false, isQuoted: true)
+            packet.renewICMPChecksum()
+            packet.rewrite(isSource: change.isReply, address: change.address, port: 0, isPartial: false)
+        } else {
+            packet.rewrite(isSource: change.isReply, address: change.address, port: change.port, isPartial: frame.pointee.flags.contains(.partialChecksum))
+        }
+        frame.pointee.flags.insert(.virtualServer)
+        if change.isReply || isLocalServer { return nil }
+        packet.setTimeToLive(packet.timeToLive - 1)
+        // At LOCAL_OUT the caller routes again anyway, as the destination has changed.
+        return place.hook == .localIn ? .reroute : nil
+    }
+}
+
+extension FrameFlags {
+    /// IPVS has handled the packet (`skb->ipvs_property`): it does not look again.
+    static let virtualServer = FrameFlags(rawValue: 0x8000)
+}

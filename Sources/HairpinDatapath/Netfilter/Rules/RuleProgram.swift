@@ -1,0 +1,191 @@
+/// A rule set as packets meet it: all chains in one array of plain values, a rule's tests contiguous, jumps as indices, each chain closed by a
+/// rule that holds its policy or returns (as x_tables lays tables out). Nothing here allocates, counts references or compares strings
+/// for a packet, except the first time an interface is held against a name.
+///
+/// Raw memory: `deallocate` when done.
+struct RuleProgram {
+    struct CompiledRule {
+        var source: UInt32, sourceMask: UInt32
+        var destination: UInt32, destinationMask: UInt32
+        var packets: UInt64, bytes: UInt64
+        var firstTest: UInt32
+        var testCount: UInt16
+        var input: UInt16, output: UInt16
+        var proto: UInt8
+        var inverted: RuleInversions
+        var secondFragments: Bool
+        var action: RuleAction
+    }
+
+    let rules: UnsafeMutablePointer<CompiledRule>
+    private let ruleCount: Int
+    let tests: UnsafeMutablePointer<PacketTest>
+    private let testCount: Int
+    let portRanges: UnsafeMutablePointer<PortRange>
+    /// First rule of each table's base chain by `table * 5 + hook`; negative where there is nothing to do.
+    private let entries: UnsafeMutablePointer<Int32>
+    /// Rules to go back to; as deep as there are chains.
+    let stack: UnsafeMutablePointer<UInt32>
+    /// Memory of nth and limit, two words each, by slot.
+    let slots: UnsafeMutablePointer<UInt64>
+    private let slotCount: Int
+    private let recents: [RecentTest]
+    private var recentLists: [RecentList]
+    private let patterns: [String]
+    /// Whether interface n (row) has the name of pattern p (column): 0 not known yet, 1 no, 2 yes.
+    private var interfaceMatches: UnsafeMutablePointer<UInt8>
+    private var interfaceLimit = 64
+    let hasNAT: Bool
+    let needsConnections: Bool
+    private(set) var isEmpty = true
+
+    /// `predecessor` hands on the memory of stateful matches; it is to be deallocated afterwards.
+    init(_ set: RuleSet, after predecessor: RuleProgram? = nil) {
+        var flat: [CompiledRule] = []
+        var tests: [PacketTest] = []
+        var starts = [Int32](repeating: -1, count: 25)
+        var chainCount = 0
+        for loaded in set.tables {
+            var first: [String: UInt32] = [:]
+            var next = UInt32(flat.count)
+            for chain in loaded.chains {
+                first[chain.name] = next
+                next += UInt32(chain.rules.count) + 1
+            }
+            chainCount += loaded.chains.count
+            for chain in loaded.chains {
+                if let hook = chain.hook, !chain.rules.isEmpty || !chain.acceptsByDefault {
+                    starts[Int(loaded.table.rawValue) * 5 + Int(hook.rawValue)] = Int32(flat.count)
+                    isEmpty = false
+                }
+                for rule in chain.rules {
+                    var action = rule.action
+                    if let name = rule.chain, let target = first[name] {
+                        action = if case .goTo = action { .goTo(target) } else { .jump(target) }
+                    }
+                    flat.append(CompiledRule(
+                        source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
+                        packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), testCount: UInt16(rule.tests.count),
+                        input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
+                        action: action))
+                    tests.append(contentsOf: rule.tests)
+                }
+                flat.append(CompiledRule(
+                    source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: chain.packets, bytes: chain.bytes, firstTest: 0, testCount: 0,
+                    input: 0, output: 0, proto: 0, inverted: [], secondFragments: false,
+                    action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
+            }
+        }
+        ruleCount = flat.count
+        rules = RuleProgram.copy(flat)
+        testCount = tests.count
+        self.tests = RuleProgram.copy(tests)
+        portRanges = RuleProgram.copy(set.names.portRanges)
+        entries = RuleProgram.copy(starts)
+        stack = .allocate(capacity: chainCount + 1)
+        slotCount = Int(set.names.slotCount)
+        slots = .allocate(capacity: max(2 * slotCount, 1))
+        slots.initialize(repeating: 0, count: max(2 * slotCount, 1))
+        recents = set.names.recents
+        recentLists = predecessor?.recentLists ?? []
+        while recentLists.count < set.names.recentLists.count { recentLists.append(RecentList()) }
+        if let predecessor { slots.update(from: predecessor.slots, count: 2 * min(predecessor.slotCount, slotCount)) }
+        patterns = set.names.interfaces
+        interfaceMatches = .allocate(capacity: interfaceLimit * patterns.count)
+        interfaceMatches.initialize(repeating: 0, count: interfaceLimit * patterns.count)
+        hasNAT = set.tables.contains { $0.table == .nat }
+        needsConnections = hasNAT || set.tables.contains { $0.chains.contains { $0.rules.contains(where: RuleProgram.looksAtConnections) } }
+    }
+
+    func deallocate() {
+        rules.deallocate()
+        tests.deallocate()
+        portRanges.deallocate()
+        entries.deallocate()
+        stack.deallocate()
+        slots.deallocate()
+        interfaceMatches.deallocate()
+    }
+
+    /// Nil where no rule and no policy has anything to say.
+    @inline(__always)
+    func entry(_ table: RuleSet.Table, _ hook: Hook) -> Int? {
+        let start = entries[Int(table.rawValue) * 5 + Int(hook.rawValue)]
+        return start < 0 ? nil : Int(start)
+    }
+
+    /// Brings the counters back into the rule set they came from.
+    func saveCounters(into set: inout RuleSet) {
+        var index = 0
+        for t in set.tables.indices {
+            for c in set.tables[t].chains.indices {
+                for r in set.tables[t].chains[c].rules.indices {
+                    (set.tables[t].chains[c].rules[r].packets, set.tables[t].chains[c].rules[r].bytes) = (rules[index].packets, rules[index].bytes)
+                    index += 1
+                }
+                (set.tables[t].chains[c].packets, set.tables[t].chains[c].bytes) = (rules[index].packets, rules[index].bytes)
+                index += 1
+            }
+        }
+    }
+
+    /// Forgets which interfaces have which names.
+    mutating func interfacesChanged() {
+        interfaceMatches.update(repeating: 0, count: interfaceLimit * patterns.count)
+    }
+
+    /// Whether an interface has the name of pattern `pattern`; none has no name at all.
+    @inline(__always)
+    mutating func isInterface<E: NetfilterEnvironment>(_ interface: InterfaceIndex, _ pattern: Int, _ env: E) -> Bool {
+        if Int(interface.rawValue) < interfaceLimit {
+            let known = interfaceMatches[Int(interface.rawValue) * patterns.count + pattern]
+            if known != 0 { return known == 2 }
+        }
+        return resolve(interface, pattern, env)
+    }
+
+    @inline(never)
+    private mutating func resolve<E: NetfilterEnvironment>(_ interface: InterfaceIndex, _ pattern: Int, _ env: E) -> Bool {
+        let row = Int(interface.rawValue)
+        if row >= interfaceLimit {
+            var limit = interfaceLimit
+            while limit <= row { limit *= 2 }
+            let larger = UnsafeMutablePointer<UInt8>.allocate(capacity: limit * patterns.count)
+            larger.initialize(repeating: 0, count: limit * patterns.count)
+            larger.update(from: interfaceMatches, count: interfaceLimit * patterns.count)
+            interfaceMatches.deallocate()
+            interfaceMatches = larger
+            interfaceLimit = limit
+        }
+        let name = interface == .none ? "" : env.name(of: interface)
+        let text = patterns[pattern]
+        let result = text.hasSuffix("+") ? name.hasPrefix(text.dropLast()) : name == text
+        interfaceMatches[row * patterns.count + pattern] = result ? 2 : 1
+        return result
+    }
+
+    mutating func recent(_ index: Int, _ packet: PacketHeaders, isForwarded: Bool, now: UInt64) -> Bool {
+        let test = recents[index]
+        let address = (test.byDestination ? packet.destination : packet.source) & test.mask
+        return recentLists[test.list].matches(test, address: address, timeToLive: packet.timeToLive &+ (isForwarded ? 1 : 0), now: now)
+    }
+
+    private static func copy<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
+        let memory = UnsafeMutablePointer<T>.allocate(capacity: max(array.count, 1))
+        array.withUnsafeBufferPointer { if let base = $0.baseAddress { memory.initialize(from: base, count: array.count) } }
+        return memory
+    }
+
+    private static func looksAtConnections(_ rule: RuleSet.Rule) -> Bool {
+        switch rule.action {
+        case .setConnectionMark, .saveMark, .restoreMark, .untrack: return true
+        default: break
+        }
+        return rule.tests.contains {
+            switch $0 {
+            case .connectionState, .connectionAddress, .connectionPort, .connectionProtocol, .connectionReply, .connectionStatus, .connectionMark: true
+            default: false
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+import HairpinWire
+
+/// IPVS in its NAT mode (masquerading): virtual services and the connections it has forwarded.
+///
+/// Raw memory: `deallocate` when done.
+struct VirtualServerTable {
+    /// What to write into a packet: a request's new destination, or a reply's new source.
+    struct Change {
+        var isReply: Bool
+        var address: UInt32
+        var port: UInt16
+    }
+    enum Answer {
+        /// Not for a virtual service.
+        case none
+        case noServer
+        /// The connection's server was taken out of service.
+        case serverGone
+        case forward(Change)
+    }
+
+    /// States of a forwarded TCP connection (`IP_VS_TCP_S_…`).
+    enum State: UInt8 { case none, established, synSent, synReceived, finWait, timeWait, close, closeWait, lastAck, udp }
+
+    struct Entry {
+        var client: UInt32 = 0, address: UInt32 = 0, server: UInt32 = 0
+        var clientPort: UInt16 = 0, port: UInt16 = 0, serverPort: UInt16 = 0
+        var proto: UInt8 = 0
+        var state = State.none
+        var isActive = false
+        var isUsed = false
+        /// Index of service and server, or negative if the server is gone.
+        var serviceIndex: Int32 = 0, serverIndex: Int32 = 0
+        var expires: UInt64 = 0
+        var request: ConnectionTuple { ConnectionTuple(source: client, destination: address, sourcePort: clientPort, destinationPort: port, proto: proto) }
+        var reply: ConnectionTuple { ConnectionTuple(source: server, destination: client, sourcePort: serverPort, destinationPort: clientPort, proto: proto) }
+    }
+
+    private struct Affinity {
+        var server: UInt32, port: UInt16
+        var expires: UInt64
+    }
+    private struct AffinityKey: Hashable { var client: UInt32, address: UInt32, port: UInt16, proto: UInt8 }
+
+    private(set) var services: [ScheduledService] = []
+    private var entries: UnsafeMutablePointer<Entry>
+    private var capacity = 1
+    /// Places used at least once.
+    private var used = 0
+    private var free: [Int] = []
+    /// Numbers are places plus one, shifted left; the lowest bit says reply.
+    private var hash = HashIndex(capacity: 2)
+    private var affinities: [AffinityKey: Affinity] = [:]
+    private var sweepPosition = 0
+
+    init() { entries = .allocate(capacity: capacity) }
+
+    func deallocate() {
+        entries.deallocate()
+        hash.deallocate()
+    }
+
+    var isEmpty: Bool { services.isEmpty && connectionCount == 0 }
+    var connectionCount: Int { used - free.count }
+
+    /// Replaces all services; connections stay with their servers as far as these are still there.
+    mutating func set(_ wanted: [VirtualService]) {
+        var new = wanted.map { ScheduledService($0) }
+        for index in new.indices {
+            if let old = services.first(where: { $0.configured.hasKey(of: new[index].configured) }) { new[index].inherit(from: old) }
+        }
+        services = new
+        for place in 0..<used where entries[place].isUsed {
+            entries[place].serverIndex = -1
+            guard let service = services.firstIndex(where: {
+                $0.configured.address.rawValue == entries[place].address && $0.configured.port == entries[place].port && $0.configured.proto.rawValue == entries[place].proto
+            }), let server = services[service].servers.firstIndex(where: {
+                $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
+            }) else { continue }
+            entries[place].serviceIndex = Int32(service)
+            entries[place].serverIndex = Int32(server)
+        }
+    }
+
+    /// For a packet of a real server to its client (`ip_vs_out`).
+    mutating func reply(_ packet: PacketHeaders, now: UInt64) -> Change? {
+        // An error from the server's side quotes the request it got.
+        let quoted = packet.quoted
+        guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet), let place = find(tuple, isReply: true, now: now) else { return nil }
+        if quoted == nil { advance(place, packet, isReply: true, now: now) }
+        return Change(isReply: true, address: entries[place].address, port: entries[place].port)
+    }
+
+    /// For a packet to a virtual service (`ip_vs_in`).
+    mutating func request(_ packet: PacketHeaders, now: UInt64) -> Answer {
+        let quoted = packet.quoted
+        guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet) else { return .none }
+        if let place = find(tuple, isReply: false, now: now) {
+            // A client that opens a connection on the port of one that is over gets a new turn.
+            if packet.proto == 6, quoted == nil, packet.hasTransport, TCPEvent(packet.tcpFlags) == .syn, entries[place].state == .timeWait {
+                remove(place)
+            } else {
+                guard entries[place].serverIndex >= 0 else { return .serverGone }
+                if quoted == nil { advance(place, packet, isReply: false, now: now) }
+                return .forward(Change(isReply: false, address: entries[place].server, port: entries[place].serverPort))
+            }
+        }
+        guard quoted == nil, packet.proto == 6 || packet.proto == 17 || packet.proto == 132, packet.hasTransport,
+            let service = services.firstIndex(where: {
+                $0.configured.address.rawValue == tuple.destination && $0.configured.port == tuple.destinationPort && $0.configured.proto.rawValue == tuple.proto
+            })
+        else { return .none }
+        // A segment without connection is the local stack's to answer, which resets it.
+        if packet.proto == 6, packet.tcpFlags & 0x06 != 0x02 { return .none }
+        guard let server = choose(service, tuple, now: now) else { return .noServer }
+        let place = make(tuple, service, server, now: now)
+        advance(place, packet, isReply: false, now: now)
+        return .forward(Change(isReply: false, address: entries[place].server, port: entries[place].serverPort))
+    }
+
+    private mutating func choose(_ service: Int, _ tuple: ConnectionTuple, now: UInt64) -> Int? {
+        guard let seconds = services[service].configured.persistence else { return services[service].schedule(source: tuple.source, destination: tuple.destination) }
+        let key = AffinityKey(client: tuple.source, address: tuple.destination, port: tuple.destinationPort, proto: tuple.proto)
+        let expires = now + UInt64(seconds) * 1_000_000_000
+        if let known = affinities[key], known.expires > now,
+            let server = services[service].servers.firstIndex(where: {
+                $0.configured.address.rawValue == known.server && $0.configured.port == known.port && $0.configured.weight > 0
+            })
+        {
+            affinities[key]?.expires = expires
+            return server
+        }
+        guard let server = services[service].schedule(source: tuple.source, destination: tuple.destination) else { return nil }
+        let chosen = services[service].servers[server].configured
+        affinities[key] = Affinity(server: chosen.address.rawValue, port: chosen.port, expires: expires)
+        return server
+    }
+
+    // MARK: Entries
+
+    private mutating func find(_ tuple: ConnectionTuple, isReply: Bool, now: UInt64) -> Int? {
+        let entries = entries
+        let number = hash.find(tuple.hash) { number in
+            (number & 1 == 1) == isReply && (isReply ? entries[Int(number >> 1) - 1].reply : entries[Int(number >> 1) - 1].request) == tuple
+        }
+        guard let number else { return nil }
+        let place = Int(number >> 1) - 1
+        if entries[place].expires <= now {
+            remove(place)
+            return nil
+        }
+        return place
+    }
+
+    private mutating func make(_ tuple: ConnectionTuple, _ service: Int, _ server: Int, now: UInt64) -> Int {
+        for _ in 0..<min(4, used) {
+            if sweepPosition >= used { sweepPosition = 0 }
+            if entries[sweepPosition].isUsed, entries[sweepPosition].expires <= now { remove(sweepPosition) }
+            sweepPosition += 1
+        }
+        let chosen = services[service].servers[server].configured
+        let entry = Entry(
+            client: tuple.source, address: tuple.destination, server: chosen.address.rawValue, clientPort: tuple.sourcePort, port: tuple.destinationPort,
+            serverPort: chosen.port, proto: tuple.proto, state: tuple.proto == 6 ? .none : .udp, isUsed: true, serviceIndex: Int32(service),
+            serverIndex: Int32(server))
+        let place: Int
+        if let reused = free.popLast() {
+            place = reused
+            entries[place] = entry
+        } else {
+            if used == capacity {
+                let larger = UnsafeMutablePointer<Entry>.allocate(capacity: capacity * 2)
+                larger.moveInitialize(from: entries, count: used)
+                entries.deallocate()
+                entries = larger
+                capacity *= 2
+            }
+            place = used
+            used += 1
+            (entries + place).initialize(to: entry)
+        }
+        services[service].servers[server].inactive += 1
+        let entries = entries
+        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
+        hash.insert(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        return place
+    }
+
+    private mutating func remove(_ place: Int) {
+        let entry = entries[place], entries = entries
+        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
+        hash.remove(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
+        hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        count(place, -1)
+        self.entries[place].isUsed = false
+        free.append(place)
+    }
+
+    private mutating func count(_ place: Int, _ change: Int) {
+        let entry = entries[place]
+        guard entry.serverIndex >= 0 else { return }
+        if entry.isActive {
+            services[Int(entry.serviceIndex)].servers[Int(entry.serverIndex)].active += change
+        } else {
+            services[Int(entry.serviceIndex)].servers[Int(entry.serverIndex)].inactive += change
+        }
+    }
+
+    /// Moves the connection to its next state and renews its time (`set_tcp_state`; UDP has one state).
+    private mutating func advance(_ place: Int, _ packet: PacketHeaders, isReply: Bool, now: UInt64) {
+        var state = entries[place].state
+        if packet.proto == 6, packet.hasTransport { state = VirtualServerTable.next(isReply, TCPEvent(packet.tcpFlags), state) }
+        let isActive = state == .established
+        if isActive != entries[place].isActive {
+            count(place, -1)
+            entries[place].isActive = isActive
+            count(place, 1)
+        }
+        entries[place].state = state
+        entries[place].expires = now + VirtualServerTable.seconds(state) * 1_000_000_000
+    }
+
+    /// `tcp_timeouts` and `udp_timeouts` of ip_vs_proto_tcp.c and ip_vs_proto_udp.c.
+    private static func seconds(_ state: State) -> UInt64 {
+        switch state {
+        case .none: 2
+        case .established: 900
+        case .synSent, .finWait, .timeWait: 120
+        case .synReceived, .closeWait: 60
+        case .close: 10
+        case .lastAck: 30
+        case .udp: 300
+        }
+    }
+
+    /// `tcp_states` of ip_vs_proto_tcp.c, for requests and replies.
+    private static func next(_ isReply: Bool, _ event: TCPEvent, _ state: State) -> State {
+        switch (event, isReply) {
+        case (.none, _): return state
+        case (.rst, false):
+            switch state {
+            case .synReceived, .lastAck: return state
+            default: return .close
+            }
+        case (.rst, true):
+            switch state {
+            case .synSent, .timeWait: return state
+            default: return .close
+            }
+        case (.syn, false), (.synAck, false): return state == .established || state == .synSent ? .established : .synReceived
+        case (.syn, true), (.synAck, true):
+            switch state {
+            case .established, .synReceived: return state
+            default: return .synSent
+            }
+        case (.fin, false):
+            switch state {
+            case .none, .close: return .close
+            case .established: return .closeWait
+            case .synReceived, .finWait, .timeWait: return .timeWait
+            default: return state
+            }
+        case (.fin, true):
+            switch state {
+            case .established, .finWait: return .finWait
+            case .none, .synReceived, .timeWait, .closeWait: return .timeWait
+            default: return state
+            }
+        case (.ack, false):
+            switch state {
+            case .none, .synReceived: return .established
+            case .lastAck: return .close
+            default: return state
+            }
+        case (.ack, true):
+            switch state {
+            case .none, .synReceived: return .established
+            default: return state
+            }
+        }
+    }
+
+    /// `ipvsadm -ln`.
+    var lines: [String] {
+        var result = ["Prot LocalAddress:Port Scheduler Flags", "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn"]
+        for service in services {
+            let name = RuleParser.protocolName(service.configured.proto.rawValue).uppercased()
+            let persistence = service.configured.persistence.map { " persistent \($0)" } ?? ""
+            result.append("\(name)  \(service.configured.address):\(service.configured.port) \(service.configured.scheduler.rawValue)\(persistence)")
+            for server in service.servers {
+                func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.utf8.count)) }
+                let address = padded("\(server.configured.address):\(server.configured.port)", 28)
+                result.append("  -> \(address)Masq    \(padded(String(server.configured.weight), 7))\(padded(String(server.active), 11))\(server.inactive)")
+            }
+        }
+        return result
+    }
+}
+
+extension VirtualService {
+    fileprivate func hasKey(of other: VirtualService) -> Bool { address == other.address && port == other.port && proto == other.proto }
+}

@@ -1,0 +1,39 @@
+import HairpinWire
+
+/// A service of IPVS, as `ipvsadm -A -t ADDRESS:PORT -s SCHEDULER [-p SECONDS]` makes it.
+public struct VirtualService: Hashable, Sendable {
+    /// How a new connection's server is chosen.
+    public enum Scheduler: String, CaseIterable, Sendable {
+        case roundRobin = "rr", weightedRoundRobin = "wrr", leastConnections = "lc", weightedLeastConnections = "wlc"
+        case sourceHash = "sh", destinationHash = "dh", shortestExpectedDelay = "sed", neverQueue = "nq"
+    }
+
+    public struct Server: Hashable, Sendable {
+        public var address: IPv4Address
+        public var port: UInt16
+        /// Zero: keeps its connections and gets no new ones.
+        public var weight: Int
+        public init(address: IPv4Address, port: UInt16, weight: Int = 1) {
+            self.address = address
+            self.port = port
+            self.weight = weight
+        }
+    }
+
+    public var address: IPv4Address
+    public var port: UInt16
+    public var proto: IPProtocol
+    public var scheduler: Scheduler
+    /// A client stays with its server until it has opened no connection for so many seconds.
+    public var persistence: Int?
+    public var servers: [Server]
+
+    public init(address: IPv4Address, port: UInt16, proto: IPProtocol = .tcp, scheduler: Scheduler = .roundRobin, persistence: Int? = nil, servers: [Server]) {
+        self.address = address
+        self.port = port
+        self.proto = proto
+        self.scheduler = scheduler
+        self.persistence = persistence
+        self.servers = servers
+    }
+}

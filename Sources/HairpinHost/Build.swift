@@ -1,0 +1,104 @@
+import HairpinDatapath
+import HairpinEngine
+import HairpinTopology
+import HairpinTransport
+import HairpinWire
+
+extension Simulation {
+    /// Makes a logical process per node (with its pods), switch and outside machine, and joins them.
+    func build(_ topology: Topology) throws(TopologyError) {
+        func fail(_ host: String, _ problem: String, unsupported: Bool = false) -> TopologyError { TopologyError(host: host, problem: problem, isUnsupported: unsupported) }
+        var groups: [String: Int] = [:]
+        var members: [[HostDescription]] = []
+        for host in topology.hosts where host.kind != .pod {
+            guard groups.updateValue(members.count, forKey: host.name) == nil else { throw fail(host.name, "there are two hosts of this name") }
+            members.append([host])
+        }
+        var seen = Set(groups.keys)
+        for host in topology.hosts where host.kind == .pod {
+            guard let node = host.node, let group = groups[node] else { throw fail(host.name, "the pod's node \(host.node ?? "(none)") does not exist") }
+            guard seen.insert(host.name).inserted else { throw fail(host.name, "there are two hosts of this name") }
+            members[group].append(host)
+        }
+        for (number, group) in members.enumerated() {
+            let kernel = NodeKernel(
+                number: number, interfaceCapacity: group.reduce(0) { $0 + $1.interfaces.count + 1 }, namespaceCapacity: group.count, configuration: configuration)
+            kernels.append(kernel)
+            for host in group { try makeHost(host, in: kernel, number: number) }
+        }
+        try connect(topology)
+        for host in topology.hosts { try configure(host) }
+    }
+
+    private func makeHost(_ host: HostDescription, in kernel: NodeKernel, number: Int) throws(TopologyError) {
+        let namespace = kernel.addNamespace(host.name, settings: TransportSettings())
+        places[host.name] = (number, namespace)
+        let process = kernel.process!
+        if !host.interfaces.contains(where: { $0.kind == .loopback }) { process.makeLoopback(namespace) }
+        for interface in host.interfaces {
+            let index: InterfaceIndex
+            switch interface.kind {
+            case .loopback: index = process.makeLoopback(namespace, mtu: interface.mtu)
+            case .bridge(let ageing): index = process.makeBridge(namespace, name: interface.name, mac: interface.mac, mtu: interface.mtu, ageing: ageing)
+            case .veth: index = process.makeVeth(namespace, name: interface.name, mac: interface.mac, mtu: interface.mtu)
+            case .dummy: index = process.makeDummy(namespace, name: interface.name, mac: interface.mac, mtu: interface.mtu)
+            case .vxlan: throw TopologyError(host: host.name, problem: "\(interface.name): VXLAN is not modelled yet", isUnsupported: true)
+            }
+            for address in interface.addresses { process.addAddress(address, on: index, withRoute: false) }
+        }
+        for interface in host.interfaces {
+            guard let master = interface.master else { continue }
+            guard let port = process.findInterface(interface.name, namespace: namespace), let bridge = process.findInterface(master, namespace: namespace) else {
+                throw TopologyError(host: host.name, problem: "\(interface.name): its bridge \(master) does not exist", isUnsupported: false)
+            }
+            process.enslave(port, to: bridge, hairpin: interface.hairpin)
+        }
+    }
+
+    private func connect(_ topology: Topology) throws(TopologyError) {
+        for host in topology.hosts {
+            for interface in host.interfaces {
+                guard case .veth(let peerHost, let peerName) = interface.kind else { continue }
+                guard let place = places[host.name], let far = places[peerHost],
+                    let index = kernels[place.kernel].process.findInterface(interface.name, namespace: place.namespace),
+                    let peer = kernels[far.kernel].process.findInterface(peerName, namespace: far.namespace)
+                else { throw TopologyError(host: host.name, problem: "\(interface.name): its peer \(peerHost)/\(peerName) does not exist", isUnsupported: false) }
+                let process = kernels[place.kernel].process!
+                var shape = CableShape(rate: interface.link.rate, delay: interface.link.delay, queueLimit: interface.link.queueLimit)
+                if place.kernel == far.kernel {
+                    process.connect(index, peer)
+                    if shape.rate > 0 || shape.delay > .zero { process.shape(index, shape) }
+                } else {
+                    if shape.delay <= .zero { shape.delay = configuration.defaultCableDelay }
+                    process.connect(index, toProcess: far.kernel, interface: peer, shape)
+                    lookahead = min(lookahead, shape.delay)
+                }
+            }
+        }
+    }
+
+    private func configure(_ host: HostDescription) throws(TopologyError) {
+        guard let place = places[host.name] else { return }
+        let process = kernels[place.kernel].process!
+        for route in host.routes {
+            let state = RouteState(
+                destination: route.destination, gateway: route.gateway, device: route.device, source: route.source, isKernel: route.isKernel, isOnLink: route.isOnLink)
+            guard process.addRoute(state, namespace: place.namespace) else {
+                throw TopologyError(host: host.name, problem: "route \(route.destination): no device \(route.device)", isUnsupported: false)
+            }
+        }
+        for neighbour in host.neighbours {
+            guard let device = process.findInterface(neighbour.device, namespace: place.namespace) else { continue }
+            process.addPermanentNeighbour(neighbour.address, mac: neighbour.mac, device: device)
+        }
+        for (name, value) in host.sysctls.sorted(by: { $0.key < $1.key }) { process.setSysctl(name, value, namespace: place.namespace) }
+        if !host.iptables.isEmpty {
+            do {
+                try process.setRules(host.iptables, namespace: place.namespace)
+            } catch {
+                throw TopologyError(host: host.name, problem: "rules, \(error)", isUnsupported: true)
+            }
+        }
+        if !host.virtualServers.isEmpty { setVirtualServers(host.virtualServers, on: host.name) }
+    }
+}

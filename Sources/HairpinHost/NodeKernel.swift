@@ -1,0 +1,185 @@
+import HairpinDatapath
+import HairpinEngine
+import HairpinPrograms
+import HairpinTransport
+import HairpinWire
+
+/// The layers above IP in one logical process: a transport stack per namespace, and the processes that run there.
+final class NodeKernel: UpperLayer {
+    private(set) var process: LogicalProcess! = nil
+    private var networks: [StackNetwork] = []
+    private var stacks: [TransportStack] = []
+    /// By number; `nil` once a process has ended and been waited for is never needed: slots are not reused, so that ids stay unique.
+    private(set) var processes: [Process] = []
+    private var socketWaiters: [SocketKey: [UInt32]] = [:]
+    private var pipes: [Pipe] = []
+    private var packetWindows: [PacketWindow] = []
+    let seed: UInt64
+    private(set) var hostNames: [String] = []
+
+    struct SocketKey: Hashable {
+        let namespace: NamespaceIndex
+        let socket: SocketID
+    }
+    /// ARP frames seen since a process last asked (AF_PACKET).
+    private struct PacketWindow {
+        let process: UInt32
+        let interface: InterfaceIndex
+        var frames: [[UInt8]]
+    }
+
+    init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, configuration: SimulationConfiguration) {
+        seed = configuration.seed
+        process = LogicalProcess(
+            number: number, interfaceCapacity: interfaceCapacity, namespaceCapacity: namespaceCapacity, seed: configuration.seed, costs: configuration.costs, upper: self)
+    }
+
+    /// A namespace with its loopback and its stack.
+    func addNamespace(_ name: String, settings: TransportSettings) -> NamespaceIndex {
+        let index = process.makeNamespace(name: name)
+        let network = StackNetwork(kernel: self, process: process, namespace: index)
+        networks.append(network)
+        stacks.append(TransportStack(network: network, random: SeededRandom(seed: seed, name: "transport/\(name)"), settings: settings))
+        hostNames.append(name)
+        return index
+    }
+
+    func stack(_ index: NamespaceIndex) -> TransportStack { stacks[Int(index.rawValue)] }
+
+    // MARK: From below
+
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery {
+        switch stacks[Int(namespace.rawValue)].receive(packet, checksumVerified: partialChecksum) {
+        case .delivered: .delivered
+        case .refused: .dropped(.noSocket)
+        case .noSocket: .portUnreachable
+        case .noProtocol: .protocolUnreachable
+        case .malformed: .dropped(.malformedTransport)
+        case .badChecksum: .dropped(.checksumTransport)
+        case .bufferFull: .dropped(.socketBufferFull)
+        }
+    }
+
+    func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {
+        stacks[Int(namespace.rawValue)].receiveICMPError(type: type, code: code, information: information, offender: offender, quote: quote)
+    }
+
+    func stackTimer(namespace: NamespaceIndex) { stacks[Int(namespace.rawValue)].timerExpired() }
+
+    func runProcess(_ index: UInt32) { processes[Int(index)].wake() }
+
+    func sawARP(_ frame: UnsafeRawBufferPointer, interface: InterfaceIndex) {
+        for n in packetWindows.indices where packetWindows[n].interface == interface {
+            packetWindows[n].frames.append(Array(frame))
+        }
+    }
+
+    // MARK: Processes
+
+    func start(_ program: any Program, arguments: [String], environment: [String: String], streams: StandardStreams, namespace: NamespaceIndex, container: Container, output: OutputSink, parent: UInt32?) -> Process {
+        let process = Process(
+            number: UInt32(processes.count), kernel: self, namespace: namespace, container: container, program: program, arguments: arguments, environment: environment,
+            streams: streams, output: output, parent: parent)
+        processes.append(process)
+        attach(process)
+        schedule(process, at: self.process.now)
+        return process
+    }
+
+    func schedule(_ process: Process, at time: Instant) { self.process.scheduleProcess(process.number, at: time) }
+
+    func wakeUpTime() -> Instant { process.now + .nanoseconds(process.costs.wakeUp) }
+
+    func socketChanged(_ socket: SocketID, namespace: NamespaceIndex) {
+        guard !socketWaiters.isEmpty, let waiting = socketWaiters[SocketKey(namespace: namespace, socket: socket)] else { return }
+        for number in waiting { processes[Int(number)].poke() }
+    }
+
+    func wait(_ process: Process, for socket: SocketID) { socketWaiters[SocketKey(namespace: process.namespace, socket: socket), default: []].append(process.number) }
+
+    func stopWaiting(_ process: Process, for socket: SocketID) {
+        let key = SocketKey(namespace: process.namespace, socket: socket)
+        guard var waiting = socketWaiters[key] else { return }
+        waiting.removeAll { $0 == process.number }
+        socketWaiters[key] = waiting.isEmpty ? nil : waiting
+    }
+
+    func ended(_ process: Process) {
+        detach(process)
+        packetWindows.removeAll { $0.process == process.number }
+        if let parent = process.parent { processes[Int(parent)].poke() }
+    }
+
+    func fileChanged(_ tree: FileSystem, _ path: String) {
+        for process in processes where process.isWaiting(forFile: path, in: tree) { process.poke() }
+    }
+
+    // MARK: Pipes
+
+    func makePipe(_ owner: Process) -> PipeID {
+        pipes.append(Pipe(owner: owner.number))
+        return PipeID(UInt32(pipes.count - 1))
+    }
+
+    func pipe(_ id: PipeID) -> Pipe { pipes[Int(id.rawValue)] }
+
+    private func attach(_ process: Process) {
+        if case .pipe(let id) = process.streams.input { pipe(id).readers.insert(process.number) }
+        if case .pipe(let id) = process.streams.output { pipe(id).writers.insert(process.number) }
+        if case .pipe(let id) = process.streams.error { pipe(id).writers.insert(process.number) }
+    }
+
+    private func detach(_ process: Process) {
+        for stream in [process.streams.input, process.streams.output, process.streams.error] {
+            guard case .pipe(let id) = stream else { continue }
+            pipe(id).readers.remove(process.number)
+            pipe(id).writers.remove(process.number)
+            wakePipe(id)
+        }
+    }
+
+    func closePipe(_ id: PipeID, by process: Process) {
+        let pipe = pipe(id)
+        if pipe.owner == process.number { pipe.owner = nil }
+        wakePipe(id)
+    }
+
+    func wakePipe(_ id: PipeID) {
+        for process in processes where process.isWaiting(forPipe: id) { process.poke() }
+    }
+
+    // MARK: Packet sockets
+
+    func takeARP(_ process: Process, interface: InterfaceIndex) -> [[UInt8]] {
+        if let n = packetWindows.firstIndex(where: { $0.process == process.number && $0.interface == interface }) {
+            defer { packetWindows[n].frames.removeAll() }
+            return packetWindows[n].frames
+        }
+        packetWindows.append(PacketWindow(process: process.number, interface: interface, frames: []))
+        return []
+    }
+}
+
+/// Bytes on their way from one process to another.
+final class Pipe {
+    /// Linux's default capacity.
+    static let capacity = 65536
+    /// The process that made the pipe may read it directly until it closes it.
+    var owner: UInt32?
+    var bytes: [UInt8] = []
+    var readers: Set<UInt32> = []
+    var writers: Set<UInt32> = []
+
+    init(owner: UInt32) { self.owner = owner }
+
+    var hasWriters: Bool { !writers.isEmpty }
+    var hasReaders: Bool { !readers.isEmpty || owner != nil }
+}
+
+/// Where the output of a process tree goes: a step's transcript or a container's log.
+final class OutputSink {
+    var output: [UInt8] = []
+    var errorOutput: [UInt8] = []
+    /// Called with each piece as it is written, and whether it was standard error.
+    var observer: ((String, Bool) -> Void)?
+}

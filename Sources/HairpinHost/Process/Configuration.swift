@@ -1,0 +1,194 @@
+import HairpinDatapath
+import HairpinEngine
+import HairpinPrograms
+import HairpinTopology
+import HairpinTransport
+import HairpinWire
+
+// ip(8), iptables(8), sysctl(8) and arping(8) reach the namespace through these calls.
+extension Process {
+    func interfaces() -> [InterfaceInformation] {
+        kernel.process.interfaceStates(namespace: namespace).map {
+            InterfaceInformation(
+                index: Int($0.index.rawValue), name: $0.name, kind: $0.kind, peerIndex: $0.peer == .none ? nil : Int($0.peer.rawValue), mac: $0.mac, mtu: $0.mtu, isUp: $0.isUp,
+                master: $0.master, addresses: $0.addresses)
+        }
+    }
+
+    func routes() -> [String] { kernel.process.routeStates(namespace: namespace).map(\.line) }
+
+    func neighbours() -> [String] {
+        kernel.process.neighbourStates(namespace: namespace).map { entry in
+            "\(entry.address) dev \(entry.device)" + (entry.mac.map { " lladdr \($0)" } ?? "") + " \(entry.state.name)"
+        }
+    }
+
+    func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
+
+    func transmit(_ frame: [UInt8], device: String) throws(Errno) {
+        guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }     // ENODEV
+        guard frame.count >= EthernetHeader.byteCount, frame.count <= 65536 else { throw .messageTooLong }
+        kernel.process.transmitRaw(frame, on: interface)
+        kernel.process.runSoftirqs()
+    }
+
+    func receivedARP(device: String) -> [[UInt8]] {
+        guard let interface = kernel.process.findInterface(device, namespace: namespace) else { return [] }
+        return kernel.takeARP(self, interface: interface)
+    }
+
+    func configure(_ words: [String]) throws(ConfigurationError) {
+        try NamespaceConfiguration(process: kernel.process, namespace: namespace).apply(words)
+        kernel.process.runSoftirqs()
+    }
+}
+
+extension RouteState {
+    /// As `ip route` prints it.
+    public var line: String {
+        var text = destination.length == 0 ? "default" : destination.length == 32 ? "\(destination.network)" : "\(destination)"
+        if let gateway { text += " via \(gateway)" }
+        text += " dev \(device)"
+        if isKernel { text += " proto kernel" }
+        if gateway == nil { text += " scope link" }
+        if let source { text += " src \(source)" }
+        if isOnLink { text += " onlink" }
+        return text
+    }
+}
+
+/// The commands that change a namespace: `ip addr`, `ip link`, `ip route`, `ip neigh`, `iptables`, `sysctl`.
+struct NamespaceConfiguration {
+    let process: LogicalProcess
+    let namespace: NamespaceIndex
+
+    func apply(_ words: [String]) throws(ConfigurationError) {
+        guard let command = words.first else { throw ConfigurationError("no command", status: 255) }
+        switch command {
+        case "iptables":
+            do {
+                try process.applyRuleCommand(words, namespace: namespace)
+            } catch {
+                throw ConfigurationError("iptables: \(error.reason)", status: 2)
+            }
+        case "sysctl":
+            for word in words.dropFirst() where word.contains("=") {
+                let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+                guard parts.count == 2, process.setSysctl(parts[0], parts[1], namespace: namespace) else {
+                    throw ConfigurationError("sysctl: cannot stat /proc/sys/\(parts[0].split(separator: ".").joined(separator: "/")): No such file or directory", status: 255)
+                }
+            }
+        case "ip": try ip(words.dropFirst().filter { !$0.hasPrefix("-") }[...])
+        default: throw ConfigurationError("\(command): not modelled", status: 1)
+        }
+    }
+
+    private func ip(_ words: ArraySlice<String>) throws(ConfigurationError) {
+        var words = words
+        guard let object = words.popFirst() else { throw ConfigurationError("ip: an object is missing", status: 255) }
+        let action = words.popFirst() ?? "show"
+        switch (object, action) {
+        case ("addr", _), ("address", _), ("a", _): try address(action, words)
+        case ("link", "set"), ("l", "set"): try link(words)
+        case ("route", _), ("r", _): try route(action, words)
+        case ("neigh", _), ("neighbor", _), ("neighbour", _), ("n", _): try neighbour(action, words)
+        default: throw ConfigurationError("ip: '\(object) \(action)' is not modelled", status: 255)
+        }
+    }
+
+    private func device(_ name: String) throws(ConfigurationError) -> InterfaceIndex {
+        guard let index = process.findInterface(name, namespace: namespace) else { throw ConfigurationError("Cannot find device \"\(name)\"", status: 1) }
+        return index
+    }
+
+    /// The value behind a keyword.
+    private func value(_ keyword: String, _ words: ArraySlice<String>) -> String? {
+        guard let at = words.firstIndex(of: keyword), words.index(after: at) < words.endIndex else { return nil }
+        return words[words.index(after: at)]
+    }
+
+    private func address(_ action: String, _ words: ArraySlice<String>) throws(ConfigurationError) {
+        let index = try device(value("dev", words) ?? words.last ?? "")
+        switch action {
+        case "flush":
+            for address in process.interfaceStates(namespace: namespace).first(where: { $0.index == index })?.addresses ?? [] { process.removeAddress(address, from: index) }
+        case "add", "del", "delete", "replace":
+            guard let text = words.first, let address = IPv4InterfaceAddress(text) ?? IPv4Address(text).map({ IPv4InterfaceAddress($0, prefixLength: 32) }) else {
+                throw ConfigurationError("Error: any valid prefix is expected rather than \"\(words.first ?? "")\".", status: 1)
+            }
+            let exists = process.interfaceStates(namespace: namespace).first { $0.index == index }?.addresses.contains(address) ?? false
+            if action == "add" || action == "replace" {
+                if exists {
+                    if action == "replace" { return }
+                    throw ConfigurationError("RTNETLINK answers: File exists", status: 2)
+                }
+                process.addAddress(address, on: index)
+            } else if !process.removeAddress(address, from: index) {
+                throw ConfigurationError("RTNETLINK answers: Cannot assign requested address", status: 2)
+            }
+        default: throw ConfigurationError("Command \"\(action)\" is unknown, try \"ip address help\".", status: 255)
+        }
+    }
+
+    private func link(_ words: ArraySlice<String>) throws(ConfigurationError) {
+        var rest = words
+        if rest.first == "dev" { rest.removeFirst() }
+        let index = try device(rest.popFirst() ?? "")
+        while let word = rest.popFirst() {
+            switch word {
+            case "up": process.setUp(true, index)
+            case "down": process.setUp(false, index)
+            case "address":
+                guard let mac = rest.popFirst().flatMap({ MACAddress($0) }) else { throw ConfigurationError("\"address\" is not a valid lladdr", status: 1) }
+                process.setMAC(mac, on: index)
+            case "mtu":
+                guard let mtu = rest.popFirst().flatMap({ Int($0) }), 68...65536 ~= mtu else { throw ConfigurationError("Error: mtu less than device minimum.", status: 2) }
+                process.setMTU(mtu, index)
+            default: throw ConfigurationError("ip: link set \(word) is not modelled", status: 255)
+            }
+        }
+    }
+
+    private func route(_ action: String, _ words: ArraySlice<String>) throws(ConfigurationError) {
+        guard let route = RouteDescription(words.joined(separator: " ")) ?? routeThroughGateway(words) else {
+            throw ConfigurationError("Error: any valid prefix is expected rather than \"\(words.first ?? "")\".", status: 1)
+        }
+        switch action {
+        case "add", "replace", "append":
+            let known = process.routeStates(namespace: namespace).contains { $0.destination == route.destination }
+            if known, action == "add" { throw ConfigurationError("RTNETLINK answers: File exists", status: 2) }
+            if known, action == "replace" { process.removeRoute(route.destination, gateway: nil, device: nil, namespace: namespace) }
+            _ = try device(route.device)
+            process.addRoute(
+                RouteState(destination: route.destination, gateway: route.gateway, device: route.device, source: route.source, isKernel: false, isOnLink: route.isOnLink), namespace: namespace)
+        case "del", "delete":
+            guard process.removeRoute(route.destination, gateway: route.gateway, device: route.device, namespace: namespace) else {
+                throw ConfigurationError("RTNETLINK answers: No such process", status: 2)
+            }
+        default: throw ConfigurationError("Command \"\(action)\" is unknown, try \"ip route help\".", status: 255)
+        }
+    }
+
+    /// `ip route add 10.0.0.0/8 via 192.168.0.1`: the device is the one the gateway is on.
+    private func routeThroughGateway(_ words: ArraySlice<String>) -> RouteDescription? {
+        guard let gateway = value("via", words).flatMap({ IPv4Address($0) }),
+            let on = process.routeStates(namespace: namespace).last(where: { $0.gateway == nil && $0.destination.contains(gateway) })
+        else {
+            // `ip route del PREFIX` names no device at all.
+            guard let first = words.first, let known = process.routeStates(namespace: namespace).first(where: { "\($0.destination)" == first || first == "default" && $0.destination.length == 0 }) else { return nil }
+            return RouteDescription(destination: known.destination, gateway: known.gateway, device: known.device)
+        }
+        return RouteDescription(words.joined(separator: " ") + " dev \(on.device)")
+    }
+
+    private func neighbour(_ action: String, _ words: ArraySlice<String>) throws(ConfigurationError) {
+        guard let address = words.first.flatMap({ IPv4Address($0) }), let name = value("dev", words) else { throw ConfigurationError("Device and destination are required arguments.", status: 255) }
+        let index = try device(name)
+        switch action {
+        case "add", "replace":
+            guard let mac = value("lladdr", words).flatMap({ MACAddress($0) }) else { throw ConfigurationError("\"lladdr\" is missing", status: 255) }
+            process.addPermanentNeighbour(address, mac: mac, device: index)
+        default: throw ConfigurationError("ip: neigh \(action) is not modelled", status: 255)
+        }
+    }
+}

@@ -1,0 +1,257 @@
+import HairpinDatapath
+import HairpinEngine
+import HairpinPrograms
+import HairpinTopology
+import HairpinTransport
+import HairpinWire
+
+public struct SimulationConfiguration: Sendable {
+    public var seed: UInt64 = 1
+    public var costs = SoftirqCosts()
+    /// Delay of a cable between logical processes whose description has none; it is the lookahead.
+    public var defaultCableDelay = Duration.microseconds(10)
+    public init() {}
+}
+
+/// What is wrong with a topology: a bug of whoever wrote it, or a recording that asks for what is not modelled.
+public struct TopologyError: Error, Sendable, CustomStringConvertible {
+    public let host: String
+    public let problem: String
+    /// True for something that is well formed but beyond the model.
+    public let isUnsupported: Bool
+    public var description: String { "\(host): \(problem)" }
+}
+
+/// A network that runs in virtual time. A value its owner holds; there is no other state anywhere, so any number can live side by side.
+public final class Simulation {
+    public let configuration: SimulationConfiguration
+    var kernels: [NodeKernel] = []
+    /// Host name → logical process and namespace.
+    var places: [String: (kernel: Int, namespace: NamespaceIndex)] = [:]
+    private var containers: [Container] = []
+    private var volumes: [FileSystem] = []
+    /// The shortest delay of a cable between logical processes; `.distantFuture`'s worth if there is none.
+    var lookahead = Duration(nanoseconds: .max)
+    public private(set) var now = Instant.zero
+
+    public init(_ topology: Topology, configuration: SimulationConfiguration = SimulationConfiguration()) throws(TopologyError) {
+        self.configuration = configuration
+        try build(topology)
+    }
+
+    // MARK: Time
+
+    /// Runs everything up to and including `limit`.
+    public func run(until limit: Instant) { run(until: limit) { true } }
+
+    /// Runs until `limit`, or until `proceed` says no; it is asked after every event while there is one logical process, else after every window.
+    ///
+    /// Logical processes run one after the other in windows no longer than the lookahead: whatever one sends another arrives after the
+    /// window's end (conservative synchronisation, Chandy and Misra).
+    public func run(until limit: Instant, while proceed: () -> Bool) {
+        if kernels.count == 1 {
+            kernels[0].process.run(until: limit, while: proceed)
+            now = max(now, min(limit, kernels[0].process.now))
+            if proceed() { settle(limit) }
+            return
+        }
+        while true {
+            var next = Instant.distantFuture
+            for kernel in kernels { next = min(next, kernel.process.nextEventTime) }
+            if next > limit { break }
+            let end = min(limit, next + lookahead - .nanoseconds(1))
+            for kernel in kernels { kernel.process.run(until: end) }
+            exchange()
+            now = max(now, end)
+            if !proceed() { return }
+        }
+        settle(limit)
+    }
+
+    private func settle(_ limit: Instant) {
+        guard limit != .distantFuture else { return }
+        now = max(now, limit)
+        for kernel in kernels { kernel.process.advance(to: limit) }
+    }
+
+    /// Hands over what logical processes have sent each other, in the order of the senders: the same on any number of threads.
+    private func exchange() {
+        for kernel in kernels {
+            let outbox = kernel.process.outbox
+            for letter in outbox.letters {
+                outbox.withBytes(of: letter) { kernels[letter.process].process.inject($0, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface) }
+            }
+            kernel.process.clearOutbox()
+        }
+    }
+
+    /// The time of the next event; `.distantFuture` when nothing is left to happen.
+    public var nextEventTime: Instant { kernels.map(\.process.nextEventTime).min() ?? .distantFuture }
+
+    // MARK: Containers and processes
+
+    public func makeVolume() -> VolumeID {
+        volumes.append(FileSystem())
+        return VolumeID(index: volumes.count - 1)
+    }
+
+    /// Puts files into a volume (a ConfigMap's, say). Paths start at the volume's root.
+    public func fill(_ volume: VolumeID, _ files: [String: [UInt8]]) {
+        for (path, bytes) in files.sorted(by: { $0.key < $1.key }) {
+            let path = FileSystem.normalise(path)
+            _ = volumes[volume.index].makeFolder(FileSystem.parent(of: path))
+            _ = volumes[volume.index].write(path, bytes, append: false)
+        }
+    }
+
+    public func makeContainer(name: String, files: [String: [UInt8]] = [:], mounts: [(path: String, volume: VolumeID, isReadOnly: Bool)] = []) -> ContainerID {
+        let container = Container(name: name, mounts: mounts.map { ($0.path, volumes[$0.volume.index], $0.isReadOnly) })
+        for (path, bytes) in files.sorted(by: { $0.key < $1.key }) {
+            let path = FileSystem.normalise(path)
+            _ = container.files.makeFolder(FileSystem.parent(of: path))
+            _ = container.files.write(path, bytes, append: false)
+        }
+        containers.append(container)
+        return ContainerID(index: containers.count - 1)
+    }
+
+    public func readFile(_ path: String, in container: ContainerID) -> [UInt8]? {
+        let place = containers[container.index].resolve(path)
+        return place.tree.read(place.path)
+    }
+
+    public func hasHost(_ name: String) -> Bool { places[name] != nil }
+
+    /// Starts a program on a host now. The host must exist.
+    @discardableResult
+    public func spawn(on host: String, _ program: any Program, arguments: [String], environment: [String: String] = [:], in container: ContainerID, observer: ((String, Bool) -> Void)? = nil) -> ProcessHandle {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        let sink = OutputSink()
+        sink.observer = observer
+        let kernel = kernels[place.kernel]
+        let process = kernel.start(
+            program, arguments: arguments, environment: environment, streams: StandardStreams(), namespace: place.namespace, container: containers[container.index], output: sink, parent: nil)
+        return ProcessHandle(process: process, sink: sink)
+    }
+
+    /// Applies an `ip …`, `iptables …` or `sysctl …` command to a host.
+    public func configure(_ host: String, _ words: [String]) throws(ConfigurationError) {
+        guard let place = places[host] else { throw ConfigurationError("no host called \(host)", status: 1) }
+        try NamespaceConfiguration(process: kernels[place.kernel].process, namespace: place.namespace).apply(words)
+        kernels[place.kernel].process.runSoftirqs()
+    }
+
+    /// Replaces a host's rule set by lines in `iptables-save` form.
+    public func setRules(_ lines: [String], on host: String) throws(RuleError) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        try kernels[place.kernel].process.setRules(lines, namespace: place.namespace)
+    }
+
+    public func rules(of host: String) -> [String] {
+        guard let place = places[host] else { return [] }
+        return kernels[place.kernel].process.rules(namespace: place.namespace)
+    }
+
+    public func connections(of host: String) -> [String] {
+        guard let place = places[host] else { return [] }
+        return kernels[place.kernel].process.connectionLines(namespace: place.namespace)
+    }
+
+    /// Replaces a host's IPVS table. Addresses of virtual services are put on `kube-ipvs0`, which the topology must have.
+    public func setVirtualServers(_ servers: [VirtualServerDescription], on host: String) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        let process = kernels[place.kernel].process!
+        process.setVirtualServers(servers.map(\.definition), namespace: place.namespace)
+        guard let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return }
+        let present = process.interfaceStates(namespace: place.namespace).first { $0.index == dummy }?.addresses ?? []
+        let wanted = Set(servers.map { IPv4InterfaceAddress($0.address, prefixLength: 32) })
+        for address in present where !wanted.contains(address) { process.removeAddress(address, from: dummy) }
+        for address in wanted.sorted(by: { $0.address < $1.address }) where !present.contains(address) { process.addAddress(address, on: dummy) }
+    }
+
+    /// A fault on what leaves an interface: loss as a ratio in 0...1, or a cut cable.
+    public func setFault(host: String, interface: String, lossPerBillion: UInt32, isCut: Bool) -> Bool {
+        guard let place = places[host], let index = kernels[place.kernel].process.findInterface(interface, namespace: place.namespace) else { return false }
+        let threshold = UInt64(lossPerBillion) * (1 << 32) / 1_000_000_000
+        kernels[place.kernel].process.setFault(index, loss: UInt32(min(threshold, UInt64(UInt32.max))), isCut: isCut)
+        return true
+    }
+
+    /// Whether something listens on a TCP port of a host, for readiness.
+    public func isListening(_ host: String, port: UInt16) -> Bool {
+        guard let place = places[host] else { return false }
+        return kernels[place.kernel].stack(place.namespace).sockets().contains { $0.kind == .stream && $0.state == "LISTEN" && $0.local.port == port }
+    }
+
+    // MARK: Observation
+
+    /// Every interface of the network, logical process by logical process.
+    public var tapInterfaces: [TapInterface] {
+        kernels.enumerated().flatMap { number, kernel in
+            (0..<UInt32(kernel.process.namespaceCount)).flatMap { n -> [TapInterface] in
+                let index = NamespaceIndex(n)
+                return kernel.process.interfaceStates(namespace: index).map {
+                    TapInterface(
+                        process: number, index: $0.index, host: kernel.process.namespaceName(index), name: $0.name, kind: $0.kind, mac: $0.mac, mtu: $0.mtu, addresses: $0.addresses)
+                }
+            }
+        }
+    }
+
+    public var processCount: Int { kernels.count }
+
+    /// Attaches an observer to a logical process; the interfaces named are captured from now on, as tcpdump does (promiscuously).
+    public func attach(_ observer: any TapObserver, process: Int, interfaces: [InterfaceIndex]) {
+        kernels[process].process.tap = observer
+        for index in interfaces { kernels[process].process.setTapped(index, true) }
+    }
+
+    /// Summed over the logical processes. Frames handed over a cable count as emitted where they arrive.
+    public var books: FrameBooks {
+        var total = FrameBooks()
+        for kernel in kernels {
+            let books = kernel.process.frameBooks
+            total.emitted += books.emitted
+            total.copied += books.copied
+            total.delivered += books.delivered
+            total.dropped += books.dropped
+            total.handedOver += books.handedOver
+            total.inFlight += books.inFlight
+            for n in books.dropsByReason.indices { total.dropsByReason[n] += books.dropsByReason[n] }
+        }
+        return total
+    }
+
+    public var eventCount: UInt64 { kernels.reduce(0) { $0 + $1.process.eventCount } }
+}
+
+/// An interface somebody may capture on.
+public struct TapInterface: Sendable {
+    /// The number of the logical process.
+    public var process: Int
+    public var index: InterfaceIndex
+    public var host: String
+    public var name: String
+    public var kind: String
+    public var mac: MACAddress
+    public var mtu: Int
+    public var addresses: [IPv4InterfaceAddress]
+}
+
+/// A process started from outside, and what it has printed so far.
+public final class ProcessHandle {
+    private let process: Process
+    private let sink: OutputSink
+    init(process: Process, sink: OutputSink) {
+        self.process = process
+        self.sink = sink
+    }
+    /// Nil while it runs.
+    public var exitStatus: Int32? { process.exitStatus }
+    public var output: [UInt8] { sink.output }
+    public var errorOutput: [UInt8] { sink.errorOutput }
+    public var startedAt: Instant { process.startedAt }
+    public var endedAt: Instant? { process.endedAt }
+    /// Ends the process as a signal would (128 + signal).
+    public func kill(signal: Int32) { process.finish(128 + signal) }
+}

@@ -1,0 +1,97 @@
+import HairpinCluster
+import HairpinWire
+
+extension World {
+    /// What `in:` names, before anything runs; a mistake is the scenario's. The message is kubectl's.
+    func resolve(_ place: Place, container: String?) throws(Failure) -> CommandTarget {
+        switch place.kind {
+        case .node:
+            guard plan.node(place.name) != nil else { throw notFound("nodes", place.name, among: plan.nodes.map(\.name)) }
+            return CommandTarget(host: place.name)
+        case .host:
+            guard scenario.hosts.contains(where: { $0.name == place.name }) else { throw notFound("hosts", place.name, among: scenario.hosts.map(\.name)) }
+            return CommandTarget(host: place.name)
+        default:
+            let pod = try self.pod(place)
+            return CommandTarget(host: pod.pod.hostName, pod: pod, container: try self.container(container, in: pod))
+        }
+    }
+
+    /// The pod itself, or the first of a controller's or a Service's pods that is ready, else the first.
+    private func pod(_ place: Place) throws(Failure) -> PodLife {
+        let key = ObjectKey(namespace: place.namespace, name: place.name)
+        let candidates: [PlannedPod]
+        switch place.kind {
+        case .pod:
+            guard let pod = plan.pod(key) else { throw notFound("pods", place.name, among: names(in: place.namespace, plan.pods.map(\.key))) }
+            candidates = [pod]
+        case .service:
+            guard let service = plan.service(key) else { throw notFound("services", place.name, among: names(in: place.namespace, plan.services.map(\.key))) }
+            let selector = LabelSelector(matchLabels: service.service.selector)
+            candidates = service.service.selector.isEmpty ? [] : plan.pods.filter { $0.metadata.namespace == place.namespace && selector.matches($0.labels) }
+        default:
+            let word = Place.spellings.first { $0.kind == place.kind }?.words[1] ?? place.kind.rawValue
+            guard let found = plan.pods(ofWorkload: word, name: place.name, namespace: place.namespace) else {
+                let resource = ResourceKind(argument: word)
+                let others = plan.workloads.filter { $0.kind.rawValue == resource?.kind }.map(\.key)
+                throw notFound("\(resource?.rawValue ?? word)\(["deployments", "statefulsets", "daemonsets", "replicasets"].contains(resource?.rawValue) ? ".apps" : "")", place.name, among: names(in: place.namespace, others))
+            }
+            candidates = found
+        }
+        let lives = candidates.map { pods[$0.index] }
+        guard let chosen = lives.first(where: \.isReady) ?? lives.first(where: \.isOnNode) ?? lives.first else {
+            throw Failure(.notFound, "error: \(place) has no pods")
+        }
+        guard chosen.isOnNode else { throw Failure(.notFound, "error: pod \(chosen.pod.metadata.name) does not have a host assigned") }
+        return chosen
+    }
+
+    private func container(_ name: String?, in pod: PodLife) throws(Failure) -> ContainerLife {
+        guard let name else {
+            let preferred = pod.pod.metadata.annotations["kubectl.kubernetes.io/default-container"]
+            if let container = pod.mains.first(where: { $0.container.name == preferred }) ?? pod.mains.first { return container }
+            throw Failure(.notFound, "error: pod \(pod.pod.metadata.name) has no containers")
+        }
+        guard let container = pod.containers.first(where: { $0.container.name == name }) else {
+            let all = pod.containers.map(\.container.name)
+            let near = nearestWord(to: name, among: all).map { "Did you mean \"\($0)\"?" } ?? "It has \(all.joined(separator: ", "))."
+            throw Failure(.notFound, "Error from server (BadRequest): container \(name) is not valid for pod \(pod.pod.metadata.name). \(near)")
+        }
+        return container
+    }
+
+    private func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
+
+    private func notFound(_ resource: String, _ name: String, among known: [String]) -> Failure {
+        let near = nearestWord(to: name, among: known).map { ". Did you mean \"\($0)\"?" } ?? (known.isEmpty || known.count > 12 ? "" : "; there are \(known.joined(separator: ", "))")
+        return Failure(.notFound, "Error from server (NotFound): \(resource) \"\(name)\" not found\(near)")
+    }
+}
+
+extension Scenario {
+    /// The cluster's settings as the planner takes them.
+    var configuration: ClusterConfiguration {
+        var result = ClusterConfiguration(
+            nodes: cluster.nodes.map { .init(name: $0.name, address: $0.address, labels: Dictionary($0.labels.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })) },
+            podCIDR: cluster.podCIDR, serviceCIDR: cluster.serviceCIDR)
+        result.hosts = hosts.map { .init(name: $0.name, address: $0.address) }
+        result.networkPlugin = ClusterConfiguration.NetworkPlugin(rawValue: cluster.cni) ?? .bridge
+        result.proxyMode = ClusterConfiguration.ProxyMode(rawValue: cluster.proxyMode.rawValue) ?? .iptables
+        result.hasDNS = cluster.dns
+        result.nodeLink.rate = cluster.nodeLink.rate ?? 0
+        result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
+        result.file = origin
+        return result
+    }
+}
+
+extension ClusterSettings {
+    /// `count` nodes, keeping those there are.
+    public mutating func setNodeCount(_ count: Int) {
+        nodes = Array(nodes.prefix(count))
+        while nodes.count < count {
+            let number = nodes.count
+            nodes.append(NodeSettings(name: "node\(number + 1)", address: IPv4Address(rawValue: ClusterReader.firstNodeAddress.rawValue + UInt32(number))))
+        }
+    }
+}

@@ -1,0 +1,211 @@
+import HairpinCluster
+import HairpinEngine
+import HairpinHost
+import HairpinPrograms
+import HairpinTopology
+import Logging
+
+/// A booted cluster: the plan, the simulation it runs in, and the kubelets and controllers that live beside the frames.
+///
+/// The control plane has no packets of its own. It looks at the containers at fixed virtual times (`tick`), and what it does depends on nothing
+/// but the seed and the manifests.
+final class World {
+    let scenario: Scenario
+    let plan: ClusterPlan
+    let topology: Topology
+    let simulation: Simulation
+    let pods: [PodLife]
+    /// What kube-proxy and the cluster's DNS know.
+    private(set) var endpoints: [EndpointSlice] = []
+    private(set) var warnings: [String] = []
+    private let log: Logger
+    private let names: NameBoard
+    /// Files of nodes and outside hosts.
+    private var machineFiles: [String: ContainerID] = [:]
+    private var rulesDue: Instant? = ScenarioTiming.rules
+    private var rulesWritten: [String: [String]] = [:]
+    private var serversWritten: [String: [VirtualServerDescription]] = [:]
+    private var toldImages: Set<String> = []
+
+    /// How often the kubelets look at their containers.
+    private static let tick = Duration.milliseconds(50)
+
+    init(_ loaded: LoadedScenario, seed: UInt64, log: Logger) throws(Failure) {
+        scenario = loaded.scenario
+        self.log = log
+        do { plan = try ClusterPlanner.plan(loaded.manifests, configuration: loaded.scenario.configuration) } catch { throw Failure(error) }
+        var configuration = SimulationConfiguration()
+        configuration.seed = seed
+        topology = plan.topology()
+        do { simulation = try Simulation(topology, configuration: configuration) } catch {
+            throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
+        }
+        pods = plan.pods.map(PodLife.init)
+        names = NameBoard(plan.names(endpoints: []))
+        for warning in plan.warnings { warn(warning.description) }
+        for node in plan.nodes { addMachine(node.name, PodFiles.hosts(name: node.name, address: node.address)) }
+        for host in loaded.scenario.hosts { addMachine(host.name, PodFiles.hosts(name: host.name, address: host.address)) }
+        for pod in pods {
+            switch pod.pod.placement {
+            case .scheduled: continue
+            case .withoutAddress(_, let message), .unschedulable(let message): warn("pod \(pod.pod.key) stays Pending: \(message)")
+            }
+        }
+    }
+
+    private func addMachine(_ name: String, _ hosts: String) {
+        machineFiles[name] = simulation.makeContainer(name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": []])
+    }
+
+    private func warn(_ text: String) {
+        guard !warnings.contains(text) else { return }
+        warnings.append(text)
+        log.warning("\(text)")
+    }
+
+    var summary: ClusterResult {
+        ClusterResult(
+            nodes: plan.nodes.count, pods: plan.pods.count, readyPods: pods.count(where: \.isReady), services: plan.services.count,
+            cni: scenario.cluster.cni, proxyMode: scenario.cluster.proxyMode.rawValue)
+    }
+    var readyPods: Set<ObjectKey> { Set(pods.filter(\.isReady).map(\.pod.key)) }
+    func life(of key: ObjectKey) -> PodLife? { plan.pod(key).map { pods[$0.index] } }
+
+    // MARK: Time
+
+    /// Runs the cluster up to and including `target`, or until `condition`, looked at between events, turns false.
+    func advance(to target: Instant, while condition: () -> Bool) {
+        while condition() {
+            control()
+            let now = simulation.now
+            if now >= target { return }
+            simulation.run(until: min(target, nextControl(after: now)), while: condition)
+        }
+    }
+
+    /// The control plane's next look: the next tick, or earlier where something is due.
+    private func nextControl(after now: Instant) -> Instant {
+        let step = UInt64(World.tick.nanoseconds)
+        var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
+        if let rulesDue, rulesDue > now { next = min(next, rulesDue) }
+        for pod in pods {
+            for container in pod.containers {
+                for due in [container.restartDue, container.nextProbe] { if let due, due > now { next = min(next, due) } }
+            }
+        }
+        return next
+    }
+
+    private func control() {
+        let now = simulation.now
+        var changed = false
+        for pod in pods where pod.isOnNode {
+            for container in pod.containers where container.noticeExit(restart: pod.pod.template.restartPolicy) {
+                changed = true
+                tellEnd(of: container, in: pod)
+            }
+            for container in pod.startable(at: now) {
+                start(container, in: pod)
+                changed = true
+            }
+            for container in pod.containers {
+                let probed = container.probe(now: now, prober(of: container, in: pod))
+                changed = changed || probed
+            }
+        }
+        if changed, rulesDue == nil { rulesDue = now + ScenarioTiming.ruleLag }
+        if let due = rulesDue, due <= now {
+            rulesDue = nil
+            writeRules()
+        }
+    }
+
+    // MARK: Kubelet
+
+    private func start(_ life: ContainerLife, in pod: PodLife) {
+        let container = life.container, planned = pod.pod
+        if life.lastExit != nil { life.countRestart() }
+        let environment = PodEnvironment.variables(of: planned, container, in: plan)
+        let expand: ([String]) -> [String] = { $0.map { PodEnvironment.expanded($0, environment) } }
+        let entry = ImageCatalogue.entryPoint(
+            image: container.image, command: container.command.map(expand), args: container.args.map(expand),
+            declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment)
+        if let note = entry.note, toldImages.insert(note).inserted { warn(note) }
+        let mounts = container.volumeMounts.compactMap { mount -> (path: String, volume: VolumeID, isReadOnly: Bool)? in
+            guard let volume = planned.template.volumes.first(where: { $0.name == mount.volume }), !PodFiles.isProjected(volume) else { return nil }
+            return (mount.path, pod.volume(mount.volume, part: mount.subPath, make: simulation.makeVolume), mount.readOnly)
+        }
+        let identifier = simulation.makeContainer(name: container.name, files: PodFiles.files(of: planned, container, in: plan), mounts: mounts)
+        let handle = simulation.spawn(on: planned.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
+        life.started(handle, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
+        log.info("\(simulation.now) \(planned.key) \(container.name) starts: \(entry.arguments.joined(separator: " "))")
+    }
+
+    private func tellEnd(of life: ContainerLife, in pod: PodLife) {
+        guard let (status, at) = life.lastExit else { return }
+        let lastLine = life.log.split(separator: "\n").last.map { ": \($0)" } ?? ""
+        let text = "\(pod.pod.key) container \(life.container.name) exited with \(status)\(lastLine)"
+        if status != 0 { warn(text) } else { log.info("\(at) \(text)") }
+    }
+
+    private func prober(of life: ContainerLife, in pod: PodLife) -> Prober {
+        let host = pod.pod.hostName
+        return Prober(
+            isListening: { [simulation] in simulation.isListening(host, port: $0) },
+            spawn: { [self] words in start(words, on: CommandTarget(host: host, pod: pod, container: life), observer: nil) })
+    }
+
+    // MARK: Endpoint controller, kube-proxy and DNS
+
+    private func writeRules() {
+        let finished = Set(pods.filter(\.isFinished).map(\.pod.key))
+        let slices = plan.endpointSlices(readyPods: readyPods, finished: finished)
+        endpoints = slices
+        names.names = plan.names(endpoints: slices)
+        for node in plan.nodes {
+            let rules = plan.iptables(node: node, endpoints: slices)
+            if rulesWritten[node.name] != rules {
+                rulesWritten[node.name] = rules
+                do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
+            }
+            let servers = plan.virtualServers(node: node, endpoints: slices)
+            // Writing unchanged servers would start their rotation anew.
+            if serversWritten[node.name] ?? [] != servers {
+                serversWritten[node.name] = servers
+                simulation.setVirtualServers(servers, on: node.name)
+            }
+        }
+        log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
+    }
+
+    // MARK: Commands
+
+    /// Starts a command in a container or on a machine, now. Nil when the container does not run, or there is no such command.
+    func start(_ words: [String], on target: CommandTarget, observer: ((String, Bool) -> Void)?) -> ProcessHandle? {
+        var environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "HOSTNAME": target.host]
+        var userland = Userland.gnu
+        var files = machineFiles[target.host]
+        if let life = target.container, let pod = target.pod {
+            guard life.isRunning else { return nil }
+            environment = PodEnvironment.variables(of: pod.pod, life.container, in: plan)
+            userland = ImageCatalogue.userland(of: life.container.image)
+            files = life.identifier
+        }
+        guard let files, let program = CommandTable.program(named: words[0], arguments: Array(words.dropFirst()), userland: userland) else { return nil }
+        return simulation.spawn(on: target.host, program, arguments: words, environment: environment, in: files, observer: observer)
+    }
+}
+
+/// Where a command runs, found.
+struct CommandTarget {
+    /// In the topology.
+    var host: String
+    var pod: PodLife?
+    var container: ContainerLife?
+
+    /// As a prompt shows it: the pod, and its container where it has several.
+    var prompt: String {
+        guard let pod, let container else { return host }
+        return pod.pod.template.containers.count > 1 ? "\(pod.pod.metadata.name)/\(container.container.name)" : pod.pod.metadata.name
+    }
+}

@@ -1,0 +1,384 @@
+import HairpinEngine
+import HairpinWire
+
+/// The Berkeley socket calls. None blocks: what would wait throws `tryAgain` or `inProgress`, and readiness says when to come back.
+extension TransportStack {
+    public func socket(_ kind: SocketKind) throws(Errno) -> SocketID {
+        switch kind {
+        case .stream:
+            guard let e = table.makeStream() else { throw .noBuffers }
+            e.pointee.receiveBuffer = UInt32(settings.tcp_rmem.initial)
+            e.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
+            e.pointee.timeToLive = settings.ip_default_ttl
+            return e.pointee.socket
+        case .datagram, .icmpEcho:
+            guard let s = table.makeDatagram(kind) else { throw .noBuffers }
+            s.receiveBuffer = settings.rmem_default
+            s.timeToLive = settings.ip_default_ttl
+            s.identification = random.next16()
+            return s.id
+        }
+    }
+
+    public func setOption(_ socket: SocketID, _ option: SocketOption) throws(Errno) {
+        try entry { () throws(Errno) in
+            if let e = table.stream(socket) { try setStreamOption(e, option) } else if let s = table.datagram(socket) { try setDatagramOption(s, option) } else { throw .badFileDescriptor }
+        }
+    }
+
+    private func setFlag(_ e: EndpointPointer, _ flag: EndpointFlags, _ on: Bool) { if on { e.pointee.flags.insert(flag) } else { e.pointee.flags.remove(flag) } }
+
+    private func setStreamOption(_ e: EndpointPointer, _ option: SocketOption) throws(Errno) {
+        switch option {
+        case .reuseAddress(let on): setFlag(e, .reuseAddress, on)
+        case .receiveBuffer(let size):
+            // Twice what is asked for, for the kernel's own overhead (socket(7)).
+            e.pointee.receiveBuffer = UInt32(max(2 * min(max(size, 0), settings.rmem_max), 2304))
+            e.pointee.flags.insert(.receiveBufferSet)
+        case .sendBuffer(let size):
+            e.pointee.sendBuffer = UInt32(max(2 * min(max(size, 0), settings.wmem_max), 4608))
+            e.pointee.flags.insert(.sendBufferSet)
+        case .keepAlive(let on):
+            setFlag(e, .keepAlive, on)
+            if on { startKeepAlive(e) }
+        case .linger(let seconds): e.pointee.lingerTime = Int64(seconds ?? -1)
+        case .noDelay(let on):
+            setFlag(e, .noDelay, on)
+            if on { pushIfConnected(e, .push) }
+        case .cork(let on):
+            setFlag(e, .cork, on)
+            if !on { pushIfConnected(e, .push) }
+        case .quickAck(let on):
+            if on {
+                e.pointee.pingPong = 0
+                if e.pointee.flags.contains(.ackScheduled), e.pointee.state == .established || e.pointee.state == .closeWait { sendAck(e) }
+            } else {
+                enterInteractive(e)
+            }
+        case .maximumSegment(let size):
+            guard size == 0 || 88...32_767 ~= size else { throw .invalid }
+            e.pointee.userSegment = UInt16(size)
+        case .userTimeout(let time): e.pointee.userTimeout = max(0, time.nanoseconds)
+        case .timeToLive(let value):
+            guard value > 0 else { throw .invalid }
+            e.pointee.timeToLive = value
+        case .typeOfService(let value): e.pointee.typeOfService = value
+        case .pathMTUDiscovery: break
+        case .bindToDevice(let name): e.pointee.device = UInt16(deviceIndex(name))
+        case .receiveErrors(let on): setFlag(e, .receiveErrors, on)
+        }
+    }
+
+    private func pushIfConnected(_ e: EndpointPointer, _ nagle: Nagle) {
+        switch e.pointee.state {
+        case .established, .closeWait, .finWait1, .lastAck: pushPending(e, nagle)
+        default: break
+        }
+    }
+
+    private func deviceIndex(_ name: String) -> Int {
+        if let index = devices.firstIndex(of: name) { return index }
+        devices.append(name)
+        return devices.count - 1
+    }
+
+    private func setDatagramOption(_ s: DatagramSocket, _ option: SocketOption) throws(Errno) {
+        switch option {
+        case .reuseAddress(let on): s.reuseAddress = on
+        case .receiveBuffer(let size): s.receiveBuffer = max(2 * min(max(size, 0), settings.rmem_max), 2304)
+        case .sendBuffer, .keepAlive, .linger: break
+        case .timeToLive(let value):
+            guard value > 0 else { throw .invalid }
+            s.timeToLive = value
+        case .typeOfService(let value): s.typeOfService = value
+        case .pathMTUDiscovery(let mode): s.discovery = mode
+        case .bindToDevice(let name): s.device = name
+        case .receiveErrors(let on): s.receiveErrors = on
+        case .noDelay, .cork, .quickAck, .maximumSegment, .userTimeout: throw .noProtocolOption
+        }
+    }
+
+    public func bind(_ socket: SocketID, _ address: SocketAddress) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard address.address == .any || address.address.isMulticast || network.isLocal(address.address) else { throw .addressNotAvailable }
+            if let s = table.datagram(socket) {
+                if s.kind == .datagram { try bindUDP(s, address) } else { try bindEcho(s, address) }
+                return
+            }
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            guard e.pointee.state == .closed, !e.pointee.flags.contains(.portHeld) else { throw .invalid }
+            var port = address.port
+            if port == 0 {
+                port = try chooseBoundPort(e, address.address)
+            } else if ports.conflicts(e, address.address, port) {
+                throw .addressInUse
+            }
+            e.pointee.localAddress = address.address
+            e.pointee.localPort = port
+            e.pointee.flags.insert(.portBound)
+            if address.address != .any { e.pointee.flags.insert(.addressBound) }
+            ports.hold(e)
+        }
+    }
+
+    public func listen(_ socket: SocketID, backlog: Int) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .notSupported }
+            let limit = Int32(clamping: min(max(backlog, 0), settings.somaxconn))
+            if e.pointee.state == .listen {
+                e.pointee.backlog = limit
+                return
+            }
+            guard e.pointee.state == .closed, !e.pointee.flags.contains(.handshakeDone) else { throw .invalid }
+            if !e.pointee.flags.contains(.portHeld) {
+                e.pointee.localPort = try chooseBoundPort(e, .any)
+                e.pointee.flags.insert(.portBound)
+                ports.hold(e)
+            }
+            // Two sockets may have bound with SO_REUSEADDR, but only one may listen.
+            e.pointee.state = .listen
+            guard !ports.conflicts(e, e.pointee.localAddress, e.pointee.localPort) else {
+                e.pointee.state = .closed
+                throw .addressInUse
+            }
+            e.pointee.backlog = limit
+            ports.addListener(e)
+        }
+    }
+
+    public func accept(_ socket: SocketID) throws(Errno) -> (SocketID, SocketAddress) {
+        try entry { () throws(Errno) in
+            guard let listener = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .notSupported }
+            guard listener.pointee.state == .listen else { throw .invalid }
+            guard let e = listener.pointee.acceptHead else { throw .tryAgain }
+            listener.pointee.acceptHead = e.pointee.acceptNext
+            if listener.pointee.acceptHead == nil { listener.pointee.acceptTail = nil }
+            listener.pointee.acceptCount -= 1
+            e.pointee.acceptNext = nil
+            e.pointee.listener = nil
+            e.pointee.flags.subtract([.unaccepted, .inAcceptQueue])
+            return (e.pointee.socket, SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort))
+        }
+    }
+
+    public func connect(_ socket: SocketID, _ address: SocketAddress) throws(Errno) {
+        try entry { () throws(Errno) in
+            // RFC 1122 §3.2.1.3: "this host" as destination is the host itself.
+            var address = address
+            if address.address == .any { address.address = .loopback }
+            if let s = table.datagram(socket) { return try connectDatagram(s, address) }
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            switch e.pointee.state {
+            case .closed: break
+            case .synSent, .synReceived: throw .already
+            case .listen: throw .alreadyConnected
+            default:
+                guard e.pointee.flags.contains(.connecting) else { throw .alreadyConnected }
+                e.pointee.flags.remove(.connecting)
+                return
+            }
+            try throwPendingError(e)
+            guard address.port != 0, !address.address.isMulticast, !address.address.isBroadcast else { throw .networkUnreachable }
+            let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)])
+            e.pointee.remoteAddress = address.address
+            e.pointee.remotePort = address.port
+            let boundAddress = e.pointee.localAddress
+            if boundAddress == .any { e.pointee.localAddress = route.source }
+            if e.pointee.localPort == 0 || !e.pointee.flags.contains(.portBound) {
+                do throws(Errno) {
+                    e.pointee.localPort = try chooseClientPort(e)
+                } catch {
+                    e.pointee.localAddress = boundAddress
+                    throw error
+                }
+                ports.hold(e)
+            } else if let other = connections.find(e.pointee.localAddress, e.pointee.localPort, address.address, address.port) {
+                guard reusable(other) else {
+                    e.pointee.localAddress = boundAddress
+                    throw .addressNotAvailable
+                }
+                leaveTimeWait(other)
+            }
+            e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued])
+            e.pointee.flags.insert(.connecting)
+            e.pointee.synRetries = 0
+            connections.insert(e)
+            startConnecting(e, route: route)
+            if e.pointee.state == .closed { try throwPendingError(e) }
+            throw .inProgress
+        }
+    }
+
+    private func connectDatagram(_ s: DatagramSocket, _ address: SocketAddress) throws(Errno) {
+        let route = try network.route(to: address.address, from: s.local.address, device: s.device)
+        if !s.isBound {
+            if s.kind == .datagram { try bindUDP(s, SocketAddress(.any, 0)) } else { try bindEcho(s, SocketAddress(.any, 0)) }
+        }
+        if s.local.address == .any { s.local.address = route.source }
+        s.remote = address
+    }
+
+    public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            if let e = table.stream(socket) {
+                return try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) }
+            }
+            guard let s = table.datagram(socket) else { throw .badFileDescriptor }
+            guard let remote = s.remote else { throw .destinationRequired }
+            guard s.kind == .datagram else { throw .notSupported }
+            try sendUDP(s, bytes, to: remote)
+            return bytes.count
+        }
+    }
+
+    /// `withUnsafeBytes` with a typed error.
+    private func withBytes(_ bytes: ArraySlice<UInt8>, _ body: (UnsafeRawBufferPointer) throws(Errno) -> Int) throws(Errno) -> Int {
+        let result = bytes.withUnsafeBytes { buffer -> Result<Int, Errno> in
+            do throws(Errno) { return .success(try body(buffer)) } catch { return .failure(error) }
+        }
+        return try result.get()
+    }
+
+    /// The same for bytes in raw memory.
+    public func send(_ socket: SocketID, raw bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            return try sendStream(e, bytes)
+        }
+    }
+
+    public func receive(_ socket: SocketID, _ count: Int) throws(Errno) -> [UInt8] {
+        try entry { () throws(Errno) in
+            if let e = table.stream(socket) { return try receiveStream(e, count) }
+            guard table.datagram(socket) != nil else { throw .badFileDescriptor }
+            return Array(try nextMessage(socket).bytes.prefix(count))
+        }
+    }
+
+    public func send(_ socket: SocketID, _ bytes: [UInt8], to address: SocketAddress) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard let s = table.datagram(socket) else { throw table.stream(socket) == nil ? .badFileDescriptor : .alreadyConnected }
+            guard s.kind == .datagram else { throw .notSupported }
+            var address = address
+            if address.address == .any { address.address = .loopback }
+            try sendUDP(s, bytes[...], to: address)
+        }
+    }
+
+    public func receiveMessage(_ socket: SocketID) throws(Errno) -> ReceivedMessage {
+        try entry { () throws(Errno) in try nextMessage(socket) }
+    }
+
+    private func nextMessage(_ socket: SocketID) throws(Errno) -> ReceivedMessage {
+        guard let s = table.datagram(socket) else { throw table.stream(socket) == nil ? .badFileDescriptor : .notSupported }
+        if let error = s.pendingError {
+            s.pendingError = nil
+            throw error
+        }
+        guard let message = s.next() else { throw .tryAgain }
+        return message
+    }
+
+    public func sendEcho(_ socket: SocketID, to destination: IPv4Address, sequence: UInt16, payload: [UInt8]) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard let s = table.datagram(socket), s.kind == .icmpEcho else { throw .notSupported }
+            try sendEchoRequest(s, to: destination == .any ? .loopback : destination, sequence: sequence, payload: payload)
+        }
+    }
+
+    public func shutdown(_ socket: SocketID, read: Bool, write: Bool) throws(Errno) {
+        try entry { () throws(Errno) in
+            if let s = table.datagram(socket) {
+                guard s.remote != nil else { throw .notConnected }
+                if read { s.receiveShut = true }
+                if write { s.sendShut = true }
+                return network.readinessChanged(s.id)
+            }
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            switch e.pointee.state {
+            case .closed, .timeWait: throw .notConnected
+            case .listen:
+                guard read else { return }
+                throw .notSupported
+            case .synSent:
+                guard write else { return }
+                becomeClosed(e)
+                return notify(e)
+            default: break
+            }
+            if read { e.pointee.flags.insert(.receiveShut) }
+            if write { shutWriting(e) }
+            notify(e)
+        }
+    }
+
+    public func close(_ socket: SocketID) {
+        now = network.now
+        defer { rearm() }
+        if let e = table.stream(socket) {
+            if e.pointee.state == .timeWait { e.pointee.flags.insert(.orphan) } else { closeStream(e) }
+        } else if let s = table.datagram(socket) {
+            if s.isBound {
+                if s.kind == .datagram {
+                    ports.datagrams[s.local.port]?.removeAll { $0 === s }
+                    if ports.datagrams[s.local.port]?.isEmpty == true { ports.datagrams[s.local.port] = nil }
+                } else {
+                    ports.echoes[s.local.port] = nil
+                }
+            }
+            table.free(s)
+        }
+    }
+
+    public func readiness(_ socket: SocketID) -> Readiness {
+        if let e = table.stream(socket) { return streamReadiness(e) }
+        return table.datagram(socket)?.readiness ?? []
+    }
+
+    public func takeError(_ socket: SocketID) -> Errno? {
+        if let e = table.stream(socket) {
+            defer { e.pointee.pendingError = 0 }
+            return e.pointee.pendingError == 0 ? nil : Errno(e.pointee.pendingError)
+        }
+        guard let s = table.datagram(socket) else { return nil }
+        defer { s.pendingError = nil }
+        return s.pendingError
+    }
+
+    public func takeQueuedError(_ socket: SocketID) -> ReceivedError? {
+        guard let s = table.datagram(socket), !s.errors.isEmpty else { return nil }
+        s.pendingError = nil
+        return s.errors.removeFirst()
+    }
+
+    public func localAddress(_ socket: SocketID) -> SocketAddress? {
+        if let e = table.stream(socket) { return SocketAddress(e.pointee.localAddress, e.pointee.localPort) }
+        return table.datagram(socket)?.local
+    }
+
+    public func remoteAddress(_ socket: SocketID) -> SocketAddress? {
+        if let e = table.stream(socket) {
+            return e.pointee.remotePort == 0 || e.pointee.state == .closed ? nil : SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort)
+        }
+        return table.datagram(socket)?.remote
+    }
+
+    /// What ss(8) lists, in the order the sockets were made.
+    public func sockets() -> [SocketInformation] {
+        var result: [SocketInformation] = []
+        table.forEachStream { e in
+            let isListener = e.pointee.state == .listen
+            result.append(SocketInformation(
+                kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
+                local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
+                receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
+                sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged)))
+        }
+        table.forEachDatagram { s in
+            result.append(SocketInformation(
+                kind: s.kind, state: s.remote == nil ? "UNCONN" : "ESTAB", local: s.local, remote: s.remote ?? SocketAddress(.any, 0),
+                receiveQueue: s.receiveMemory, sendQueue: 0))
+        }
+        return result
+    }
+}

@@ -1,0 +1,146 @@
+import HairpinEngine
+import HairpinWire
+
+/// Reading and writing TCP sockets (`tcp_sendmsg_locked`, `tcp_recvmsg_locked`), and readiness.
+extension TransportStack {
+    func notify(_ e: EndpointPointer) {
+        guard e.pointee.flags.isDisjoint(with: [.orphan, .unaccepted]) else { return }
+        network.readinessChanged(e.pointee.socket)
+    }
+
+    /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
+    private func sendMemory(_ e: EndpointPointer) -> Int {
+        let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
+        return bytes + (bytes + 32_767) / 32_768 * 1280
+    }
+
+    /// `tcp_sndbuf_expand`
+    func expandSendBuffer(_ e: EndpointPointer) {
+        let perSegment = Int(max(e.pointee.segmentClamp, e.pointee.segmentSize)) + 320 + 320
+        let rounded = 1 << (Int.bitWidth - (perSegment - 1).leadingZeroBitCount)
+        let segments = max(10, Int(e.pointee.window), settings.tcp_reordering + 1)
+        let wanted = min(2 * segments * (rounded + 256), settings.tcp_wmem.maximum)
+        if wanted > Int(e.pointee.sendBuffer) { e.pointee.sendBuffer = UInt32(wanted) }
+    }
+
+    /// A writer that waits is woken when a third of the buffer is free (`sk_stream_write_space`).
+    func checkWriteSpace(_ e: EndpointPointer) {
+        guard e.pointee.flags.contains(.noSpace) else { return }
+        if !e.pointee.flags.contains(.sendBufferSet), e.pointee.packetsOut < Int(e.pointee.window) { expandSendBuffer(e) }
+        if hasWriteSpace(e) {
+            e.pointee.flags.remove(.noSpace)
+            notify(e)
+        }
+    }
+
+    private func hasWriteSpace(_ e: EndpointPointer) -> Bool {
+        let used = sendMemory(e)
+        return Int(e.pointee.sendBuffer) - used >= used >> 1
+    }
+
+    func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+        try throwPendingError(e)
+        if e.pointee.flags.contains(.sendShut) { throw .brokenPipe }
+        switch e.pointee.state {
+        case .established, .closeWait: break
+        case .synSent, .synReceived: throw .tryAgain
+        case .listen, .closed: throw .notConnected
+        default: throw .brokenPipe
+        }
+        guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
+        restartAfterIdle(e)
+        var taken = 0
+        let segment = currentSegment(e)
+        let goal = sizeGoal(e, segment: segment)
+        while taken < bytes.count, sendMemory(e) < Int(e.pointee.sendBuffer) {
+            // Fills the packet at the end of the queue, then begins another.
+            let tail = e.pointee.unsent
+            let count = min(bytes.count - taken, goal - tail % goal)
+            let end = e.pointee.writeEnd
+            e.pointee.sendRing.reserve(
+                start: e.pointee.unacknowledged.rawValue, kept: end - e.pointee.unacknowledged, span: end + count - e.pointee.unacknowledged, pool)
+            e.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
+            e.pointee.writeEnd = end + count
+            taken += count
+            guard taken < bytes.count, e.pointee.unsent % goal == 0 || e.pointee.unsent >= goal else { continue }
+            // More is coming: send if much is waiting, or if this packet is the first in the queue (`forced_push`, `tcp_push_one`).
+            if e.pointee.unsent > Int(e.pointee.maximumWindow >> 1) {
+                pushPending(e, .push)
+            } else if e.pointee.unsent <= goal {
+                writeSegments(e, segment: segment, nagle: .push, atMost: goal / segment)
+            }
+            guard e.pointee.state != .closed else { return taken }
+        }
+        if taken == 0 {
+            e.pointee.flags.insert(.noSpace)
+            throw .tryAgain
+        }
+        if taken < bytes.count { e.pointee.flags.insert(.noSpace) }
+        pushPending(e, nagle(e))
+        return taken
+    }
+
+    func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {
+        let available = readable(e)
+        if available > 0, limit > 0 {
+            let count = min(available, limit)
+            let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+                e.pointee.receiveRing.read(UnsafeMutableRawPointer(buffer.baseAddress!), count: count, at: e.pointee.copied.rawValue)
+                initialized = count
+            }
+            consume(e, count)
+            return bytes
+        }
+        if limit == 0 { return [] }
+        if e.pointee.pendingError != 0, e.pointee.state == .closed { try throwPendingError(e) }
+        if e.pointee.flags.contains(.receiveShut) { return [] }
+        try throwPendingError(e)
+        switch e.pointee.state {
+        case .closed, .listen: throw .notConnected
+        default: throw .tryAgain
+        }
+    }
+
+    /// Bytes in order that the program has not read.
+    func readable(_ e: EndpointPointer) -> Int { e.pointee.received.count == 0 ? 0 : e.pointee.received[e.pointee.received.count - 1].end - e.pointee.copied }
+
+    private func consume(_ e: EndpointPointer, _ count: Int) {
+        e.pointee.copied = e.pointee.copied + count
+        while e.pointee.received.count > 0, e.pointee.received[0].end.isAtOrBefore(e.pointee.copied) {
+            e.pointee.receiveMemory -= e.pointee.received[0].truesize
+            e.pointee.received.removeFirst(pool)
+        }
+        if e.pointee.received.count == 0, e.pointee.outOfOrder.count == 0 { e.pointee.receiveRing.release(pool) }
+        guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return }
+        adjustReceiveSpace(e)
+        acknowledgeAfterReading(e, copied: count)
+    }
+
+    func throwPendingError(_ e: EndpointPointer) throws(Errno) {
+        guard e.pointee.pendingError != 0 else { return }
+        let error = Errno(e.pointee.pendingError)
+        e.pointee.pendingError = 0
+        throw error
+    }
+
+    /// `tcp_poll`
+    func streamReadiness(_ e: EndpointPointer) -> Readiness {
+        if e.pointee.state == .listen { return e.pointee.acceptCount > 0 ? [.readable] : [] }
+        var r: Readiness = []
+        let flags = e.pointee.flags
+        if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
+        if flags.contains(.receiveShut) { r.formUnion([.readable, .readHangup]) }
+        if e.pointee.state != .synSent, e.pointee.state != .synReceived {
+            if readable(e) > 0 { r.insert(.readable) }
+            if flags.contains(.sendShut) || e.pointee.state == .closed {
+                r.insert(.writable)
+            } else if hasWriteSpace(e) {
+                r.insert(.writable)
+            } else {
+                e.pointee.flags.insert(.noSpace)
+            }
+        }
+        if e.pointee.pendingError != 0 { r.insert(.error) }
+        return r
+    }
+}

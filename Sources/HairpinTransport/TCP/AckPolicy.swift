@@ -1,0 +1,139 @@
+import HairpinEngine
+import HairpinWire
+
+/// When to acknowledge: at once, delayed, or with the data that goes back (RFC 1122 §4.2.3.2, RFC 5681 §4.2, and Linux's quick ACKs).
+extension TransportStack {
+    /// Least and usual delay, 40 ms, and the most, 200 ms, in ticks.
+    static let ackTimeoutMinimum: UInt16 = 10
+    static let ackDelayMaximum: UInt64 = 50
+    static let quickAcksMaximum = 16
+
+    func isInteractive(_ e: EndpointPointer) -> Bool { Int(e.pointee.pingPong) >= settings.tcp_pingpong_thresh }
+    func enterInteractive(_ e: EndpointPointer) { e.pointee.pingPong = UInt8(clamping: settings.tcp_pingpong_thresh) }
+    func isQuick(_ e: EndpointPointer) -> Bool { e.pointee.quickAcks > 0 && !isInteractive(e) }
+
+    private func addQuickAcks(_ e: EndpointPointer) {
+        var count = Int(e.pointee.receiveWindow) / (2 * max(1, Int(e.pointee.peerSegment)))
+        if count == 0 { count = 2 }
+        e.pointee.quickAcks = max(e.pointee.quickAcks, UInt8(min(count, TransportStack.quickAcksMaximum)))
+    }
+
+    /// Something is wrong or new: acknowledge each segment for a while (`tcp_enter_quickack_mode`).
+    func enterQuick(_ e: EndpointPointer) {
+        addQuickAcks(e)
+        e.pointee.pingPong = 0
+        e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
+    }
+
+    /// Data arrived (`tcp_event_data_recv`).
+    func dataReceived(_ e: EndpointPointer, _ segment: Segment) {
+        e.pointee.flags.insert(.ackScheduled)
+        let count = segment.payload.count
+        measurePeerSegment(e, count: count, isPushed: segment.flags.contains(.psh))
+        let jiffies = TimerWheel.jiffies(now)
+        if e.pointee.ackTimeout == 0 {
+            addQuickAcks(e)
+            e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
+        } else {
+            let gap = jiffies &- e.pointee.lastReceived
+            if gap <= UInt64(TransportStack.ackTimeoutMinimum / 2) {
+                e.pointee.ackTimeout = e.pointee.ackTimeout >> 1 + TransportStack.ackTimeoutMinimum / 2
+            } else if gap < UInt64(e.pointee.ackTimeout) {
+                e.pointee.ackTimeout = UInt16(min(UInt64(e.pointee.ackTimeout >> 1) + gap, UInt64(e.pointee.retransmitTimeout)))
+            } else if gap > UInt64(e.pointee.retransmitTimeout) {
+                addQuickAcks(e)   // the sender slept so long that it starts slowly again
+            }
+        }
+        e.pointee.lastReceived = jiffies
+        if count >= 128 { growWindow(e, count: count) }
+    }
+
+    /// An ACK went out, alone or with data (`tcp_event_ack_sent`).
+    @inline(__always)
+    func ackSent(_ e: EndpointPointer) {
+        if e.pointee.quickAcks > 0 {
+            let used: UInt8 = e.pointee.flags.contains(.ackScheduled) ? 1 : 0
+            if used >= e.pointee.quickAcks {
+                e.pointee.quickAcks = 0
+                e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
+            } else {
+                e.pointee.quickAcks -= used
+            }
+        }
+        e.pointee.flags.subtract([.ackScheduled, .ackTimer, .ackNow, .ackPushed, .ackPushed2])
+        e.pointee.ackDeadline = .max
+    }
+
+    /// After a segment: now or later (`__tcp_ack_snd_check`)?
+    func acknowledgeIfDue(_ e: EndpointPointer, outOfOrderPossible: Bool = true) {
+        guard e.pointee.flags.contains(.ackScheduled) else { return }
+        let pending = e.pointee.receiveNext - e.pointee.windowUpdate
+        let twoSegments = pending > Int(e.pointee.peerSegment)
+            && (e.pointee.receiveNext - e.pointee.copied < 1 || roomForWindow(e) >= Int(e.pointee.receiveWindow))
+        if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.pointee.outOfOrder.count > 0) {
+            sendAck(e)
+        } else {
+            delayAck(e)
+        }
+    }
+
+    /// `tcp_send_delayed_ack`
+    func delayAck(_ e: EndpointPointer) {
+        var delay = UInt64(e.pointee.ackTimeout)
+        if delay > UInt64(TransportStack.ackTimeoutMinimum) {
+            var most: UInt64 = 125
+            if isInteractive(e) || e.pointee.flags.contains(.ackPushed) { most = TransportStack.ackDelayMaximum }
+            if e.pointee.smoothedRTT > 0 {
+                let rtt = max(TimerWheel.ticks(.microseconds(Int64(e.pointee.smoothedRTT >> 3))), UInt64(TransportStack.ackTimeoutMinimum))
+                most = min(most, rtt)
+            }
+            delay = min(delay, most)
+        }
+        delay = min(delay, TransportStack.ackDelayMaximum)
+        var deadline = TimerWheel.expiry(now, ticks: delay)
+        if e.pointee.flags.contains(.ackTimer), e.pointee.ackDeadline != .max {
+            // An ACK that is due soon anyway is sent now; an earlier timer stays.
+            if e.pointee.ackDeadline <= TimerWheel.expiry(now, ticks: delay >> 2) { return sendAck(e) }
+            deadline = min(deadline, e.pointee.ackDeadline)
+        }
+        e.pointee.flags.formUnion([.ackScheduled, .ackTimer])
+        e.pointee.ackDeadline = deadline
+        schedule(e)
+    }
+
+    /// `tcp_delack_timer_handler`
+    func ackTimerExpired(_ e: EndpointPointer) {
+        e.pointee.ackDeadline = .max
+        guard e.pointee.flags.contains(.ackTimer), e.pointee.state != .closed, e.pointee.state != .listen else { return }
+        e.pointee.flags.remove(.ackTimer)
+        guard e.pointee.flags.contains(.ackScheduled) else { return }
+        if isInteractive(e) {
+            e.pointee.pingPong = 0
+            e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
+        } else {
+            e.pointee.ackTimeout = UInt16(min(UInt32(e.pointee.ackTimeout) << 1, e.pointee.retransmitTimeout))
+        }
+        sendAck(e)
+    }
+
+    /// The program has read: an ACK that only waited for it, or a window that opened far enough, goes out (`tcp_cleanup_rbuf`).
+    func acknowledgeAfterReading(_ e: EndpointPointer, copied: Int) {
+        var now = false
+        if e.pointee.flags.contains(.ackScheduled) {
+            let flags = e.pointee.flags
+            if e.pointee.receiveNext - e.pointee.windowUpdate > Int(e.pointee.peerSegment)
+                || (copied > 0 && (flags.contains(.ackPushed2) || (flags.contains(.ackPushed) && !isInteractive(e))) && e.pointee.receiveMemory == 0) {
+                now = true
+            }
+        }
+        // Bytes that were acknowledged while the window was small: tell when it has doubled.
+        if copied > 0, !now, !e.pointee.flags.contains(.receiveShut) {
+            let left = e.pointee.windowLeft
+            if 2 * left <= Int(e.pointee.windowClamp) {
+                let room = roomForWindow(e)
+                if room > 0, room >= 2 * left { now = true }
+            }
+        }
+        if now { sendAck(e) }
+    }
+}

@@ -1,0 +1,186 @@
+import HairpinEngine
+import HairpinWire
+
+/// Ends of connections: FIN in both directions, abort, and the removal of endpoints (RFC 9293 §3.6).
+extension TransportStack {
+    /// The peer has no more to say (`tcp_fin`).
+    func receiveFIN(_ e: EndpointPointer) {
+        e.pointee.flags.formUnion([.ackScheduled, .receiveShut])
+        for i in 0..<e.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.pointee.outOfOrder[i].truesize }
+        e.pointee.outOfOrder.release(pool)
+        switch e.pointee.state {
+        case .established, .synReceived:
+            e.pointee.state = .closeWait
+            enterInteractive(e)
+        case .finWait1:
+            // Simultaneous close.
+            sendAck(e)
+            e.pointee.state = .closing
+        case .finWait2:
+            sendAck(e)
+            enterTimeWait(e, finWait2: false)
+        default: break
+        }
+        if e.pointee.state != .timeWait, !e.pointee.flags.contains(.orphan) { notify(e) }
+    }
+
+    /// After an ACK in a closing state; false if the segment needs no further work (the connection is gone, or has become a TIME-WAIT record).
+    func ownFINAcknowledged(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        let finAcknowledged = e.pointee.flags.contains(.finQueued) && e.pointee.unacknowledged == e.pointee.writeEnd + 1
+        guard finAcknowledged else { return true }
+        switch e.pointee.state {
+        case .finWait1:
+            e.pointee.state = .finWait2
+            e.pointee.flags.insert(.sendShut)
+            e.pointee.flags.insert(.confirmsNeighbour)
+            guard e.pointee.flags.contains(.orphan) else {
+                notify(e)
+                return true
+            }
+            if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+                sendReset(to: segment)
+                destroy(e)
+                return false
+            }
+            if segment.isFIN { return true }
+            enterTimeWait(e, finWait2: true)
+            return false
+        case .closing:
+            enterTimeWait(e, finWait2: false)
+            return false
+        case .lastAck:
+            finish(e)
+            return false
+        default: return true
+        }
+    }
+
+    /// Queues our FIN behind what is written and sends what may go (`tcp_send_fin`).
+    func sendFIN(_ e: EndpointPointer) {
+        e.pointee.flags.insert(.finQueued)
+        if writeSegments(e, segment: currentSegment(e), nagle: .push) { checkProbeTimer(e) }
+    }
+
+    /// shutdown(2) for writing, and the first half of close(2).
+    func shutWriting(_ e: EndpointPointer) {
+        guard !e.pointee.flags.contains(.sendShut) else { return }
+        e.pointee.flags.insert(.sendShut)
+        switch e.pointee.state {
+        case .established, .synReceived:
+            e.pointee.state = .finWait1
+            sendFIN(e)
+        case .closeWait:
+            e.pointee.state = .lastAck
+            sendFIN(e)
+        default: break
+        }
+    }
+
+    /// close(2) (`__tcp_close`).
+    func closeStream(_ e: EndpointPointer) {
+        e.pointee.flags.formUnion([.receiveShut])
+        switch e.pointee.state {
+        case .listen: return closeListener(e)
+        case .closed, .synSent:
+            e.pointee.flags.insert(.orphan)
+            return destroy(e)
+        default: break
+        }
+        let unread = e.pointee.receiveNext - e.pointee.copied - (hasReceivedFIN(e) ? 1 : 0) > 0
+        e.pointee.received.release(pool)
+        e.pointee.outOfOrder.release(pool)
+        e.pointee.receiveRing.release(pool)
+        e.pointee.receiveMemory = 0
+        e.pointee.copied = e.pointee.receiveNext
+        if unread || e.pointee.lingerTime == 0 {
+            // RFC 2525 §2.17: unread data is answered with a reset. SO_LINGER with zero seconds aborts.
+            switch e.pointee.state {
+            case .established, .finWait1, .finWait2, .closeWait, .synReceived: sendReset(e)
+            case .lastAck, .closing: if unread { sendReset(e) }
+            default: break
+            }
+            e.pointee.flags.insert(.orphan)
+            return destroy(e)
+        }
+        shutWriting(e)
+        guard e.pointee.state != .closed else { return }
+        e.pointee.flags.insert(.orphan)
+        if e.pointee.state == .finWait2 { enterTimeWait(e, finWait2: true) }
+    }
+
+    func hasReceivedFIN(_ e: EndpointPointer) -> Bool {
+        switch e.pointee.state {
+        case .closeWait, .closing, .lastAck, .timeWait: true
+        default: false
+        }
+    }
+
+    /// A listener goes, and everything nobody has accepted yet with it: connections are reset, handshakes forgotten (`inet_csk_listen_stop`).
+    private func closeListener(_ listener: EndpointPointer) {
+        ports.removeListener(listener)
+        var child = listener.pointee.acceptHead
+        while let c = child {
+            child = c.pointee.acceptNext
+            c.pointee.listener = nil
+            if c.pointee.state != .closed, c.pointee.state != .timeWait { sendReset(c) }
+            destroy(c)
+        }
+        var handshakes: [EndpointPointer] = []
+        table.forEachStream { if $0.pointee.listener == listener, $0.pointee.state == .synReceived { handshakes.append($0) } }
+        for h in handshakes {
+            h.pointee.listener = nil
+            destroy(h)
+        }
+        listener.pointee.flags.insert(.orphan)
+        destroy(listener)
+    }
+
+    /// The connection ended in good order.
+    private func finish(_ e: EndpointPointer) {
+        if e.pointee.flags.contains(.orphan) || e.pointee.flags.contains(.unaccepted) && !e.pointee.flags.contains(.inAcceptQueue) { return destroy(e) }
+        becomeClosed(e)
+        notify(e)
+    }
+
+    /// The connection ended with an error (`tcp_done_with_error`).
+    func abort(_ e: EndpointPointer, _ error: Errno) {
+        if e.pointee.flags.contains(.orphan) || (e.pointee.flags.contains(.unaccepted) && !e.pointee.flags.contains(.inAcceptQueue)) { return destroy(e) }
+        e.pointee.pendingError = error.rawValue
+        becomeClosed(e)
+        notify(e)
+    }
+
+    /// Takes the endpoint off the wire; received data stays readable after a FIN, as in Linux.
+    func becomeClosed(_ e: EndpointPointer) {
+        e.pointee.state = .closed
+        e.pointee.flags.formUnion([.receiveShut, .sendShut])
+        e.pointee.flags.remove(.connecting)
+        connections.remove(e)
+        if !e.pointee.flags.contains(.portBound) { ports.release(e) }
+        disarm(e)
+        e.pointee.ackDeadline = .max
+        e.pointee.slowDeadline = .max
+        timers.remove(e)
+        e.pointee.sent.release(pool)
+        e.pointee.sendRing.release(pool)
+        e.pointee.outOfOrder.release(pool)
+        e.pointee.sackedOut = 0
+        e.pointee.lostOut = 0
+        e.pointee.retransOut = 0
+        e.pointee.writeEnd = e.pointee.sendNext
+    }
+
+    /// Frees the endpoint. Its memory keeps the state `closed`, so that callers further up the stack see that it is gone.
+    func destroy(_ e: EndpointPointer) {
+        guard e.pointee.slot != 0 else { return }
+        if let listener = e.pointee.listener, e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.inAcceptQueue) {
+            listener.pointee.handshakes -= 1
+        }
+        becomeClosed(e)
+        ports.release(e)
+        e.pointee.received.release(pool)
+        e.pointee.receiveRing.release(pool)
+        table.free(e)
+        e.pointee.slot = 0
+    }
+}

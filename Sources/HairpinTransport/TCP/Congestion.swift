@@ -1,0 +1,125 @@
+import HairpinEngine
+import HairpinWire
+
+/// Congestion window: slow start and linear growth (RFC 5681 §3.1), validation (RFC 7661 in Linux's form), and the proportional reduction of
+/// recovery (RFC 6937). Windows are counted in segments, as in Linux.
+extension TransportStack {
+    /// The share of the window kept on loss, in 1/1024.
+    static let decrease: UInt32 = 717
+
+    func growCongestionWindow(_ e: EndpointPointer, acked: UInt32) {
+        guard e.pointee.phase == .open || e.pointee.phase == .disorder, isWindowUsed(e) else { return }
+        var acked = acked
+        if e.pointee.window < e.pointee.slowStartThreshold {
+            let grown = min(e.pointee.window + acked, e.pointee.slowStartThreshold)
+            acked -= grown - e.pointee.window
+            e.pointee.window = min(grown, 1 << 20)
+            if acked == 0 { return }
+        }
+        // `tcp_cong_avoid_ai`
+        if e.pointee.windowCount >= e.pointee.window {
+            e.pointee.windowCount = 0
+            e.pointee.window += 1
+        }
+        e.pointee.windowCount += acked
+        if e.pointee.windowCount >= e.pointee.window {
+            let steps = e.pointee.windowCount / e.pointee.window
+            e.pointee.windowCount -= steps * e.pointee.window
+            e.pointee.window = min(e.pointee.window + steps, 1 << 20)
+        }
+    }
+
+    /// Whether the last flight was bound by the window (`tcp_is_cwnd_limited`); in slow start half the window in use is enough.
+    private func isWindowUsed(_ e: EndpointPointer) -> Bool {
+        if e.pointee.flags.contains(.cwndLimited) { return true }
+        return e.pointee.window < e.pointee.slowStartThreshold && e.pointee.window < 2 * e.pointee.maximumOut
+    }
+
+    /// After sending (`tcp_cwnd_validate`).
+    func validateCongestionWindow(_ e: EndpointPointer, limited: Bool) {
+        let out = UInt32(e.pointee.packetsOut)
+        // The most that was out in this round trip, kept until the flight it belongs to is acknowledged.
+        if !e.pointee.unacknowledged.isBefore(e.pointee.windowUsedMark) || limited || (!e.pointee.flags.contains(.cwndLimited) && out > e.pointee.maximumOut) {
+            if limited { e.pointee.flags.insert(.cwndLimited) } else { e.pointee.flags.remove(.cwndLimited) }
+            e.pointee.maximumOut = out
+            e.pointee.windowUsedMark = e.pointee.sendNext
+        }
+        if limited || out >= e.pointee.window {
+            e.pointee.windowUsed = 0
+            e.pointee.windowUsedAt = TimerWheel.jiffies(now)
+        } else if out > e.pointee.windowUsed {
+            e.pointee.windowUsed = out
+        }
+    }
+
+    /// A pause longer than the RTO costs half the window for each RTO (`tcp_cwnd_restart`).
+    func restartAfterIdle(_ e: EndpointPointer) {
+        guard settings.tcp_slow_start_after_idle, e.pointee.packetsOut == 0 else { return }
+        let jiffies = TimerWheel.jiffies(now)
+        let idle = jiffies &- e.pointee.lastSent
+        guard e.pointee.lastSent != 0, idle > UInt64(e.pointee.retransmitTimeout) else { return }
+        e.pointee.slowStartThreshold = currentThreshold(e)
+        let restart = min(10, e.pointee.window)
+        var delta = idle
+        while delta > UInt64(e.pointee.retransmitTimeout), e.pointee.window > restart {
+            e.pointee.window >>= 1
+            delta -= UInt64(e.pointee.retransmitTimeout)
+        }
+        e.pointee.window = max(e.pointee.window, restart)
+        e.pointee.windowUsed = 0
+    }
+
+    /// `tcp_current_ssthresh`
+    private func currentThreshold(_ e: EndpointPointer) -> UInt32 {
+        max(e.pointee.slowStartThreshold, (e.pointee.window >> 1) + (e.pointee.window >> 2))
+    }
+
+    func thresholdAfterLoss(_ e: EndpointPointer) -> UInt32 { max(2, e.pointee.window * TransportStack.decrease / 1024) }
+
+    /// Begins a proportional reduction (`tcp_init_cwnd_reduction`).
+    func beginReduction(_ e: EndpointPointer) {
+        e.pointee.highSequence = e.pointee.sendNext
+        e.pointee.probeHigh = SequenceNumber(0)
+        e.pointee.flags.remove(.probeRetransmitted)
+        e.pointee.probing = false
+        e.pointee.windowCount = 0
+        e.pointee.priorWindow = e.pointee.window
+        e.pointee.proportionalDelivered = 0
+        e.pointee.proportionalOut = 0
+        e.pointee.slowStartThreshold = thresholdAfterLoss(e)
+    }
+
+    /// RFC 6937 (`tcp_cwnd_reduction`).
+    func reduceWindow(_ e: EndpointPointer, delivered: Int, newlyLost: Int, unaAdvanced: Bool) {
+        guard delivered > 0, e.pointee.priorWindow > 0 else { return }
+        e.pointee.proportionalDelivered += UInt32(delivered)
+        let delta = Int(e.pointee.slowStartThreshold) - e.pointee.inFlight
+        var send: Int
+        if delta < 0 {
+            let dividend = UInt64(e.pointee.slowStartThreshold) * UInt64(e.pointee.proportionalDelivered) + UInt64(e.pointee.priorWindow) - 1
+            send = Int(dividend / UInt64(e.pointee.priorWindow)) - Int(e.pointee.proportionalOut)
+        } else {
+            send = max(Int(e.pointee.proportionalDelivered) - Int(e.pointee.proportionalOut), delivered)
+            if unaAdvanced, newlyLost == 0 { send += 1 }
+            send = min(delta, send)
+        }
+        // The fast retransmission itself is always allowed.
+        send = max(send, e.pointee.proportionalOut > 0 ? 0 : 1)
+        e.pointee.window = UInt32(max(1, e.pointee.inFlight + send))
+    }
+
+    func endReduction(_ e: EndpointPointer) {
+        if e.pointee.slowStartThreshold < .max, e.pointee.phase == .reduced || e.pointee.undoMark.rawValue != 0 || e.pointee.phase == .recovery {
+            e.pointee.window = max(1, e.pointee.slowStartThreshold)
+        }
+    }
+
+    /// Bytes a second the window allows, twice that in slow start (`tcp_update_pacing_rate`); bounds the size of bursts.
+    func pacingRate(_ e: EndpointPointer) -> UInt64 {
+        var rate = UInt64(e.pointee.segmentSize) * 8_000_000
+        rate *= e.pointee.window < e.pointee.slowStartThreshold / 2 ? 2 : 1
+        if e.pointee.window >= e.pointee.slowStartThreshold / 2 { rate = rate / 100 * 120 }
+        rate *= UInt64(max(e.pointee.window, UInt32(e.pointee.packetsOut)))
+        return rate / UInt64(max(e.pointee.smoothedRTT, 8))
+    }
+}

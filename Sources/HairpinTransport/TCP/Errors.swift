@@ -1,0 +1,111 @@
+import HairpinEngine
+import HairpinWire
+
+/// ICMP errors about segments of ours (`tcp_v4_err`; RFC 1122 §4.2.3.9, RFC 5927), path MTU discovery (RFC 1191).
+extension TransportStack {
+    func tcpError(_ error: ICMPError) {
+        guard let base = error.transport.baseAddress else { return }
+        let localPort = base.u16(TCPOffset.sourcePort), remotePort = base.u16(TCPOffset.destinationPort)
+        guard let e = connections.find(error.source, localPort, error.destination, remotePort), e.pointee.state != .timeWait else { return }
+        let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
+        // Only numbers that are out there are believed (RFC 5927 §4.1).
+        guard sequence.isAtOrAfter(e.pointee.unacknowledged), sequence.isAtOrBefore(e.pointee.sendNext) else { return }
+        if error.type == ICMPv4.destinationUnreachable, error.code == ICMPv4.fragmentationNeeded {
+            if e.pointee.state != .synReceived || e.pointee.listener == nil { reducePathMTU(e, to: Int(error.information)) }
+            return
+        }
+        guard let (errno, _) = error.verdict else { return }
+        switch e.pointee.state {
+        case .synSent:
+            statistics.attemptFails += 1
+            abort(e, errno)
+        case .synReceived:
+            if e.pointee.flags.contains(.unaccepted) { destroy(e) } else { abort(e, errno) }
+        default:
+            if e.pointee.flags.contains(.receiveErrors) {
+                e.pointee.pendingError = errno.rawValue
+                notify(e)
+            } else {
+                e.pointee.softError = errno.rawValue
+            }
+        }
+    }
+
+    /// `tcp_v4_mtu_reduced`, `tcp_simple_retransmit`: smaller segments, and those in flight that are too large go again at once.
+    func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
+        guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
+        var mtu = max(mtu, 552)   // net.ipv4.route.min_pmtu
+        if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)]) { mtu = max(route.mtu, 68) }
+        guard mtu < Int(e.pointee.pathMTU) else { return }
+        e.pointee.pathMTU = UInt32(mtu)
+        guard e.pointee.state != .synSent, e.pointee.state != .synReceived else { return }
+        synchronizeSegment(e)
+        resendOversized(e)
+    }
+
+    private func resendOversized(_ e: EndpointPointer) {
+        let segment = currentSegment(e)
+        var anyLost = false
+        for i in 0..<e.pointee.sent.count {
+            let sent = e.pointee.sent.pointer(i)
+            if sent.pointee.payload > segment, sent.pointee.marks & SentSegment.sacked == 0 {
+                markLost(e, sent)
+                anyLost = true
+            }
+        }
+        guard anyLost else { return }
+        recutLost(e, segment: segment)
+        // The losses are no sign of congestion: the window stays.
+        if e.pointee.phase != .loss {
+            e.pointee.highSequence = e.pointee.sendNext
+            e.pointee.slowStartThreshold = max(e.pointee.slowStartThreshold == .max ? e.pointee.window * 3 / 4 : e.pointee.slowStartThreshold, 2)
+            e.pointee.undoMark = SequenceNumber(0)
+            e.pointee.phase = .loss
+        }
+        retransmitLost(e)
+    }
+
+    /// Cuts the lost segments anew. Segments of one burst are one packet to the kernel, so cuts run across them, and only its last piece has PSH.
+    private func recutLost(_ e: EndpointPointer, segment: Int) {
+        var old = e.pointee.sent
+        e.pointee.sent = RecordRing()
+        var i = 0
+        while i < old.count {
+            let first = old[i]
+            guard first.marks & SentSegment.lost != 0 else {
+                e.pointee.sent.append(first, pool)
+                i += 1
+                continue
+            }
+            var end = first.end, last = first
+            while last.marks & SentSegment.endsBurst == 0, i + 1 < old.count, old[i + 1].marks & SentSegment.lost != 0, old[i + 1].start == end {
+                i += 1
+                last = old[i]
+                end = last.end
+            }
+            i += 1
+            var start = first.start
+            let hasFIN = last.marks & SentSegment.fin != 0, dataEnd = hasFIN ? end - 1 : end
+            let several = dataEnd - start > segment
+            repeat {
+                let size = min(segment, dataEnd - start), isLast = start + size == dataEnd
+                var piece = SentSegment(start: start, end: isLast ? end : start + size, sentAt: first.sentAt, marks: SentSegment.lost)
+                piece.marks |= first.marks & SentSegment.everRetransmitted
+                if isLast { piece.marks |= SentSegment.endsBurst | (last.marks & (SentSegment.fin | SentSegment.psh)) | (several ? SentSegment.psh : 0) }
+                e.pointee.sent.append(piece, pool)
+                start = start + size
+            } while start.isBefore(dataEnd)
+        }
+        old.release(pool)
+        var lost: UInt32 = 0, retransmitted: UInt32 = 0, sacked: UInt32 = 0
+        for i in 0..<e.pointee.sent.count {
+            let marks = e.pointee.sent[i].marks
+            if marks & SentSegment.lost != 0 { lost += 1 }
+            if marks & SentSegment.retransmitted != 0 { retransmitted += 1 }
+            if marks & SentSegment.sacked != 0 { sacked += 1 }
+        }
+        e.pointee.lostOut = lost
+        e.pointee.retransOut = retransmitted
+        if e.pointee.flags.contains(.selectiveAcks) { e.pointee.sackedOut = sacked }
+    }
+}

@@ -1,0 +1,287 @@
+import HairpinEngine
+import HairpinWire
+
+/// Opening a connection, actively and passively (RFC 9293 §3.5, §3.10.7.2 to §3.10.7.4).
+extension TransportStack {
+    /// RFC 6528 asks for numbers nobody can guess; the seeded stream gives them.
+    private func chooseNumbers(_ e: EndpointPointer) {
+        e.pointee.initialSend = SequenceNumber(random.next32())
+        e.pointee.timestampOffset = random.next32()
+        e.pointee.identification = random.next16()
+    }
+
+    private func startSequence(_ e: EndpointPointer) {
+        let iss = e.pointee.initialSend
+        e.pointee.unacknowledged = iss
+        e.pointee.sendNext = iss + 1
+        e.pointee.writeEnd = iss + 1
+        e.pointee.lastSmall = iss
+        e.pointee.windowUsedMark = iss
+    }
+
+    /// MSS from the route and TCP_MAXSEG; options this namespace offers (`tcp_connect_init`).
+    private func prepare(_ e: EndpointPointer, route: TransportRoute) {
+        e.pointee.pathMTU = UInt32(route.mtu)
+        if route.isLocal { e.pointee.flags.insert(.localRoute) }
+        e.pointee.advertisedSegment = advertisedMaximum(e)
+        e.pointee.segmentClamp = e.pointee.userSegment == 0 ? 65_495 : e.pointee.userSegment
+        e.pointee.window = 10
+    }
+
+    func startConnecting(_ e: EndpointPointer, route: TransportRoute) {
+        prepare(e, route: route)
+        if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
+        if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
+        if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
+        chooseNumbers(e)
+        startSequence(e)
+        selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment))
+        e.pointee.windowUpdate = SequenceNumber(0)
+        e.pointee.retransmitTimeout = 250
+        e.pointee.state = .synSent
+        e.pointee.synSentAt = now.nanoseconds
+        statistics.activeOpens += 1
+        transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+        if e.pointee.state == .synSent { arm(e, .retransmission, ticks: 250) }
+    }
+
+    /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
+    func synTimeout(_ e: EndpointPointer) {
+        if Int(e.pointee.synRetries) >= settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts {
+            statistics.attemptFails += 1
+            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+        }
+        e.pointee.synRetries += 1
+        // One that still waits for a neighbour's address is not joined by a second.
+        if network.packetsHeld(by: e.pointee.socket) == 0 {
+            statistics.retransmitted += 1
+            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            guard e.pointee.state == .synSent else { return }
+        }
+        if Int(e.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
+            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+        }
+        arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+    }
+
+    /// What the peer's SYN settles: its options and its first sequence number.
+    private func learnFromSYN(_ e: EndpointPointer, _ segment: Segment) {
+        e.pointee.initialReceive = segment.sequence
+        e.pointee.receiveNext = segment.sequence + 1
+        e.pointee.windowUpdate = e.pointee.receiveNext
+        e.pointee.copied = e.pointee.receiveNext
+        let offered = segment.maximumSegment == 0 ? 536 : segment.maximumSegment
+        e.pointee.segmentClamp = e.pointee.userSegment == 0 ? offered : min(offered, e.pointee.userSegment)
+        if !segment.sackPermitted { e.pointee.flags.remove(.selectiveAcks) }
+        if let scale = segment.windowScale, e.pointee.flags.contains(.windowScaling) {
+            e.pointee.sendScale = scale
+        } else {
+            e.pointee.flags.remove(.windowScaling)
+            e.pointee.sendScale = 0
+        }
+        if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
+            e.pointee.recentTimestamp = segment.timestampValue
+            e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+        } else {
+            e.pointee.flags.remove(.timestamps)
+        }
+    }
+
+    /// Both sides are known to each other (`tcp_finish_connect`, `tcp_init_transfer`).
+    private func establish(_ e: EndpointPointer, _ segment: Segment, roundTripSince sentAt: UInt64, retries: UInt8) {
+        if !e.pointee.flags.contains(.windowScaling) {
+            e.pointee.receiveScale = 0
+            e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
+        }
+        if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
+        e.pointee.unacknowledged = segment.acknowledgment
+        e.pointee.sendWindow = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
+        e.pointee.maximumWindow = e.pointee.sendWindow
+        e.pointee.windowSequence = segment.sequence
+        e.pointee.recentAckAt = now.nanoseconds
+        synchronizeSegment(e)
+        let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
+        e.pointee.peerSegment = UInt16(max(hint, 88))
+        e.pointee.retransmitTimeout = 250
+        if retries == 0 {
+            let sample = UInt32(clamping: max(1, (now.nanoseconds &- sentAt) / 1000))
+            updateMinimumRTT(e, microseconds: sample)
+            addRTTSample(e, microseconds: sample)
+        } else if e.pointee.flags.contains(.timestamps), segment.timestampEcho != 0 {
+            let delta = timestamp(e) &- segment.timestampEcho
+            if delta < 1 << 31 { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
+        }
+        e.pointee.window = retries > 1 ? 1 : 10
+        e.pointee.lastSent = TimerWheel.jiffies(now)
+        e.pointee.state = .established
+        e.pointee.flags.insert(.handshakeDone)
+        disarm(e)
+        e.pointee.slowDeadline = .max
+        initializeBuffers(e)
+        if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
+    }
+
+    // MARK: active
+
+    func receiveSynSent(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        if segment.isACK {
+            guard segment.acknowledgment.isAfter(e.pointee.unacknowledged), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
+                sendReset(to: segment)
+                return .delivered
+            }
+            if segment.isReset {
+                statistics.attemptFails += 1
+                connectionReset(e)
+                return .delivered
+            }
+            guard segment.isSYN else { return .delivered }
+            learnFromSYN(e, segment)
+            establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
+            e.pointee.lastReceived = TimerWheel.jiffies(now)
+            e.pointee.flags.insert(.confirmsNeighbour)
+            notify(e)
+            sendAck(e)
+            if !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
+            return .delivered
+        }
+        guard !segment.isReset, segment.isSYN else { return .delivered }
+        // Both called at once (RFC 9293 §3.5, figure 7).
+        learnFromSYN(e, segment)
+        e.pointee.sendWindow = UInt32(segment.window)
+        e.pointee.maximumWindow = e.pointee.sendWindow
+        e.pointee.state = .synReceived
+        disarm(e)
+        e.pointee.synRetries = 0
+        sendSynAck(e)
+        armSlow(e, ticks: 250)
+        return .delivered
+    }
+
+    // MARK: passive
+
+    private func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
+
+    func receiveListening(_ listener: EndpointPointer, _ segment: Segment) -> Reception {
+        if segment.isReset { return .delivered }
+        if segment.isACK {
+            sendReset(to: segment)
+            return .refused
+        }
+        guard segment.isSYN, !segment.isFIN else { return .delivered }
+        guard listener.pointee.acceptCount <= listener.pointee.backlog,
+            listener.pointee.handshakes < min(max(listener.pointee.backlog, 8), Int32(clamping: settings.tcp_max_syn_backlog)) else {
+            statistics.listenOverflows += 1
+            return .bufferFull
+        }
+        guard let route = try? network.route(to: segment.source, from: segment.destination, device: devices[Int(listener.pointee.device)]),
+            let e = table.makeStream() else { return .bufferFull }
+        e.pointee.localAddress = segment.destination
+        e.pointee.localPort = segment.destinationPort
+        e.pointee.remoteAddress = segment.source
+        e.pointee.remotePort = segment.sourcePort
+        inherit(e, from: listener)
+        prepare(e, route: route)
+        if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
+        if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
+        if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
+        learnFromSYN(e, segment)
+        chooseNumbers(e)
+        startSequence(e)
+        e.pointee.sendWindow = UInt32(segment.window)
+        let stamps = e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0
+        selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment) - stamps)
+        e.pointee.state = .synReceived
+        e.pointee.listener = listener
+        e.pointee.flags.insert(.unaccepted)
+        listener.pointee.handshakes += 1
+        connections.insert(e)
+        e.pointee.synSentAt = now.nanoseconds
+        sendSynAck(e)
+        armSlow(e, ticks: 250)
+        return .delivered
+    }
+
+    private func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
+        e.pointee.receiveBuffer = listener.pointee.receiveBuffer
+        e.pointee.sendBuffer = listener.pointee.sendBuffer
+        e.pointee.timeToLive = listener.pointee.timeToLive
+        e.pointee.typeOfService = listener.pointee.typeOfService
+        e.pointee.userSegment = listener.pointee.userSegment
+        e.pointee.lingerTime = listener.pointee.lingerTime
+        e.pointee.userTimeout = listener.pointee.userTimeout
+        e.pointee.device = listener.pointee.device
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet])
+    }
+
+    /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …
+    func synAckTimeout(_ e: EndpointPointer) {
+        guard Int(e.pointee.synRetries) < settings.tcp_synack_retries else {
+            if e.pointee.flags.contains(.unaccepted) { return destroy(e) }
+            return abort(e, .timedOut)
+        }
+        e.pointee.synRetries += 1
+        if network.packetsHeld(by: e.pointee.socket) == 0 {
+            statistics.retransmitted += 1
+            sendSynAck(e)
+        }
+        armSlow(e, ticks: 250 << UInt64(e.pointee.synRetries))
+    }
+
+    /// `tcp_check_req`, then the first segment of the new connection.
+    func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.pointee.initialReceive, !failsPAWS(e, segment) {
+            if !isRateLimited(e, segment) { sendSynAck(e) }   // the SYN-ACK was lost
+            return .delivered
+        }
+        if segment.isACK, segment.acknowledgment != e.pointee.initialSend + 1 {
+            if !segment.isReset { sendReset(to: segment) }
+            return .delivered
+        }
+        let next = e.pointee.receiveNext
+        let inWindow = segment.sequence == next && segment.end == next
+            || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow))) || segment.sequence == e.pointee.initialReceive
+        if failsPAWS(e, segment) || !inWindow {
+            if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }
+            return .delivered
+        }
+        if segment.hasTimestamp, !segment.sequence.isAfter(next) {
+            e.pointee.recentTimestamp = segment.timestampValue
+            e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+        }
+        if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
+            statistics.attemptFails += 1
+            if !segment.isReset { sendReset(to: segment) }
+            if e.pointee.flags.contains(.unaccepted) { destroy(e) } else { connectionReset(e) }
+            return .delivered
+        }
+        guard segment.isACK else { return .delivered }
+        if let listener = e.pointee.listener {
+            // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated (`tcp_abort_on_overflow` off).
+            guard listener.pointee.acceptCount <= listener.pointee.backlog else {
+                statistics.listenOverflows += 1
+                return .bufferFull
+            }
+            listener.pointee.handshakes -= 1
+            listener.pointee.acceptCount += 1
+            e.pointee.flags.insert(.inAcceptQueue)
+            if let tail = listener.pointee.acceptTail { tail.pointee.acceptNext = e } else { listener.pointee.acceptHead = e }
+            listener.pointee.acceptTail = e
+            statistics.passiveOpens += 1
+            network.readinessChanged(listener.pointee.socket)
+        }
+        establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
+        if e.pointee.listener == nil { notify(e) }
+        if segment.isSYN { return .delivered }
+        return receiveText(e, segment)
+    }
+}
+
+extension Segment {
+    /// The rest of a SYN segment, numbered from its first byte.
+    func withoutSYN() -> Segment {
+        var rest = self
+        rest.sequence = sequence + 1
+        rest.flags.remove(.syn)
+        return rest
+    }
+}

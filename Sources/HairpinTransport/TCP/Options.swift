@@ -1,0 +1,35 @@
+import HairpinEngine
+import HairpinWire
+
+extension TransportStack {
+    /// Size of the options of a SYN or SYN-ACK (`tcp_syn_options`, `tcp_synack_options`); both have them in the same order.
+    func synOptionSize(_ e: EndpointPointer) -> Int {
+        var size = OptionSize.maximumSegment
+        if e.pointee.flags.contains(.timestamps) { size += OptionSize.timestamps } else if e.pointee.flags.contains(.selectiveAcks) { size += 4 }
+        if e.pointee.flags.contains(.windowScaling) { size += 4 }
+        return size
+    }
+
+    /// MSS; SACK permitted and timestamps, which share twelve bytes (or SACK permitted padded by two NOPs); NOP and window scale.
+    func putSYNOptions(_ e: EndpointPointer, _ p: UnsafeMutableRawPointer, isSYNACK: Bool) {
+        p.put(UInt32(0x0204_0000) | UInt32(advertisedMaximum(e)), at: 0)
+        var at = 4
+        let sack = e.pointee.flags.contains(.selectiveAcks)
+        if e.pointee.flags.contains(.timestamps) {
+            p.put(UInt32(sack ? 0x0402_080a : 0x0101_080a), at: at)
+            p.put(timestamp(e), at: at + 4)
+            p.put(isSYNACK ? e.pointee.recentTimestamp : 0, at: at + 8)
+            at += OptionSize.timestamps
+        } else if sack {
+            p.put(UInt32(0x0101_0402), at: at)
+            at += 4
+        }
+        if e.pointee.flags.contains(.windowScaling) { p.put(UInt32(0x0103_0300) | UInt32(e.pointee.receiveScale), at: at) }
+    }
+
+    /// The MSS option: what fits the MTU of the route (RFC 9293 §3.7.1), or less by TCP_MAXSEG.
+    func advertisedMaximum(_ e: EndpointPointer) -> UInt16 {
+        let fromRoute = max(Int(e.pointee.pathMTU) - 40, 88)
+        return UInt16(min(fromRoute, 65_495, e.pointee.userSegment == 0 ? .max : Int(e.pointee.userSegment)))
+    }
+}

@@ -1,0 +1,146 @@
+import HairpinEngine
+import HairpinWire
+
+/// Text into order (`tcp_data_queue`). Bytes go straight to their place in the receive ring, whether in order or not; beside it only ranges are kept.
+extension TransportStack {
+    func queueData(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        guard segment.end != segment.sequence else { return .delivered }
+        let next = e.pointee.receiveNext
+        if segment.sequence == next || (segment.sequence.isBefore(next) && segment.end.isAfter(next)) {
+            if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }
+            if e.pointee.windowLeft == 0 {
+                enterQuick(e)
+                e.pointee.flags.insert(.ackScheduled)
+                return .bufferFull
+            }
+            return queueInOrder(e, segment)
+        }
+        if !segment.end.isAfter(next) {
+            // A retransmission of what is here: acknowledge at once (RFC 9293 §3.10.7.4, RFC 2883).
+            noteDuplicate(e, segment.sequence, segment.end)
+            enterQuick(e)
+            e.pointee.flags.insert(.ackScheduled)
+            return .delivered
+        }
+        if segment.sequence.isAtOrAfter(next + e.pointee.windowLeft) {
+            enterQuick(e)
+            e.pointee.flags.insert(.ackScheduled)
+            return .bufferFull
+        }
+        return queueOutOfOrder(e, segment)
+    }
+
+    private func makeRoom(_ e: EndpointPointer, until end: SequenceNumber) {
+        let kept: Int
+        if e.pointee.outOfOrder.count > 0 {
+            kept = e.pointee.outOfOrder[e.pointee.outOfOrder.count - 1].end - e.pointee.copied
+        } else {
+            kept = e.pointee.receiveNext - e.pointee.copied
+        }
+        e.pointee.receiveRing.reserve(start: e.pointee.copied.rawValue, kept: kept, span: end - e.pointee.copied, pool)
+    }
+
+    private func queueInOrder(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        let next = e.pointee.receiveNext
+        let skip = next - segment.sequence
+        let count = segment.payload.count - skip
+        if count > 0 {
+            if e.pointee.receiveMemory > e.pointee.receiveBuffer, e.pointee.received.count > 0 {
+                // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
+                e.pointee.flags.formUnion([.ackScheduled, .ackNow])
+                statistics.receiveBufferErrors += 1
+                return .bufferFull
+            }
+            makeRoom(e, until: next + count)
+            e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
+            let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
+            e.pointee.received.append(ReceivedChunk(end: next + count, truesize: truesize), pool)
+            e.pointee.receiveMemory += truesize
+        }
+        e.pointee.receiveNext = segment.end
+        if count > 0 { dataReceived(e, segment) }
+        if segment.isFIN { receiveFIN(e) }
+        guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return .delivered }
+        if e.pointee.outOfOrder.count > 0 {
+            drainOutOfOrder(e)
+            // RFC 5681 §4.2: the hole is filled, say so at once.
+            if e.pointee.outOfOrder.count == 0 { e.pointee.flags.insert(.ackNow) }
+        }
+        if !e.pointee.flags.contains(.orphan), count > 0 { notify(e) }
+        return .delivered
+    }
+
+    /// Ranges that now follow on join the stream.
+    private func drainOutOfOrder(_ e: EndpointPointer) {
+        while e.pointee.outOfOrder.count > 0 {
+            let range = e.pointee.outOfOrder[0]
+            guard range.start.isAtOrBefore(e.pointee.receiveNext) else { return }
+            if range.start.isBefore(e.pointee.receiveNext), settings.tcp_dsack {
+                noteDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
+            }
+            e.pointee.outOfOrder.removeFirst(pool)
+            if range.end.isAfter(e.pointee.receiveNext) {
+                e.pointee.receiveNext = range.end
+                e.pointee.received.append(ReceivedChunk(end: range.end, truesize: range.truesize), pool)
+            } else {
+                e.pointee.receiveMemory -= range.truesize
+            }
+            if e.pointee.outOfOrderFIN, e.pointee.receiveNext == e.pointee.outOfOrderFINAt {
+                e.pointee.outOfOrderFIN = false
+                e.pointee.receiveNext = e.pointee.receiveNext + 1
+                receiveFIN(e)
+                if e.pointee.state == .closed || e.pointee.state == .timeWait { return }
+            }
+        }
+    }
+
+    /// `tcp_data_queue_ofo`
+    private func queueOutOfOrder(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        e.pointee.flags.insert(.ackScheduled)
+        if segment.isFIN {
+            e.pointee.outOfOrderFIN = true
+            e.pointee.outOfOrderFINAt = segment.end - 1
+        }
+        let start = segment.sequence, end = start + segment.payload.count
+        if e.pointee.receiveMemory > e.pointee.receiveBuffer { return .bufferFull }
+        guard end.isAfter(start) else {
+            // A bare FIN beyond a hole is forgotten, as its sender repeats it.
+            e.pointee.outOfOrderFIN = false
+            return .delivered
+        }
+        measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh))
+        let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
+        makeRoom(e, until: end)
+        // Where among the ranges?
+        var index = 0
+        while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
+        e.pointee.touchCount &+= 1
+        if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(start), e.pointee.outOfOrder[index].end.isAtOrAfter(end) {
+            noteDuplicate(e, start, end)   // all of it is here
+            return .delivered
+        }
+        e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped, count: segment.payload.count, at: start.rawValue)
+        e.pointee.receiveMemory += truesize
+        var merged = OutOfOrderRange(start: start, end: end, truesize: truesize, touched: e.pointee.touchCount)
+        while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(end) {
+            let other = e.pointee.outOfOrder[index]
+            let overlapStart = other.start.isAfter(start) ? other.start : start, overlapEnd = other.end.isBefore(end) ? other.end : end
+            if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
+            if other.start.isBefore(merged.start) { merged.start = other.start }
+            if other.end.isAfter(merged.end) { merged.end = other.end }
+            merged.truesize += other.truesize
+            e.pointee.outOfOrder.remove(at: index, pool)
+        }
+        e.pointee.outOfOrder.insert(merged, at: index, pool)
+        growWindow(e, count: segment.payload.count)
+        return .delivered
+    }
+
+    /// Remembers the D-SACK block of the next ACK (RFC 2883).
+    func noteDuplicate(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber) {
+        guard settings.tcp_dsack, e.pointee.flags.contains(.selectiveAcks), end.isAfter(start) else { return }
+        e.pointee.flags.insert(.duplicateSACK)
+        e.pointee.duplicateStart = start
+        e.pointee.duplicateEnd = end
+    }
+}

@@ -1,0 +1,169 @@
+import HairpinEngine
+import HairpinWire
+
+/// Segment arrives (RFC 9293 §3.10.7), in the order of `tcp_rcv_established` and `tcp_rcv_state_process`.
+extension TransportStack {
+    func receiveTCP(_ ip: IPv4View, checksumVerified: Bool) -> Reception {
+        let payload = ip.payload
+        guard let tcp = TCPView(payload), !ip.destination.isMulticast, !ip.destination.isBroadcast else { return .malformed }
+        if !checksumVerified, !tcp.isChecksumValid(source: ip.source, destination: ip.destination) {
+            statistics.checksumErrors += 1
+            return .badChecksum
+        }
+        statistics.segmentsReceived += 1
+        let segment = Segment(ip, tcp)
+        guard let e = findTCP(segment) else {
+            sendReset(to: segment)
+            return .refused
+        }
+        return dispatch(e, segment)
+    }
+
+    func dispatch(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        switch e.pointee.state {
+        case .listen: return receiveListening(e, segment)
+        case .synSent: return receiveSynSent(e, segment)
+        case .synReceived: return receiveSynReceived(e, segment)
+        case .timeWait: return receiveTimeWait(e, segment)
+        case .closed:
+            sendReset(to: segment)
+            return .refused
+        default: return receiveSynchronized(e, segment)
+        }
+    }
+
+    /// All states with both sequence numbers known.
+    func receiveSynchronized(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        guard isAcceptable(e, segment) else { return .delivered }
+        guard segment.isACK else { return .delivered }
+        switch processAck(e, segment) {
+        case .unsent:
+            if e.pointee.state != .established { sendChallenge(e) }   // RFC 5961 §5.2
+            return .delivered
+        case .old, .fine: break
+        }
+        guard e.pointee.state != .closed else { return .delivered }
+        if e.pointee.state != .established {
+            guard ownFINAcknowledged(e, segment) else { return .delivered }
+        }
+        return receiveText(e, segment)
+    }
+
+    /// Data and FIN, then what the ACK allows to be sent, then our own acknowledgment.
+    func receiveText(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        measureReceiveRTT(e, segment)
+        var result = Reception.delivered
+        let isBeyondFIN = segment.sequence.isAtOrAfter(e.pointee.receiveNext)
+        switch e.pointee.state {
+        case .established: result = queueData(e, segment)
+        case .closeWait where isBeyondFIN, .closing where isBeyondFIN, .lastAck where isBeyondFIN: break
+        default:
+            // RFC 1122 §4.2.2.13: data for a program that is gone is answered with a reset.
+            if e.pointee.flags.contains(.receiveShut), segment.payload.count > 0,
+                (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+                sendReset(to: segment)
+                abort(e, .connectionReset)
+                return .delivered
+            }
+            result = queueData(e, segment)
+        }
+        guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return result }
+        pushPending(e, nagle(e))
+        checkWriteSpace(e)
+        acknowledgeIfDue(e)
+        return result
+    }
+
+    /// The first three checks: PAWS and sequence, RST, SYN (`tcp_validate_incoming`).
+    func isAcceptable(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        if failsPAWS(e, segment, slack: 1), !segment.isReset {
+            if !isDisorderedAck(e, segment), !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
+            if !isDisorderedAck(e, segment) { return false }
+        }
+        let inWindow = segment.end.isAtOrAfter(e.pointee.windowUpdate) && segment.sequence.isAtOrBefore(e.pointee.receiveNext + e.pointee.windowLeft)
+        guard inWindow else {
+            if !segment.isReset {
+                if segment.isSYN { sendChallenge(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
+            } else if isResetAfterFIN(e, segment) {
+                connectionReset(e)
+            }
+            return false
+        }
+        if segment.isReset {
+            // RFC 5961 §3.2: only the exact number resets; anything else in the window is challenged.
+            if segment.sequence == e.pointee.receiveNext || isResetAfterFIN(e, segment) || isResetAfterHole(e, segment) {
+                connectionReset(e)
+            } else {
+                sendChallenge(e)
+            }
+            return false
+        }
+        if segment.isSYN {
+            sendChallenge(e)   // RFC 5961 §4.2
+            return false
+        }
+        return true
+    }
+
+    /// A pure duplicate ACK that was overtaken is not held against its timestamp (`tcp_disordered_ack`).
+    private func isDisorderedAck(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        segment.isACK && segment.payload.isEmpty && segment.sequence == e.pointee.receiveNext
+            && segment.acknowledgment == e.pointee.unacknowledged
+            && Int32(bitPattern: e.pointee.recentTimestamp &- segment.timestampValue) <= Int32(e.pointee.retransmitTimeout) * 4
+    }
+
+    /// Some systems number the RST after their FIN (`tcp_reset_check`).
+    private func isResetAfterFIN(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        segment.sequence == e.pointee.receiveNext - 1
+            && (e.pointee.state == .closeWait || e.pointee.state == .lastAck || e.pointee.state == .closing)
+    }
+    private func isResetAfterHole(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        let count = e.pointee.outOfOrder.count
+        return count > 0 && segment.sequence == e.pointee.outOfOrder[count - 1].end
+    }
+
+    /// At most one answer in 500 ms to segments without data that are out of the window (`tcp_oow_rate_limited`).
+    func isRateLimited(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        if segment.end != segment.sequence, !segment.isSYN { return false }
+        let last = e.pointee.outOfWindowAnswer
+        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) { return true }
+        e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
+        return false
+    }
+
+    /// An ACK at once, with a D-SACK for data that had arrived before (`tcp_send_dupack`).
+    private func answerUnacceptable(_ e: EndpointPointer, _ segment: Segment) {
+        if segment.end != segment.sequence, segment.sequence.isBefore(e.pointee.receiveNext) {
+            enterQuick(e)
+            noteDuplicate(e, segment.sequence, segment.end.isAfter(e.pointee.receiveNext) ? e.pointee.receiveNext : segment.end)
+        }
+        sendAck(e)
+    }
+
+    /// A valid RST (`tcp_reset`).
+    func connectionReset(_ e: EndpointPointer) {
+        statistics.resetsReceived += 1
+        switch e.pointee.state {
+        case .synSent: abort(e, .connectionRefused)
+        case .closeWait: abort(e, .brokenPipe)
+        case .closed: break
+        default: abort(e, .connectionReset)
+        }
+    }
+
+    /// An ACK the peer must confirm before anything happens to the connection (RFC 5961 §7: rate limited, for the namespace and the connection).
+    func sendChallenge(_ e: EndpointPointer) {
+        let last = e.pointee.outOfWindowAnswer
+        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) { return }
+        e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
+        let second = now.nanoseconds / 1_000_000_000
+        if challengeSecond != second || challengesLeft == 0 && second == 0 && statistics.challengeACKs == 0 {
+            challengeSecond = second
+            challengesLeft = settings.tcp_challenge_ack_limit
+        }
+        guard challengesLeft > 0 else { return }
+        challengesLeft -= 1
+        statistics.challengeACKs += 1
+        sendAck(e)
+    }
+}

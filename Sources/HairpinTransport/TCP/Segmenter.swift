@@ -1,0 +1,170 @@
+import HairpinEngine
+import HairpinWire
+
+/// From the stream to segments (`tcp_write_xmit`). What is written but not sent forms one queue; each pass takes a burst off its front, as large
+/// as the kernel's GSO packet would be, and only the last segment of a burst carries PSH.
+extension TransportStack {
+    enum Nagle { case off, on, push, cork }
+
+    /// How Nagle's algorithm applies to the socket now (`tp->nonagle`).
+    func nagle(_ e: EndpointPointer) -> Nagle {
+        if e.pointee.flags.contains(.cork) { return .cork }
+        return e.pointee.flags.contains(.noDelay) ? .off : .on
+    }
+
+    /// MSS with today's options and the present path MTU (`tcp_current_mss`).
+    func currentSegment(_ e: EndpointPointer) -> Int {
+        var size = Int(e.pointee.segmentSize)
+        let extra = optionSize(e) - (e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0)
+        if extra > 0 { size -= extra }
+        return max(size, 8)
+    }
+
+    /// `tcp_sync_mss`: sending MSS for a path MTU, bound by the peer's MSS and by half of the largest window it offered.
+    func synchronizeSegment(_ e: EndpointPointer) {
+        var size = min(max(Int(e.pointee.pathMTU) - 40, 48), Int(e.pointee.segmentClamp))
+        if e.pointee.flags.contains(.timestamps) { size -= OptionSize.timestamps }
+        size = max(size, 48)
+        e.pointee.segmentSize = UInt16(boundToHalfWindow(e, size))
+    }
+
+    /// `tcp_bound_to_half_wnd`
+    private func boundToHalfWindow(_ e: EndpointPointer, _ size: Int) -> Int {
+        let most = Int(e.pointee.maximumWindow)
+        let cutoff = most > 536 ? most >> 1 : most
+        return cutoff > 0 && size > cutoff ? max(cutoff, 68 - 20) : size
+    }
+
+    /// The size up to which a write fills one packet of the queue (`tcp_xmit_size_goal`).
+    func sizeGoal(_ e: EndpointPointer, segment: Int) -> Int {
+        let bound = boundToHalfWindow(e, 65_536 - 1 - 320)
+        return max(bound / segment * segment, segment)
+    }
+
+    /// Most segments of a burst (`tcp_tso_segs`): a millisecond's worth at the present rate, more on short paths.
+    private func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
+        var bytes = pacingRate(e) >> 10
+        let shift = e.pointee.minimumRTT == .max ? 32 : e.pointee.minimumRTT >> 9
+        if shift < 32 { bytes += 65_536 >> UInt64(shift) }
+        return max(Int(min(bytes, 65_536 - 320)) / segment, settings.tcp_min_tso_segs)
+    }
+
+    /// Sends what the windows allow (`__tcp_push_pending_frames`); arms the window probe when nothing could go.
+    func pushPending(_ e: EndpointPointer, _ nagle: Nagle) {
+        guard e.pointee.unsent > 0 || finUnsent(e) else { return }
+        if writeSegments(e, segment: currentSegment(e), nagle: nagle) { checkProbeTimer(e) }
+    }
+
+    func finUnsent(_ e: EndpointPointer) -> Bool { e.pointee.flags.contains(.finQueued) && e.pointee.sendNext == e.pointee.writeEnd }
+
+    /// True when nothing is in flight and something waits: the caller must see to the window probe.
+    @discardableResult
+    func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, atMost limitSegments: Int = .max, isProbe: Bool = false) -> Bool {
+        let most = min(burstLimit(e, segment: segment), limitSegments)
+        var sentSegments = 0, windowLimited = false, congestionLimited = false
+        let fin = e.pointee.flags.contains(.finQueued)
+        while e.pointee.unsent > 0 || finUnsent(e) {
+            // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
+            let inFlight = e.pointee.inFlight, cwnd = Int(e.pointee.window)
+            var quota = inFlight >= cwnd ? 0 : min(max(cwnd >> 1, 1), cwnd - inFlight)
+            if quota == 0 {
+                guard isProbe else { congestionLimited = true; break }
+                quota = 1
+            }
+            quota = min(quota, most)
+            let waiting = e.pointee.unsent
+            let start = e.pointee.sendNext, room = e.pointee.windowEnd - start
+            // Receive window (`tcp_snd_wnd_test`): the first segment must fit, FIN included.
+            let finRides = fin && waiting <= segment
+            let first = min(waiting, segment) + (finRides ? 1 : 0)
+            if first > room { windowLimited = true; break }
+            if waiting <= segment {
+                // A partial segment waits for what is out (`tcp_nagle_test`, RFC 9293 §3.7.4 with Minshall's change).
+                let holds = nagle != .push && !fin && holdsBack(e, partial: waiting < segment, nagle)
+                if holds { break }
+            } else if limitSegments == .max, !isProbe, defersBurst(e, segment: segment, most: most, room: room, waiting: waiting, congestionLimited: &congestionLimited) {
+                break
+            }
+            var take = waiting
+            if waiting > segment {
+                // `tcp_mss_split_point`
+                let full = segment * quota, needed = min(waiting, room)
+                if full <= needed {
+                    take = full
+                } else {
+                    let partial = needed % segment
+                    take = partial > 0 && needed > partial && holdsBack(e, partial: true, nagle) ? needed - partial : needed
+                }
+            }
+            let endsStream = take == waiting
+            let includesFIN = endsStream && fin && take + 1 <= room
+            sendBurst(e, count: take, segment: segment, fin: includesFIN)
+            sentSegments += (take + segment - 1) / segment
+            if take == 0 || take % segment != 0 { e.pointee.lastSmall = e.pointee.sendNext }
+            if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += UInt32((take + segment - 1) / segment) }
+            if isProbe || limitSegments != .max { break }
+        }
+        if windowLimited { e.pointee.flags.insert(.windowLimited) } else { e.pointee.flags.remove(.windowLimited) }
+        congestionLimited = congestionLimited || e.pointee.inFlight >= Int(e.pointee.window)
+        if sentSegments > 0 || congestionLimited { validateCongestionWindow(e, limited: congestionLimited) }
+        if sentSegments > 0 {
+            if !isProbe { scheduleLossProbe(e, advancing: false) }
+            return false
+        }
+        return e.pointee.packetsOut == 0 && (e.pointee.unsent > 0 || finUnsent(e))
+    }
+
+    private func holdsBack(_ e: EndpointPointer, partial: Bool, _ nagle: Nagle) -> Bool {
+        guard partial else { return false }
+        if nagle == .cork { return true }
+        guard nagle == .on, e.pointee.packetsOut > 0 else { return false }
+        return e.pointee.lastSmall.isAfter(e.pointee.unacknowledged) && !e.pointee.lastSmall.isAfter(e.pointee.sendNext)
+    }
+
+    /// Whether a burst waits to become larger (`tcp_tso_should_defer`).
+    private func defersBurst(_ e: EndpointPointer, segment: Int, most: Int, room: Int, waiting: Int, congestionLimited: inout Bool) -> Bool {
+        guard e.pointee.phase != .recovery, e.pointee.phase != .loss else { return false }
+        if TimerWheel.jiffies(now) > e.pointee.lastSent { return false }
+        let cwnd = Int(e.pointee.window)
+        let congestion = (cwnd - e.pointee.inFlight) * segment
+        let limit = min(room, congestion)
+        if limit >= most * segment || limit >= waiting { return false }
+        let chunk = min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor
+        if limit >= chunk { return false }
+        guard e.pointee.sent.count > 0 else { return false }
+        // Not when the next ACK is far away: less than half a round trip since the oldest was sent.
+        let oldest = e.pointee.sent[0].sentAt
+        if Int64(now.nanoseconds &- oldest) < Int64(e.pointee.smoothedRTT >> 4) * 1000 { return false }
+        if congestion < room { congestionLimited = congestion <= waiting }
+        return !e.pointee.flags.contains(.finQueued)
+    }
+
+    /// Sends `count` bytes (and FIN) as one burst of segments and appends them to the retransmission queue.
+    private func sendBurst(_ e: EndpointPointer, count: Int, segment: Int, fin: Bool) {
+        let wasIdle = e.pointee.packetsOut == 0
+        let burstEnd = e.pointee.sendNext + count
+        let isBurst = count > segment
+        repeat {
+            let start = e.pointee.sendNext
+            let size = min(segment, burstEnd - start)
+            let isLast = start + size == burstEnd
+            var marks: UInt8 = isLast ? SentSegment.endsBurst : 0
+            var flags: TCPFlags = .ack
+            if isLast, isBurst || (burstEnd == e.pointee.writeEnd && size > 0) {
+                flags.insert(.psh)
+                marks |= SentSegment.psh
+            }
+            var end = start + size
+            if isLast, fin {
+                flags.insert(.fin)
+                marks |= SentSegment.fin
+                end += 1
+            }
+            transmit(e, sequence: start, count: size, flags: flags)
+            guard e.pointee.state != .closed else { return }
+            e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: now.nanoseconds, marks: marks), pool)
+            e.pointee.sendNext = end
+        } while e.pointee.sendNext.isBefore(burstEnd)
+        if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
+    }
+}

@@ -1,0 +1,111 @@
+import HairpinEngine
+import HairpinWire
+
+/// TIME-WAIT, and FIN-WAIT-2 of a socket that is closed: what is left is a record that answers (`tcp_minisocks.c`).
+extension TransportStack {
+    private static let length = Duration.seconds(60)
+
+    func enterTimeWait(_ e: EndpointPointer, finWait2: Bool) {
+        e.pointee.timeWaitWindow = UInt32(e.pointee.windowLeft)
+        disarm(e)
+        e.pointee.ackDeadline = .max
+        e.pointee.sent.release(pool)
+        e.pointee.sendRing.release(pool)
+        e.pointee.outOfOrder.release(pool)
+        e.pointee.sackedOut = 0
+        e.pointee.lostOut = 0
+        e.pointee.retransOut = 0
+        let wasHeld = !e.pointee.flags.contains(.orphan)
+        e.pointee.state = .timeWait
+        if finWait2 { e.pointee.flags.insert(.timeWaitFin2) } else { e.pointee.flags.remove(.timeWaitFin2) }
+        if wasHeld {
+            // The program still has the descriptor: to it the socket is closed, to the network a TIME-WAIT record remains.
+            e.pointee.flags.formUnion([.receiveShut, .sendShut])
+            notify(e)
+        }
+        armSlow(e, ticks: TimerWheel.ticks(finWait2 ? settings.tcp_fin_timeout : TransportStack.length))
+    }
+
+    private func restartTimeWait(_ e: EndpointPointer) {
+        e.pointee.slowDeadline = TimerWheel.expiry(now, ticks: TimerWheel.ticks(TransportStack.length))
+        schedule(e)
+    }
+
+    /// An ACK of no socket (`tcp_v4_timewait_ack`).
+    private func acknowledgeTimeWait(_ e: EndpointPointer, _ segment: Segment, limited: Bool) {
+        if limited, isRateLimited(e, segment) { return }
+        sendBare(
+            from: e.pointee.localAddress, e.pointee.localPort, to: e.pointee.remoteAddress, e.pointee.remotePort, sequence: e.pointee.sendNext,
+            acknowledgment: e.pointee.receiveNext, flags: .ack, window: UInt16(min(e.pointee.timeWaitWindow >> UInt32(e.pointee.receiveScale), 65_535)),
+            stamps: e.pointee.flags.contains(.timestamps) ? (timestamp(e), e.pointee.recentTimestamp) : nil, typeOfService: e.pointee.typeOfService)
+    }
+
+    /// `tcp_timewait_state_process`
+    func receiveTimeWait(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        let isOld = failsPAWS(e, segment)
+        let next = e.pointee.receiveNext
+        if e.pointee.flags.contains(.timeWaitFin2) {
+            let end = next + Int(e.pointee.timeWaitWindow)
+            let inWindow = segment.sequence == next || (segment.end.isAfter(next) && segment.sequence.isBefore(end)) || (segment.sequence == end && segment.sequence == segment.end)
+            if isOld || !inWindow {
+                if !segment.isReset { acknowledgeTimeWait(e, segment, limited: true) }
+                return .delivered
+            }
+            if segment.isReset {
+                leaveTimeWait(e)
+                return .delivered
+            }
+            if segment.isSYN, segment.sequence.isAtOrAfter(next) { return resetTimeWait(e, segment) }
+            if !segment.isACK || !segment.end.isAfter(next) || segment.end == segment.sequence { return .delivered }
+            // New data after a half-duplex close.
+            if !segment.isFIN || segment.end != next + 1 { return resetTimeWait(e, segment) }
+            e.pointee.flags.remove(.timeWaitFin2)
+            e.pointee.receiveNext = segment.end
+            if segment.hasTimestamp {
+                e.pointee.recentTimestamp = segment.timestampValue
+                e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+            }
+            restartTimeWait(e)
+            acknowledgeTimeWait(e, segment, limited: false)
+            return .delivered
+        }
+        if !isOld, segment.sequence == next, segment.sequence == segment.end || segment.isReset {
+            if segment.isReset { leaveTimeWait(e) } else { restartTimeWait(e) }
+            return .delivered
+        }
+        // RFC 6191, RFC 9293 §3.6.1: a new SYN that is clearly later opens a new connection.
+        if segment.isSYN, !segment.isReset, !segment.isACK, !isOld,
+            segment.sequence.isAfter(next) || (segment.hasTimestamp && Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) > 0) {
+            if let listener = ports.listener(segment.destination, segment.destinationPort) {
+                leaveTimeWait(e)
+                return receiveListening(listener, segment)
+            }
+        }
+        if !segment.isReset {
+            if isOld || segment.isACK { restartTimeWait(e) }
+            acknowledgeTimeWait(e, segment, limited: true)
+        }
+        return .delivered
+    }
+
+    private func resetTimeWait(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        sendReset(to: segment)
+        leaveTimeWait(e)
+        return .refused
+    }
+
+    /// The record goes; a descriptor that is still open keeps its endpoint.
+    func leaveTimeWait(_ e: EndpointPointer) {
+        if e.pointee.flags.contains(.orphan) { destroy(e) } else { becomeClosed(e) }
+    }
+
+    /// Whether a client may take over the four-tuple of an earlier connection (`tcp_twsk_unique`): only with timestamps, after a while.
+    func reusable(_ e: EndpointPointer) -> Bool {
+        guard e.pointee.state == .timeWait, !e.pointee.flags.contains(.timeWaitFin2), e.pointee.recentTimestampAt != 0 else { return false }
+        guard settings.tcp_tw_reuse == 1 || (settings.tcp_tw_reuse == 2 && e.pointee.flags.contains(.localRoute)) else { return false }
+        return now.nanoseconds &- e.pointee.recentTimestampAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
+    }
+
+    /// Takes the four-tuple over; numbers go on where the old ones cannot be confused with them.
+    func continueTimeWait(from old: EndpointPointer, in e: EndpointPointer) { leaveTimeWait(old) }
+}

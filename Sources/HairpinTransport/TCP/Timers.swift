@@ -1,0 +1,168 @@
+import HairpinEngine
+import HairpinWire
+
+/// The timers of a connection: one for everything about retransmission, one for the delayed ACK, one for slow matters (`tcp_timer.c`).
+extension TransportStack {
+    /// Puts the earliest of the endpoint's deadlines into the heap.
+    @inline(__always)
+    func schedule(_ e: EndpointPointer) {
+        timers.update(e, deadline: min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline))
+    }
+
+    func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64) {
+        e.pointee.timer = timer
+        e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks)))
+        schedule(e)
+    }
+    func disarm(_ e: EndpointPointer) {
+        e.pointee.timer = .none
+        e.pointee.retransmitDeadline = .max
+    }
+    func armSlow(_ e: EndpointPointer, ticks: UInt64) {
+        e.pointee.slowDeadline = TimerWheel.expiry(now, ticks: ticks)
+        schedule(e)
+    }
+
+    func endpointTimer(_ e: EndpointPointer) {
+        if e.pointee.ackDeadline <= now.nanoseconds { ackTimerExpired(e) }
+        if e.pointee.retransmitDeadline <= now.nanoseconds {
+            let timer = e.pointee.timer
+            disarm(e)
+            switch timer {
+            case .none: break
+            case .retransmission: retransmissionTimeout(e)
+            case .lossProbe: sendLossProbe(e)
+            case .windowProbe: windowProbeTimeout(e)
+            case .reordering: reorderingTimeout(e)
+            }
+        }
+        if e.pointee.slowDeadline <= now.nanoseconds {
+            e.pointee.slowDeadline = .max
+            switch e.pointee.state {
+            case .synReceived: synAckTimeout(e)
+            case .timeWait: destroy(e)
+            default: keepAliveTimeout(e)
+            }
+        }
+        if e.pointee.slot != 0 { schedule(e) }
+    }
+
+    /// `tcp_rearm_rto`: RTO from now, or from when the oldest segment was sent if a probe or reordering timer interrupted it.
+    func rearmRetransmission(_ e: EndpointPointer) {
+        guard e.pointee.packetsOut > 0 else {
+            if e.pointee.timer != .windowProbe { disarm(e) }
+            return
+        }
+        var ticks = UInt64(e.pointee.retransmitTimeout)
+        if e.pointee.timer == .lossProbe || e.pointee.timer == .reordering {
+            let due = e.pointee.sent[0].sentAt + ticks * TimerWheel.tick
+            ticks = due > now.nanoseconds ? max(1, TimerWheel.ticks(Duration(nanoseconds: Int64(due - now.nanoseconds)))) : 1
+        }
+        arm(e, .retransmission, ticks: ticks)
+    }
+
+    /// `tcp_retransmit_timer`
+    private func retransmissionTimeout(_ e: EndpointPointer) {
+        if e.pointee.state == .synSent { return synTimeout(e) }
+        guard e.pointee.packetsOut > 0 else { return }
+        if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = e.pointee.sent[0].sentAt }
+        if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
+        statistics.timeouts += 1
+        enterLoss(e)
+        e.pointee.retransmits = e.pointee.retransmits == .max ? .max : e.pointee.retransmits + 1
+        retransmit(e, index: 0)
+        guard e.pointee.state != .closed else { return }
+        e.pointee.backoff = min(e.pointee.backoff + 1, 63)
+        e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+        arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+    }
+
+    /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).
+    private func hasTimedOut(_ e: EndpointPointer) -> Bool {
+        guard e.pointee.retransmits > 0 else { return false }
+        let elapsed = Int64(now.nanoseconds &- e.pointee.retransmitStamp)
+        if e.pointee.userTimeout > 0 { return elapsed >= e.pointee.userTimeout }
+        var boundary = settings.tcp_retries2
+        if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
+        let base = settings.tcp_rto_min.nanoseconds, most = settings.tcp_rto_max.nanoseconds
+        var doublings = 0
+        while base << Int64(doublings + 1) <= most { doublings += 1 }
+        let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
+        return elapsed >= limit
+    }
+
+    // MARK: closed windows
+
+    /// The first probe waits an RTO, at least the least one; each further one twice as long (`tcp_probe0_when`).
+    private func probeTicks(_ e: EndpointPointer) -> UInt64 {
+        let base = max(UInt64(e.pointee.retransmitTimeout), TimerWheel.ticks(settings.tcp_rto_min))
+        return min(base << UInt64(min(e.pointee.backoff, 20)), UInt64(maximumTimeoutTicks))
+    }
+
+    func checkProbeTimer(_ e: EndpointPointer) {
+        guard e.pointee.packetsOut == 0, e.pointee.timer == .none else { return }
+        arm(e, .windowProbe, ticks: max(UInt64(e.pointee.retransmitTimeout), TimerWheel.ticks(settings.tcp_rto_min)))
+    }
+
+    /// An ACK arrived while nothing is out and something waits (`tcp_ack_probe`).
+    func acknowledgeProbe(_ e: EndpointPointer) {
+        guard e.pointee.unsent > 0 || finUnsent(e) else { return }
+        let first = min(e.pointee.unsent, currentSegment(e)) + (finUnsent(e) ? 1 : 0)
+        if e.pointee.windowEnd - e.pointee.sendNext >= first {
+            e.pointee.backoff = 0
+            if e.pointee.timer == .windowProbe { disarm(e) }
+        } else {
+            arm(e, .windowProbe, ticks: probeTicks(e))
+        }
+    }
+
+    /// `tcp_probe_timer`, `tcp_send_probe0`
+    private func windowProbeTimeout(_ e: EndpointPointer) {
+        guard e.pointee.packetsOut == 0, e.pointee.unsent > 0 || finUnsent(e) else {
+            e.pointee.probesOut = 0
+            return
+        }
+        let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
+        if Int(e.pointee.probesOut) >= most { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
+        let room = e.pointee.windowEnd - e.pointee.sendNext
+        if room > 0, e.pointee.unsent > 0 {
+            // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
+            writeSegments(e, segment: min(currentSegment(e), room), nagle: .push, atMost: 1, isProbe: true)
+        } else {
+            transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
+        }
+        guard e.pointee.state != .closed, e.pointee.packetsOut == 0 else {
+            e.pointee.probesOut = 0
+            return
+        }
+        e.pointee.probesOut += 1
+        if Int(e.pointee.backoff) < settings.tcp_retries2 { e.pointee.backoff += 1 }
+        arm(e, .windowProbe, ticks: probeTicks(e))
+    }
+
+    // MARK: keepalive
+
+    func startKeepAlive(_ e: EndpointPointer) {
+        switch e.pointee.state {
+        case .closed, .listen, .synSent, .synReceived, .timeWait: break
+        default: armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time))
+        }
+    }
+
+    /// `tcp_keepalive_timer`
+    private func keepAliveTimeout(_ e: EndpointPointer) {
+        guard e.pointee.flags.contains(.keepAlive), e.pointee.state != .closed, e.pointee.state != .listen, e.pointee.state != .synSent else { return }
+        let idle = Duration(nanoseconds: Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
+        if e.pointee.packetsOut > 0 || e.pointee.unsent > 0 { return armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time)) }
+        guard idle >= settings.tcp_keepalive_time else {
+            return armSlow(e, ticks: max(1, TimerWheel.ticks(settings.tcp_keepalive_time - idle)))
+        }
+        if Int(e.pointee.probesOut) >= settings.tcp_keepalive_probes {
+            sendReset(e)
+            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+        }
+        transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
+        e.pointee.probesOut += 1
+        armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_intvl))
+    }
+}

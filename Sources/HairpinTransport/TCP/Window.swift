@@ -1,0 +1,193 @@
+import HairpinEngine
+import HairpinWire
+
+/// Receive window: `tcp_select_initial_window`, `__tcp_select_window`, `tcp_grow_window`, `tcp_rcv_space_adjust`.
+extension TransportStack {
+    /// Kernel memory a received segment costs beside its bytes: a small head, `struct sk_buff` and `struct skb_shared_info`.
+    static let segmentOverhead = 864
+
+    func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { space * Int(e.pointee.scalingRatio) >> 8 }
+    func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
+    func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer)) }
+    /// `tcp_space`
+    func freeSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer) - Int(e.pointee.receiveMemory)) }
+
+    /// The window of the SYN or SYN-ACK: as many whole segments as fit (RFC 9293 §3.8.6), and the scale the largest buffer will need.
+    func selectInitialWindow(_ e: EndpointPointer, segment: Int) {
+        let scaling = e.pointee.flags.contains(.windowScaling)
+        var clamp = 65_535 << 14
+        if e.pointee.flags.contains(.receiveBufferSet) { clamp = fullSpace(e) }
+        var space = min(clamp, fullSpace(e))
+        if space > segment { space = space / segment * segment }
+        e.pointee.receiveWindow = UInt32(min(space, 65_535))
+        if scaling {
+            let largest = min(max(space, settings.tcp_rmem.maximum, settings.rmem_max), clamp)
+            let logarithm = Int.bitWidth - 1 - max(largest, 1).leadingZeroBitCount
+            e.pointee.receiveScale = UInt8(min(max(logarithm - 15, 0), 14))
+        } else {
+            e.pointee.receiveScale = 0
+        }
+        e.pointee.windowClamp = UInt32(min(65_535 << Int(e.pointee.receiveScale), clamp))
+        e.pointee.windowThreshold = e.pointee.receiveWindow
+    }
+
+    /// When the connection is up (`tcp_init_buffer_space`).
+    func initializeBuffers(_ e: EndpointPointer) {
+        if !e.pointee.flags.contains(.sendBufferSet) { expandSendBuffer(e) }
+        let advertised = UInt32(e.pointee.advertisedSegment), most = UInt32(fullSpace(e))
+        e.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
+        e.pointee.tuningTime = now.nanoseconds
+        e.pointee.tuningSequence = e.pointee.copied
+        if e.pointee.windowClamp >= most {
+            e.pointee.windowClamp = most
+            if settings.tcp_app_win > 0, most > 4 * advertised {
+                e.pointee.windowClamp = max(most - (most >> UInt32(settings.tcp_app_win)), 4 * advertised)
+            }
+        }
+        // One segment is kept back for the application.
+        if settings.tcp_app_win > 0, e.pointee.windowClamp > 2 * advertised, e.pointee.windowClamp + advertised > most {
+            e.pointee.windowClamp = max(2 * advertised, most - advertised)
+        }
+        e.pointee.windowThreshold = min(e.pointee.windowThreshold, e.pointee.windowClamp)
+    }
+
+    /// The window there is room for now, a multiple of the scale (`__tcp_select_window`).
+    func roomForWindow(_ e: EndpointPointer) -> Int {
+        var segment = Int(e.pointee.peerSegment)
+        var free = freeSpace(e)
+        let allowed = windowFromSpace(e, Int(e.pointee.receiveBuffer))
+        let full = min(Int(e.pointee.windowClamp), allowed)
+        if segment > full {
+            segment = full
+            if segment <= 0 { return 0 }
+        }
+        let scale = Int(e.pointee.receiveScale)
+        if free < full >> 1 {
+            // RFC 9293 §3.8.6.2.2: silly windows are not offered.
+            free = free / (1 << scale) * (1 << scale)
+            if free < allowed >> 4 || free < segment { return 0 }
+        }
+        free = min(free, Int(e.pointee.windowThreshold))
+        if scale > 0 { return ((free + (1 << scale) - 1) >> scale) << scale }
+        var window = Int(e.pointee.receiveWindow)
+        if window <= free - segment || window > free {
+            window = free / max(segment, 1) * max(segment, 1)
+        } else if segment == full, free > window + full >> 1 {
+            window = free
+        }
+        return max(window, 0)
+    }
+
+    /// The window field of the next segment: room, but never less than what was offered before (RFC 9293 §3.8.6).
+    func selectWindow(_ e: EndpointPointer) -> UInt16 {
+        let left = e.pointee.windowLeft, scale = Int(e.pointee.receiveScale)
+        var window = roomForWindow(e)
+        if window < left { window = ((left + (1 << scale) - 1) >> scale) << scale }
+        e.pointee.receiveWindow = UInt32(window)
+        e.pointee.windowUpdate = e.pointee.receiveNext
+        window = min(window, scale == 0 && !e.pointee.flags.contains(.windowScaling) ? 65_535 : 65_535 << scale)
+        return UInt16(window >> scale)
+    }
+
+    /// How much of a packet's memory is data decides how much window the buffer is worth (`tcp_measure_rcv_mss`).
+    func measurePeerSegment(_ e: EndpointPointer, count: Int, isPushed: Bool) {
+        let last = Int(e.pointee.lastSegment)
+        e.pointee.lastSegment = 0
+        if count >= Int(e.pointee.peerSegment) {
+            if count != Int(e.pointee.peerSegment) {
+                let ratio = min(count << 8 / (count + TransportStack.segmentOverhead), 255)
+                if ratio != Int(e.pointee.scalingRatio) {
+                    e.pointee.scalingRatio = UInt8(max(ratio, 1))
+                    setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.pointee.receiveBuffer))))
+                }
+            }
+            e.pointee.peerSegment = UInt16(min(count, Int(e.pointee.advertisedSegment)))
+            // The end of a write: the sender may have nothing more, and wait.
+            if isPushed { e.pointee.flags.insert(.ackPushed) }
+            return
+        }
+        if count >= 536 - 12 || (count >= 88 && !isPushed) {
+            e.pointee.lastSegment = UInt16(count)
+            if count == last {
+                e.pointee.peerSegment = UInt16(count)
+                return
+            }
+        }
+        e.pointee.flags.insert(e.pointee.flags.contains(.ackPushed) ? .ackPushed2 : .ackPushed)
+    }
+
+    /// `tcp_set_window_clamp`
+    private func setWindowClamp(_ e: EndpointPointer, _ value: UInt32) {
+        let new = max(value, 2304 / 2)
+        guard new != e.pointee.windowClamp else { return }
+        if new < e.pointee.windowClamp {
+            e.pointee.windowThreshold = min(e.pointee.windowThreshold, new)
+        } else {
+            e.pointee.windowThreshold = max(min(e.pointee.receiveWindow, new), e.pointee.windowThreshold)
+        }
+        e.pointee.windowClamp = new
+    }
+
+    /// After data of `count` bytes came in: offer more when the buffer can hold more of the same kind (`tcp_grow_window`).
+    func growWindow(_ e: EndpointPointer, count: Int) {
+        let room = min(Int(e.pointee.windowClamp), freeSpace(e)) - Int(e.pointee.windowThreshold)
+        guard room > 0 else { return }
+        let truesize = count + TransportStack.segmentOverhead
+        var increment = 0
+        if windowFromSpace(e, truesize) <= count {
+            increment = 2 * Int(e.pointee.advertisedSegment)
+        } else {
+            var cost = windowFromSpace(e, truesize) >> 1, window = windowFromSpace(e, settings.tcp_rmem.maximum) >> 1
+            while Int(e.pointee.windowThreshold) <= window {
+                if cost <= count {
+                    increment = 2 * Int(e.pointee.peerSegment)
+                    break
+                }
+                cost >>= 1
+                window >>= 1
+            }
+        }
+        guard increment > 0 else { return }
+        e.pointee.windowThreshold += UInt32(min(room, max(increment, 2 * count)))
+        e.pointee.quickAcks |= 1
+    }
+
+    /// Dynamic right-sizing after the program has read (`tcp_rcv_space_adjust`): the buffer follows twice what it reads in a round trip.
+    func adjustReceiveSpace(_ e: EndpointPointer) {
+        let elapsed = (now.nanoseconds &- e.pointee.tuningTime) / 1000
+        guard e.pointee.receiveRTT != 0, elapsed >= UInt64(e.pointee.receiveRTT >> 3) else { return }
+        let copied = UInt32(max(0, e.pointee.copied - e.pointee.tuningSequence))
+        if copied > e.pointee.tuningSpace { growReceiveBuffer(e, copied) }
+        e.pointee.tuningSequence = e.pointee.copied
+        e.pointee.tuningTime = now.nanoseconds
+    }
+
+    private func growReceiveBuffer(_ e: EndpointPointer, _ value: UInt32) {
+        let old = max(1, Int(e.pointee.tuningSpace))
+        e.pointee.tuningSpace = value
+        guard settings.tcp_moderate_rcvbuf, !e.pointee.flags.contains(.receiveBufferSet) else { return }
+        var wanted = Int(value) << 1
+        wanted += 2 * (wanted * (Int(value) - old) / old)
+        if e.pointee.outOfOrder.count > 0 { wanted += e.pointee.outOfOrder[e.pointee.outOfOrder.count - 1].end - e.pointee.receiveNext }
+        let buffer = min(spaceFromWindow(e, wanted), settings.tcp_rmem.maximum)
+        guard buffer > Int(e.pointee.receiveBuffer) else { return }
+        e.pointee.receiveBuffer = UInt32(buffer)
+        e.pointee.windowClamp = UInt32(windowFromSpace(e, buffer))
+    }
+
+    /// Round trip as the receiver sees it, from echoed timestamps (`tcp_rcv_rtt_measure_ts`).
+    func measureReceiveRTT(_ e: EndpointPointer, _ segment: Segment) {
+        guard segment.hasTimestamp, segment.timestampEcho != e.pointee.receiveRTTEcho else { return }
+        e.pointee.receiveRTTEcho = segment.timestampEcho
+        guard segment.payload.count >= Int(e.pointee.peerSegment) else { return }
+        let delta = timestamp(e) &- segment.timestampEcho
+        guard delta < 1 << 31 else { return }
+        let sample = max(delta, 1) &* 1000
+        let old = e.pointee.receiveRTT
+        if old == 0 {
+            e.pointee.receiveRTT = sample << 3
+        } else {
+            e.pointee.receiveRTT = UInt32(max(1, Int(old) + Int(sample) - Int(old >> 3)))
+        }
+    }
+}

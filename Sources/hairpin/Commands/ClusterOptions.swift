@@ -1,0 +1,48 @@
+import ArgumentParser
+import HairpinScenario
+import HairpinWire
+
+/// What `exec` and `get` need to boot a cluster.
+struct ClusterOptions: ParsableArguments {
+    @Option(name: [.customShort("f"), .customLong("filename"), .customLong("manifest")], help: "A manifest, a folder of manifests, a scenario file whose cluster to use, or a built-in scenario; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
+    var files: [String] = []
+
+    @Option(name: .shortAndLong, help: "The namespace of the objects named.")
+    var namespace = "default"
+
+    @Option(help: "How many nodes the cluster has, in place of the scenario's.")
+    var nodes: Int?
+
+    @Option(help: "The network set-up: bridge or flannel-host-gw.")
+    var cni: String?
+
+    @Option(help: "How Services work: iptables or ipvs.")
+    var proxyMode: ProxyMode?
+
+    @Option(help: "The seed of all random choices.")
+    var seed: UInt64?
+
+    @OptionGroup var verbosity: VerbosityOptions
+
+    func validate() throws {
+        if files.isEmpty { throw ValidationError("Name the cluster's manifests: -f FILE.") }
+        if let nodes, !(1...200).contains(nodes) { throw ValidationError("--nodes must be from 1 to 200.") }
+    }
+
+    func load() throws(Failure) -> LoadedScenario {
+        var loaded = try ScenarioFile.cluster(manifests: files)
+        if let nodes { loaded.scenario.cluster.setNodeCount(nodes) }
+        if let cni { loaded.scenario.cluster.cni = cni }
+        if let proxyMode { loaded.scenario.cluster.proxyMode = proxyMode }
+        if let seed { loaded.scenario.seed = seed }
+        return loaded
+    }
+
+    func hooks() -> RunHooks {
+        var hooks = RunHooks(log: verbosity.logger())
+        hooks.isInterrupted = { Interruption.isRequested }
+        return hooks
+    }
+}
+
+extension ProxyMode: ExpressibleByArgument {}

@@ -1,0 +1,109 @@
+import ArgumentParser
+import Foundation
+import HairpinEngine
+import HairpinScenario
+
+enum ResultFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
+
+struct RunCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "run", abstract: "Run scenarios and check what they expect.",
+        discussion: """
+            Prints each step as a terminal would show it, then the expectations, then the sums of all frames. With several scenarios a broken \
+            one is reported and the others still run.
+
+              hairpin run pod-to-service
+              hairpin run my-scenario.yaml --captures out --per-interface --junit report.xml
+            """)
+
+    @Argument(help: "Scenario files, or names of built-in scenarios.", completion: .file(extensions: ["yaml", "yml"]))
+    var scenarios: [String]
+
+    @Option(name: [.long, .customShort("m")], help: "One more manifest or folder of manifests; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
+    var manifest: [String] = []
+
+    @Option(help: "Write NAME.pcapng into this folder.", completion: .directory)
+    var captures: String?
+
+    @Flag(help: "Also write HOST-IFACE.pcap for every captured interface.")
+    var perInterface = false
+
+    @Option(help: "The seed of all random choices, in place of the scenario's.")
+    var seed: UInt64?
+
+    @Option(help: "End at this virtual time, such as 10s.", transform: { text in
+        guard let duration = Quantity.duration(text) else { throw ValidationError("\"\(text)\" is not a time; write one such as 10s or 1500ms") }
+        return Instant.zero + duration
+    })
+    var until: Instant?
+
+    @Option(help: "How many threads may run logical processes; the result is the same for any number.")
+    var threads = 1
+
+    @Option(help: "Write a JUnit report to this file.", completion: .file(extensions: ["xml"]))
+    var junit: String?
+
+    @Option(name: .shortAndLong, help: "text or json.")
+    var output = ResultFormat.text
+
+    @OptionGroup var verbosity: VerbosityOptions
+
+    func validate() throws {
+        if scenarios.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
+        if perInterface, captures == nil { throw ValidationError("--per-interface needs --captures DIR.") }
+        if threads < 1 { throw ValidationError("--threads must be 1 or more.") }
+    }
+
+    func run() throws {
+        var results: [RunResult] = []
+        var status = ExitStatus.done
+        for (number, name) in scenarios.enumerated() {
+            if number > 0, output == .text { try Output.write("\n") }
+            let outcome = try runOne(name)
+            results.append(outcome.result)
+            status = status.combined(with: outcome.status)
+            if status == .interrupted || outcome.status == .outputFailed { break }
+        }
+        if output == .json { try Output.write(try RunResult.json(results) + "\n") }
+        if let junit { try Output.write(JUnit.xml(results), toFile: junit) }
+        try status.finish()
+    }
+
+    private func runOne(_ name: String) throws -> (result: RunResult, status: ExitStatus) {
+        let progress = ProgressLine(isEnabled: true)
+        var hooks = RunHooks(log: verbosity.logger())
+        let isText = output == .text
+        hooks.print = { text throws(Failure) in
+            progress.clear()
+            if isText { try Output.write(text) }
+        }
+        hooks.progress = progress.update
+        hooks.isInterrupted = { Interruption.isRequested }
+        do {
+            let loaded = try ScenarioFile.load(name, manifests: manifest)
+            var options = RunOptions()
+            options.seed = seed
+            options.until = until
+            options.threads = threads
+            options.captures = captures
+            options.style = TextStyle(isColoured: isText && Colour.isWanted)
+            if perInterface, let captures { options.interfaceCaptures = scenarios.count == 1 ? captures : "\(captures)/\(loaded.scenario.name)" }
+            let result = try ScenarioRunner(loaded, options: options, hooks: hooks).run()
+            progress.clear()
+            let time = Quantity.words(Instant(nanoseconds: result.virtualNanoseconds) - .zero)
+            Talk.line("\(time) of virtual time in \(progress.elapsed)")
+            switch result.status {
+            case .passed: return (result, .done)
+            case .failed: return (result, .expectationFailed)
+            case .broken: return (result, .badInput)
+            case .interrupted: return (result, .interrupted)
+            }
+        } catch let failure as Failure {
+            progress.clear()
+            Talk.error(failure.message)
+            var result = RunResult(scenario: name, file: name, seed: seed ?? 0, status: failure.kind == .interrupted ? .interrupted : .broken)
+            result.error = failure.message
+            return (result, ExitStatus(failure))
+        }
+    }
+}

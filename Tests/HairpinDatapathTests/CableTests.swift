@@ -1,0 +1,48 @@
+import HairpinEngine
+@testable import HairpinDatapath
+import HairpinWire
+import Testing
+
+@Suite("Cables")
+struct CableTests {
+    @Test("rate and delay set the arrival to the nanosecond; the queue drops its tail")
+    func shapedVeth() {
+        let world = World(pods: 2)
+        // 1 Mbit/s: 98 bytes take 784 µs. Two frames may wait behind the one being sent.
+        world.process.shape(world.pods[0].eth0, CableShape(rate: 1_000_000, delay: .milliseconds(5), queueLimit: 3))
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        let before = world.seen.count
+        for _ in 0..<5 { world.ping(from: 0, to: world.pods[1].address) }
+        world.runFor(.seconds(1))
+        let arrivals = world.seen.dropFirst(before).filter { $0.interface == world.pods[0].port && $0.direction == .inbound }.map(\.time)
+        let sent = world.seen.dropFirst(before).first { $0.interface == world.pods[0].eth0 }!.time
+        #expect(arrivals.count == 3)
+        #expect(world.drops.filter { $0 == .linkQueueFull }.count == 2)
+        // Receiving costs processor time on top of the cable's.
+        let cost = Duration.nanoseconds(SoftirqCosts().receive + SoftirqCosts().perKiB * 98 / 1024)
+        #expect(arrivals.first == sent + .microseconds(784) + .milliseconds(5) + cost)
+        #expect(arrivals[1] - arrivals[0] == .microseconds(784))
+        #expect(world.process.frameBooks.isBalanced)
+    }
+
+    @Test("a cut cable and a lossy one drop under their own names")
+    func faults() {
+        let world = World(pods: 2)
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        world.process.setFault(world.pods[0].eth0, loss: 0, isCut: true)
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        #expect(world.drops == [.interfaceDown])
+        world.process.setFault(world.pods[0].eth0, loss: UInt32.max / 2, isCut: false)
+        for _ in 0..<200 {
+            world.ping(from: 0, to: world.pods[1].address)
+            world.runFor(.milliseconds(1))
+        }
+        let lost = world.drops.filter { $0 == .linkLoss }.count
+        // 200 trials at one half: 100 ± 4.5 standard deviations.
+        #expect(68...132 ~= lost)
+        #expect(world.process.frameBooks.isBalanced)
+    }
+}

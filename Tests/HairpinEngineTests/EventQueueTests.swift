@@ -1,0 +1,72 @@
+import HairpinEngine
+import Testing
+
+@Suite("The event queue")
+struct EventQueueTests {
+    @Test("pops in the canonical order (time, source, note), whatever the order of insertion")
+    func canonicalOrder() {
+        var random = SeededRandom(seed: 7, name: "queue")
+        var queue = EventQueue(capacity: 16)
+        var expected: [(UInt64, UInt32, UInt32)] = []
+        for _ in 0..<5_000 {
+            let time = UInt64(random.below(50)), kind = random.below(4), index = random.below(8), note = random.below(3)
+            let source = EventSource(kind: kind, index: index)
+            queue.push(Instant(nanoseconds: time), source, note: note)
+            expected.append((time, source.rawValue, note))
+            // Popping in between must not disturb the rest.
+            if random.below(4) == 0 {
+                expected.sort { $0 < $1 }
+                let event = queue.pop()
+                #expect((event.time.nanoseconds, event.source.rawValue, event.note) == expected.removeFirst())
+            }
+        }
+        expected.sort { $0 < $1 }
+        for event in expected {
+            let popped = queue.pop()
+            #expect((popped.time.nanoseconds, popped.source.rawValue, popped.note) == event)
+        }
+        let isEmpty = queue.isEmpty, nextTime = queue.nextTime
+        #expect(isEmpty)
+        #expect(nextTime == .distantFuture)
+    }
+
+    @Test("times near the end of the range keep their order")
+    func extremes() {
+        var queue = EventQueue()
+        queue.push(.distantFuture, EventSource(kind: 0, index: 0))
+        queue.push(.zero, EventSource(kind: 63, index: (1 << 26) - 1))
+        let first = queue.pop(), second = queue.pop()
+        #expect(first.source.kind == 63)
+        #expect(second.time == .distantFuture)
+    }
+}
+
+@Suite("Time and chance")
+struct TimeAndChanceTests {
+    @Test("instants saturate instead of wrapping")
+    func saturation() {
+        #expect(Instant.distantFuture + .seconds(1) == .distantFuture)
+        #expect(Instant(nanoseconds: 5) - .nanoseconds(9) == .zero)
+        #expect(Instant(nanoseconds: 1_500_000_000).description == "1.500000000")
+    }
+
+    @Test("a stream depends on seed and name alone")
+    func streams() {
+        var a = SeededRandom(seed: 1, name: "pod1"), b = SeededRandom(seed: 1, name: "pod1")
+        var other = SeededRandom(seed: 1, name: "pod2"), reseeded = SeededRandom(seed: 2, name: "pod1")
+        let first = (0..<8).map { _ in a.next() }
+        #expect(first == (0..<8).map { _ in b.next() })
+        #expect(first != (0..<8).map { _ in other.next() })
+        #expect(first != (0..<8).map { _ in reseeded.next() })
+    }
+
+    @Test("`below` is uniform enough for a chi-squared test over ten bins")
+    func uniformity() {
+        var random = SeededRandom(seed: 3, name: "bins")
+        var bins = [Int](repeating: 0, count: 10)
+        for _ in 0..<100_000 { bins[Int(random.below(10))] += 1 }
+        let chi = bins.reduce(0.0) { $0 + Double(($1 - 10_000) * ($1 - 10_000)) / 10_000 }
+        // 99.9 % quantile of χ² with nine degrees of freedom.
+        #expect(chi < 27.88)
+    }
+}

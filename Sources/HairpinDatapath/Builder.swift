@@ -37,6 +37,14 @@ public struct RouteState: Sendable, Equatable {
     public var source: IPv4Address?
     public var isKernel: Bool
     public var isOnLink: Bool
+    public init(destination: IPv4Prefix, gateway: IPv4Address?, device: String, source: IPv4Address?, isKernel: Bool, isOnLink: Bool) {
+        self.destination = destination
+        self.gateway = gateway
+        self.device = device
+        self.source = source
+        self.isKernel = isKernel
+        self.isOnLink = isOnLink
+    }
 }
 
 public struct NeighbourStateLine: Sendable {
@@ -208,7 +216,9 @@ extension LogicalProcess {
         case "net.bridge.bridge-nf-call-iptables": space.pointee.bridgeCallsIPTables = value == "1"
         case "net.ipv4.conf.all.rp_filter": space.pointee.reversePathFilter = Int(value) ?? 0
         case "net.ipv4.conf.all.route_localnet": space.pointee.routesLoopback = value == "1"
-        default: return false
+        default:
+            guard let number = Int(value) else { return false }
+            return space.pointee.netfilter.set(sysctl: name, to: number)
         }
         return true
     }

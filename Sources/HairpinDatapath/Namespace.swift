@@ -39,6 +39,7 @@ struct Namespace {
     }
 
     func deallocate() {
+        netfilter.deallocate()
         locals.deallocate()
         broadcasts.deallocate()
         held.deallocate()

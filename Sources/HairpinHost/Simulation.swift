@@ -161,7 +161,7 @@ public final class Simulation {
     public func setVirtualServers(_ servers: [VirtualServerDescription], on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
         let process = kernels[place.kernel].process!
-        process.setVirtualServers(servers.map(\.definition), namespace: place.namespace)
+        process.setVirtualServices(servers.map(\.service), namespace: place.namespace)
         guard let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return }
         let present = process.interfaceStates(namespace: place.namespace).first { $0.index == dummy }?.addresses ?? []
         let wanted = Set(servers.map { IPv4InterfaceAddress($0.address, prefixLength: 32) })
@@ -254,4 +254,13 @@ public final class ProcessHandle {
     public var endedAt: Instant? { process.endedAt }
     /// Ends the process as a signal would (128 + signal).
     public func kill(signal: Int32) { process.finish(128 + signal) }
+}
+
+extension VirtualServerDescription {
+    /// An unknown scheduler falls back to round robin, kube-proxy's own default.
+    var service: VirtualService {
+        VirtualService(
+            address: address, port: port, proto: proto, scheduler: VirtualService.Scheduler(rawValue: scheduler) ?? .roundRobin, persistence: persistenceSeconds,
+            servers: servers.map { VirtualService.Server(address: $0.address, port: $0.port, weight: $0.weight) })
+    }
 }

@@ -43,15 +43,15 @@ final class StackNetwork: NetworkLayer {
         }
         output.socket = request.socket.rawValue
         output.confirmsNeighbour = request.confirmsNeighbour
-        do {
+        do throws(OutputError) {
             try process.send(process.frameHandle(rawValue: packet.handle), output, namespace: namespace)
             return nil
-        } catch .noRoute {
-            return .networkUnreachable
-        } catch .tooLong {
-            return .messageTooLong
-        } catch .refused {
-            return .notPermitted
+        } catch {
+            switch error {
+            case .noRoute: return .networkUnreachable
+            case .tooLong: return .messageTooLong
+            case .refused: return .notPermitted
+            }
         }
     }
 

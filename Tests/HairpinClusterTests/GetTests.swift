@@ -49,13 +49,13 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
             request.showsHeaders = false
             request.showsLabels = true
         }.output
-        #expect(bare == "solo   2/2   Running   0      65s   app=web\n")
+        #expect(bare == "solo   2/2   Running   0     65s   app=web\n")
     }
 
     static let lives: [(ContainerStatus, PodStatus.Phase, String)] = [
         (ContainerStatus(name: "a", state: .waiting(reason: "CrashLoopBackOff"), restarts: 3, lastTermination: (1, at(50))), PodStatus.Phase.running, "1/2     CrashLoopBackOff   3 (15s ago)   65s"),
         (ContainerStatus(name: "a", state: .waiting(reason: "ContainerCreating")), .pending, "1/2     ContainerCreating   0          65s"),
-        (ContainerStatus(name: "a", state: .terminated(exitCode: 1, reason: "Error", started: at(1), finished: at(2))), .running, "1/2     Error     0          65s"),
+        (ContainerStatus(name: "a", state: .terminated(exitCode: 1, reason: "Error", started: at(1), finished: at(2))), .running, "1/2     Error    0          65s"),
         (ContainerStatus(name: "a", state: .terminated(exitCode: 0, reason: "Completed", started: at(1), finished: at(2))), .running, "1/2     NotReady   0          65s"),
         (ContainerStatus(name: "a", state: .running(since: at(1))), .running, "1/2     Running   0          65s"),
     ]
@@ -73,7 +73,7 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
         let output = try get(["deploy,svc"]).output
         #expect(output.contains("NAME                  READY   UP-TO-DATE   AVAILABLE   AGE\ndeployment.apps/web   2/2     2            2           65s\n\nNAME"))
         #expect(output.contains("service/web          NodePort"))
-        #expect(try get(["endpointslices"]).output.contains("IPv4          80      10.244.0.3,10.244.0.4"))
+        #expect(try get(["endpointslices"]).output.contains("IPv4          80      10.244.0.2,10.244.0.3,10.244.0.4"))
         #expect(try get(["nodes"]).output.contains("node1   Ready    <none>   65s"))
         #expect(try get(["rs"]) { request, _ in request.output = .name }.output.hasPrefix("replicaset.apps/web-"))
     }

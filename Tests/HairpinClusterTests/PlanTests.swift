@@ -106,6 +106,7 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
     }
 
     static let refusals: [(String, Int, String)] = [
+        (pod("db-0") + workload("StatefulSet", "db"), 9, "is the name of two pods"),
         (service("a", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + service("b", "clusterIP: 10.96.0.20, ports: [{port: 80}]"), 9, "failed to allocate IP 10.96.0.20: provided IP is already allocated"),
         (service("a", "clusterIP: 10.96.0.1, ports: [{port: 80}]"), 4, "provided IP is already allocated"),
         (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"),

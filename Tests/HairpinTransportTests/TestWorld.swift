@@ -215,7 +215,7 @@ final class Peer {
         let socket = try host.stack.socket(.stream)
         for option in options { try host.stack.setOption(socket, option) }
         let peer = Peer(host, socket, steps, connecting: true)
-        do { try host.stack.connect(socket, address) } catch Errno.inProgress {}
+        do { try host.stack.connect(socket, address) } catch { guard error == .inProgress else { throw error } }
         peer.run()
         return peer
     }

@@ -76,7 +76,7 @@ public struct PcapngWriter: ~Copyable {
     /// Writes the section header and the interfaces, which are numbered from zero in the order given. Throws `cannotOpen`.
     public init(
         to destination: CaptureDestination, section: PcapngSection, interfaces: [PcapngInterface],
-        snapLength: Int = 262_144, bufferSize: Int = 1 << 20
+        snapLength: Int = 262_144, bufferSize: Int = 1 << 18
     ) throws(CaptureError) {
         var output = try RecordOutput(destination, format: .pcapng, bufferSize: bufferSize)
         var header = PcapngBlock(Pcapng.sectionHeader)

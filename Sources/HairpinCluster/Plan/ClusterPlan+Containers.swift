@@ -97,9 +97,14 @@ extension ClusterPlan {
 
     private func environment(of container: Container, in pod: PlannedPod) -> [(name: String, value: String)] {
         var result: [(name: String, value: String)] = [("HOSTNAME", pod.hostname)]
+        var places = ["HOSTNAME": 0]
         func set(_ name: String, _ value: String) {
-            result.removeAll { $0.name == name }
-            result.append((name, value))
+            if let place = places[name] {
+                result[place].value = value
+            } else {
+                places[name] = result.count
+                result.append((name, value))
+            }
         }
         for (name, value) in serviceVariables(for: pod) { set(name, value) }
         let namespace = pod.metadata.namespace

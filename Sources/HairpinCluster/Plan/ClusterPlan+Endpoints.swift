@@ -6,8 +6,11 @@ extension ClusterPlan {
     /// `terminating` pods are those being deleted; among them those in `serving` still pass their readiness probe.
     public func endpointSlices(readyPods: Set<ObjectKey>, terminating: Set<ObjectKey> = [], serving: Set<ObjectKey> = [], finished: Set<ObjectKey> = []) -> [EndpointSlice] {
         var result: [EndpointSlice] = []
-        var byNamespace: [String: [PlannedPod]] = [:]
-        for pod in pods where pod.address != nil && !finished.contains(pod.key) { byNamespace[pod.metadata.namespace, default: []].append(pod) }
+        // Positions of the pods with an address, by namespace and label, so that a Service looks only at pods that have its first label.
+        var byLabel: [String: [Int]] = [:]
+        for index in pods.indices where pods[index].address != nil && !finished.contains(pods[index].key) {
+            for (key, value) in pods[index].labels { byLabel["\(pods[index].metadata.namespace) \(key)=\(value)", default: []].append(index) }
+        }
         for service in services {
             let manual = manualSlices.filter { $0.service == service.key }
             if service.service.selector.isEmpty || service.service.kind == .externalName {
@@ -17,7 +20,9 @@ extension ClusterPlan {
             let selector = LabelSelector(matchLabels: service.service.selector)
             // Pods that resolve the target ports differently go to slices of their own.
             var groups: [(ports: [EndpointSlice.Port], endpoints: [EndpointSlice.Endpoint])] = []
-            for pod in byNamespace[service.namespace] ?? [] where selector.matches(pod.labels) {
+            let first = service.service.selector.min { $0.key < $1.key }.map { "\(service.namespace) \($0.key)=\($0.value)" } ?? ""
+            for index in byLabel[first] ?? [] where selector.matches(pods[index].labels) {
+                let pod = pods[index]
                 guard let address = pod.address else { continue }
                 let isTerminating = terminating.contains(pod.key)
                 let isReady = !isTerminating && (readyPods.contains(pod.key) || service.service.publishNotReadyAddresses)

@@ -29,6 +29,7 @@ public struct ClusterPlanner {
         let configMaps = Dictionary(manifests.configMaps.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         let secrets = Dictionary(manifests.secrets.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         try expandControllers()
+        try checkPodNames()
         try checkReferences(configMaps: configMaps, secrets: secrets)
         schedule()
         var allocator = ServiceAllocator(configuration: configuration)
@@ -111,6 +112,16 @@ public struct ClusterPlanner {
         if optional || secrets[ObjectKey(namespace: metadata.namespace, name: name)] != nil { return }
         let warning = InputWarning(file: metadata.file, line: metadata.line, message: "secret \"\(name)\" of \"\(metadata.name)\" is not there: it counts as empty")
         if !warnings.contains(warning) { warnings.append(warning) }
+    }
+
+    /// A Pod may be called as a StatefulSet calls its own.
+    private func checkPodNames() throws(InputError) {
+        guard podIndex.count < pods.count else { return }
+        var seen: Set<ObjectKey> = []
+        for pod in pods where !seen.insert(pod.key).inserted {
+            throw InputError(file: pod.metadata.file, line: pod.metadata.line, path: "metadata.name", value: pod.metadata.name, problem: "is the name of two pods in namespace \(pod.metadata.namespace)",
+                             fix: "Rename the Pod or the controller that makes the other.")
+        }
     }
 
     // MARK: Nodes

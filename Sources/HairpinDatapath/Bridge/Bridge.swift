@@ -57,8 +57,10 @@ extension LogicalProcess {
 
     private func copied(_ frame: FrameHandle) {
         books.copied += 1
-        // The clone does not own the unconfirmed connection: only the original confirms it.
-        pool.pointee[frame].pointee.connection = 0
+        let entry = pool.pointee[frame]
+        if entry.pointee.connection != 0 {
+            namespace(interface(entry.pointee.device).pointee.namespace).pointee.netfilter.retain(frame, &pool.pointee)
+        }
     }
 
     /// The host's copy of a frame (`br_pass_frame_up`): it comes in on the bridge device.

@@ -98,16 +98,6 @@ extension LogicalProcess {
             try? sendLocal(frame, found.route, namespace: index)
             return
         }
-        pool.pointee.makeWritable(frame)
-        let header = pool.pointee[frame].pointee.data
-        // decrement_ttl(): the packet is on its way through, whoever started it.
-        if header.u8(IPv4Offset.timeToLive) <= 1 {
-            sendError(about: frame, networkOffset: 0, type: ICMPv4.timeExceeded, code: ICMPv4.ttlExceeded, namespace: index)
-            return drop(frame, .timeToLiveExceeded, at: found.route.device)
-        }
-        let old = header.u16(IPv4Offset.timeToLive)
-        header.put(old &- 0x0100, at: IPv4Offset.timeToLive)
-        header.put(InternetChecksum.update(header.u16(IPv4Offset.checksum), from: old, to: old &- 0x0100), at: IPv4Offset.checksum)
         pool.pointee[frame].pointee.device = found.route.device
         pool.pointee[frame].pointee.flags.insert(.forwarded)
         try? sendLocal(frame, found.route, namespace: index)

@@ -82,8 +82,10 @@ extension LogicalProcess {
 
     private func setState(_ index: UInt32, _ state: NeighbourState) { neighbours.pointee[index].pointee.state = state }
 
-    private func arm(_ index: UInt32, at deadline: Instant) {
+    private func arm(_ index: UInt32, at requested: Instant) {
         let entry = neighbours.pointee[index]
+        // neigh_timer_handler never re-arms for less than HZ/100.
+        let deadline = requested == .distantFuture ? requested : max(requested, now + .milliseconds(10))
         entry.pointee.deadline = deadline
         if deadline < entry.pointee.queued {
             entry.pointee.queued = deadline

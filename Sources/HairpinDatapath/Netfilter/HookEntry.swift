@@ -7,9 +7,6 @@ struct HookEnvironment: NetfilterEnvironment {
     let namespace: NamespaceIndex
 
     func name(of index: InterfaceIndex) -> String { process.interfaceName(index) }
-    func index(named name: String) -> InterfaceIndex? {
-        process.namespace(namespace).pointee.interfaces.first { process.interfaceName($0) == name }
-    }
     func isLocal(_ address: IPv4Address) -> Bool { process.namespace(namespace).pointee.isLocal(address) }
     func isBroadcast(_ address: IPv4Address) -> Bool {
         address.isBroadcast || process.namespace(namespace).pointee.broadcasts.find(UInt64(address.rawValue)) != nil
@@ -17,6 +14,10 @@ struct HookEnvironment: NetfilterEnvironment {
     func primaryAddress(of output: InterfaceIndex, toward destination: IPv4Address) -> IPv4Address? {
         process.selectSource(toward: destination, device: output, process.namespace(namespace))
     }
+    func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool {
+        process.namespace(namespace).pointee.addresses.contains { $0.device == interface && $0.address.address == address }
+    }
+    func mtu(of interface: InterfaceIndex) -> Int { process.interface(interface).pointee.mtu }
     var now: Instant { process.now }
     mutating func random32() -> UInt32 { process.namespace(namespace).pointee.random.next32() }
 }

@@ -25,7 +25,7 @@ final class Process {
     /// Processor time the process has asked for and not yet paid.
     private var debt = Duration.zero
     private var notBefore = Instant.zero
-    var sockets: Set<SocketID> = []
+    var ownedSockets: Set<SocketID> = []
     private var inputRest: [UInt8] = []
     private var inputOffset = 0
     private var randomStream: SeededRandom
@@ -158,8 +158,8 @@ final class Process {
         exitStatus = status
         endedAt = now
         program = nil
-        for socket in sockets.sorted(by: { $0.rawValue < $1.rawValue }) { stack.close(socket) }
-        sockets.removeAll()
+        for socket in ownedSockets.sorted(by: { $0.rawValue < $1.rawValue }) { stack.close(socket) }
+        ownedSockets.removeAll()
         kernel.process.runSoftirqs()
         kernel.ended(self)
     }

@@ -15,7 +15,7 @@ extension Process {
 
     func socket(_ kind: SocketKind) throws(Errno) -> SocketID {
         let socket = try stack.socket(kind)
-        sockets.insert(socket)
+        ownedSockets.insert(socket)
         return socket
     }
 
@@ -25,7 +25,7 @@ extension Process {
 
     func accept(_ socket: SocketID) throws(Errno) -> (SocketID, SocketAddress) {
         let (accepted, peer) = try stack.accept(socket)
-        sockets.insert(accepted)
+        ownedSockets.insert(accepted)
         return (accepted, peer)
     }
 
@@ -40,7 +40,7 @@ extension Process {
     func shutdown(_ socket: SocketID, read: Bool, write: Bool) throws(Errno) { try call { stack throws(Errno) in try stack.shutdown(socket, read: read, write: write) } }
 
     func close(_ socket: SocketID) {
-        sockets.remove(socket)
+        ownedSockets.remove(socket)
         stack.close(socket)
         kernel.process.runSoftirqs()
     }

@@ -171,7 +171,8 @@ struct CurlOptions {
             }
         }
         if let open = url.firstIndex(of: "{"), let close = url[open...].firstIndex(of: "}") {
-            return url[url.index(after: open)..<close].split(separator: ",", omittingEmptySubsequences: false).flatMap { globbed(url[..<open] + $0 + url[url.index(after: close)...]) }
+            let before = String(url[..<open]), after = String(url[url.index(after: close)...])
+            return url[url.index(after: open)..<close].split(separator: ",", omittingEmptySubsequences: false).flatMap { globbed(before + $0 + after) }
         }
         return [url]
     }
@@ -184,7 +185,10 @@ enum Base64 {
         for start in stride(from: 0, to: bytes.count, by: 3) {
             let group = bytes[start..<min(start + 3, bytes.count)]
             let value = group.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << (8 * UInt32(3 - group.count))
-            for position in 0..<4 { result.append(position <= group.count ? alphabet[Int(value >> (18 - 6 * UInt32(position)) & 63)] : "=") }
+            for position in 0..<4 {
+                let index = Int(value >> (18 - 6 * UInt32(position)) & 63)
+                result.append(position <= group.count ? alphabet[index] : "=")
+            }
         }
         return result
     }

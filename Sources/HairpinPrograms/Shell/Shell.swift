@@ -202,8 +202,8 @@ public final class Shell: Program {
         if text.isEmpty { return }
         let own = system.streams
         switch stream {
-        case own.output, .terminal where own.output != stream && own.error != stream: system.writeOutput(text)
-        case own.error, .terminalError: system.writeError(text)
+        case own.output: system.writeOutput(text)
+        case own.error: system.writeError(text)
         case .file(let path, _): _ = system.writeFile(path, Array(text.utf8), append: true)
         default: break
         }

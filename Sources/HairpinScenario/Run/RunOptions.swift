@@ -33,4 +33,9 @@ public struct RunProgress: Sendable {
     public var now: Instant
     /// The step that runs, if one does.
     public var activity: String?
+    public init(scenario: String, now: Instant, activity: String?) {
+        self.scenario = scenario
+        self.now = now
+        self.activity = activity
+    }
 }

@@ -30,7 +30,7 @@ extension TransportStack {
         p.put(destinationPort, at: TCPOffset.destinationPort)
         p.put(sequence.rawValue, at: TCPOffset.sequence)
         p.put(acknowledgment.rawValue, at: TCPOffset.acknowledgment)
-        p.put(UInt8(count / 4 << 4), at: TCPOffset.dataOffset)
+        p.put(UInt8((count / 4) << 4), at: TCPOffset.dataOffset)
         p.put(flags.rawValue, at: TCPOffset.flags)
         p.put(window, at: TCPOffset.window)
         p.put(UInt32(0), at: TCPOffset.checksum)

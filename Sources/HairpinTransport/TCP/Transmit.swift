@@ -71,7 +71,7 @@ extension TransportStack {
         p.put(e.pointee.remotePort, at: TCPOffset.destinationPort)
         p.put(sequence.rawValue, at: TCPOffset.sequence)
         p.put(flags.contains(.ack) ? e.pointee.receiveNext.rawValue : 0, at: TCPOffset.acknowledgment)
-        p.put(UInt8(header / 4 << 4), at: TCPOffset.dataOffset)
+        p.put(UInt8((header / 4) << 4), at: TCPOffset.dataOffset)
         p.put(flags.rawValue, at: TCPOffset.flags)
         p.put(window, at: TCPOffset.window)
         p.put(UInt32(0), at: TCPOffset.checksum)   // and the urgent pointer

@@ -6,7 +6,7 @@ extension TransportStack {
     /// Kernel memory a received segment costs beside its bytes: a small head, `struct sk_buff` and `struct skb_shared_info`.
     static let segmentOverhead = 864
 
-    func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { space * Int(e.pointee.scalingRatio) >> 8 }
+    func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { (space * Int(e.pointee.scalingRatio)) >> 8 }
     func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
     func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer)) }
     /// `tcp_space`

@@ -5,6 +5,15 @@ import HairpinScenario
 
 enum ResultFormat: String, ExpressibleByArgument, CaseIterable { case text, json }
 
+/// A moment after the boot, written as a duration: `10s`, `1500ms`.
+struct VirtualTime: ExpressibleByArgument {
+    var instant: Instant
+    init?(argument: String) {
+        guard let duration = Quantity.duration(argument) else { return nil }
+        instant = .zero + duration
+    }
+}
+
 struct RunCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "run", abstract: "Run scenarios and check what they expect.",
@@ -31,11 +40,8 @@ struct RunCommand: ParsableCommand {
     @Option(help: "The seed of all random choices, in place of the scenario's.")
     var seed: UInt64?
 
-    @Option(help: "End at this virtual time, such as 10s.", transform: { text in
-        guard let duration = Quantity.duration(text) else { throw ValidationError("\"\(text)\" is not a time; write one such as 10s or 1500ms") }
-        return Instant.zero + duration
-    })
-    var until: Instant?
+    @Option(help: "End at this virtual time, such as 10s.")
+    var until: VirtualTime?
 
     @Option(help: "How many threads may run logical processes; the result is the same for any number.")
     var threads = 1
@@ -79,11 +85,11 @@ struct RunCommand: ParsableCommand {
         }
         hooks.progress = progress.update
         hooks.isInterrupted = { Interruption.isRequested }
-        do {
+        do throws(Failure) {
             let loaded = try ScenarioFile.load(name, manifests: manifest)
             var options = RunOptions()
             options.seed = seed
-            options.until = until
+            options.until = until?.instant
             options.threads = threads
             options.captures = captures
             options.style = TextStyle(isColoured: isText && Colour.isWanted)
@@ -98,7 +104,8 @@ struct RunCommand: ParsableCommand {
             case .broken: return (result, .badInput)
             case .interrupted: return (result, .interrupted)
             }
-        } catch let failure as Failure {
+        } catch {
+            let failure = error
             progress.clear()
             Talk.error(failure.message)
             var result = RunResult(scenario: name, file: name, seed: seed ?? 0, status: failure.kind == .interrupted ? .interrupted : .broken)

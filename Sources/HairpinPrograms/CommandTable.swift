@@ -37,7 +37,7 @@ public enum CommandTable {
         case "nslookup": NameLookup(arguments, style: .nslookup, userland: userland)
         case "host": NameLookup(arguments, style: .host, userland: userland)
         case "getent": Getent(arguments)
-        case "nc", "netcat", "ncat": Netcat(arguments)
+        case "nc", "netcat", "ncat": Netcat(arguments, userland: userland)
         case "tcp_peer": TCPPeer(arguments)
         case "ip": IPCommand.program(arguments)
         case "ifconfig": IPCommand.ifconfig(arguments)
@@ -70,6 +70,7 @@ public enum CommandTable {
         case "uniq": TextFilters.uniq(arguments)
         case "cut": TextFilters.cut(arguments)
         case "tr": TextFilters.tr(arguments)
+        case "awk": Awk.program(arguments)
         // Processes and the rest
         case "echo", "printf", "test", "[", "pwd": textCommand(name, arguments)
         case "true": Immediate { _ in 0 }

@@ -40,7 +40,9 @@ public final class TransportStack {
     var portPerturbation: UInt32
     let portSecret: UInt64
     var nextEchoIdentifier: UInt16
-    var challengeSecond: UInt64 = 0
+    var challengeSecond = UInt64.max
+    /// The latest transmission; see `transmissionStamp`.
+    var lastStamp: UInt64 = 0
     var challengesLeft = 0
 
     /// `network` must outlive the stack's last call; it is not retained.

@@ -27,7 +27,6 @@ struct LossTests {
         #expect(world.lines.contains { $0.hasSuffix("<nop,nop,ts,nop,nop,sack{7482:8930}>") })
         let repeated = world.lines.indices.filter { world.lines[$0].contains("b [") && world.lines[$0].contains("seq=6034 ") }
         #expect(repeated.count == 2)
-        for (i,l) in world.lines.enumerated() { print(world.times[i], l) }
         #expect(world.times[repeated[1]] - world.times[repeated[0]] < .milliseconds(3))
     }
 

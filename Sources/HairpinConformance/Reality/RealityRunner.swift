@@ -214,13 +214,14 @@ struct RecordedPlay {
         var arguments: [String]
         switch server.app {
         case "nginx":
-            let size = server.body_bytes ?? 615
-            let head = "served by \(server.host)\n"
-            let page = head + String(repeating: ".", count: max(0, size - 1 - head.utf8.count)) + "\n"
-            program = NginxServer(ports: [server.port], page: Array(page.utf8))
+            var configuration = Nginx.Configuration()
+            configuration.ports = [server.port]
+            configuration.servePage(by: server.host, byteCount: server.body_bytes ?? 615)
+            configuration.logsAccess = false
+            program = Nginx(configuration)
             arguments = ["nginx"]
         case "dnsmasq":
-            program = DNSMasqServer(port: server.port, records: (server.records ?? [:]).sorted { $0.key < $1.key }.compactMap { name, text in IPv4Address(text).map { (name, $0) } })
+            program = DNSServer(Dnsmasq(records: (server.records ?? [:]).compactMapValues { IPv4Address($0) }), port: server.port)
             arguments = ["dnsmasq"]
         case nil:
             guard let command = server.command, let shell = CommandTable.program(named: "sh", arguments: ["-c", command]) else { throw Unsupported("a server without a command") }

@@ -67,7 +67,8 @@ final class Curl: Program {
     private func begin(_ text: String, _ system: any SystemCalls) -> Bool {
         if redirectTarget == nil {
             startedAt = system.now
-            deadline = options.maximumTime.map { system.now + $0 }
+            // libcurl's timers count whole milliseconds and fire in the one after.
+            deadline = options.maximumTime.map { system.now + $0 + .milliseconds(1) }
             output = []
         }
         let parsed: WebURL

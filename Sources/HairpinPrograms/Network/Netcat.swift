@@ -2,7 +2,7 @@ import HairpinEngine
 import HairpinTransport
 import HairpinWire
 
-/// nc(1) in OpenBSD's form, as Debian has it.
+/// nc(1) in OpenBSD's form, as Debian has it, with busybox's way of ending.
 final class Netcat: Program {
     private let options: Options
     private var phase = Phase.start
@@ -18,7 +18,13 @@ final class Netcat: Program {
     private var deadline: Instant?, idleSince = Instant.zero, endAt: Instant?
     private var succeeded = false
 
-    init(_ arguments: [String]) { options = Options(arguments, flags: "lzvukndNhC46t", values: "pwqsiIOPTXx") }
+    /// busybox sends FIN when its input ends; OpenBSD's nc only with -N.
+    private let shutsDown: Bool
+
+    init(_ arguments: [String], userland: Userland) {
+        shutsDown = userland == .busybox || arguments.contains { $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.contains("N") }
+        options = Options(arguments, flags: "lzvukndNhC46t", values: "pwqsiIOPTXx")
+    }
 
     private var isUDP: Bool { options.has("u") }
     private var idleLimit: Duration? { options["w"].flatMap(parseDuration) }
@@ -217,7 +223,7 @@ final class Netcat: Program {
             }
         }
         if inputEnded, outgoing.isEmpty, !options.has("d") {
-            if options.has("N"), !hasShutDown, !isUDP {
+            if shutsDown, !hasShutDown, !isUDP {
                 hasShutDown = true
                 try? system.shutdown(socket, read: false, write: true)
             }

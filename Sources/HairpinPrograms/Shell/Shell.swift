@@ -269,24 +269,24 @@ final class ShellInput {
 
     /// One line without its newline; `.end` with what stood behind the last newline.
     func readLine(_ system: any SystemCalls) -> Line {
-        while true {
-            let byte: UInt8
-            switch source {
-            case .null: return .end([])
-            case .own:
+        switch source {
+        case .null: return .end([])
+        case .file(let path):
+            let content = system.readFile(path, from: offset) ?? []
+            let line = content.prefix { $0 != UInt8(ascii: "\n") }
+            offset += min(content.count, line.count + 1)
+            return line.count < content.count ? .line(Array(line)) : .end(Array(line))
+        case .own:
+            // A byte at a time, as shells do: what follows the line belongs to other commands.
+            while true {
                 guard let next = system.readInput(1) else { return .waiting(inputWait(system)) }
-                guard let first = next.first else { return takeEnd() }
-                byte = first
-            case .file(let path):
-                guard let content = system.readFile(path, from: offset), let first = content.first else { return takeEnd() }
-                offset += 1
-                byte = first
+                guard let byte = next.first else { return takeEnd() }
+                if byte == UInt8(ascii: "\n") {
+                    defer { partial = [] }
+                    return .line(partial)
+                }
+                partial.append(byte)
             }
-            if byte == UInt8(ascii: "\n") {
-                defer { partial = [] }
-                return .line(partial)
-            }
-            partial.append(byte)
         }
     }
 

@@ -17,6 +17,8 @@ final class ContainerLife {
     private(set) var state = State.waiting("ContainerCreating")
     private(set) var restarts = 0
     private(set) var identifier: ContainerID?
+    /// Whose tools its image carries.
+    private(set) var userland = Userland.gnu
     private(set) var startedAt: Instant?
     private(set) var lastExit: (status: Int32, at: Instant)?
     private var handle: ProcessHandle?
@@ -46,8 +48,9 @@ final class ContainerLife {
 
     func wait(_ reason: String) { if case .waiting = state { state = .waiting(reason) } }
 
-    func started(_ handle: ProcessHandle, in identifier: ContainerID, at now: Instant, port: (PortReference) -> UInt16?) {
+    func started(_ handle: ProcessHandle, userland: Userland, in identifier: ContainerID, at now: Instant, port: (PortReference) -> UInt16?) {
         self.handle = handle
+        self.userland = userland
         self.identifier = identifier
         restartDue = nil
         startedAt = now

@@ -126,10 +126,9 @@ final class World {
         let container = life.container, planned = pod.pod
         if life.lastExit != nil { life.countRestart() }
         let environment = PodEnvironment.variables(of: planned, container, in: plan)
-        let expand: ([String]) -> [String] = { $0.map { PodEnvironment.expanded($0, environment) } }
         let entry = ImageCatalogue.entryPoint(
-            image: container.image, command: container.command.map(expand), args: container.args.map(expand),
-            declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment)
+            image: container.image, command: container.command, args: container.args,
+            declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment, names: names)
         if let note = entry.note, toldImages.insert(note).inserted { warn(note) }
         let mounts = container.volumeMounts.compactMap { mount -> (path: String, volume: VolumeID, isReadOnly: Bool)? in
             guard let volume = planned.template.volumes.first(where: { $0.name == mount.volume }), !PodFiles.isProjected(volume) else { return nil }
@@ -137,7 +136,7 @@ final class World {
         }
         let identifier = simulation.makeContainer(name: container.name, files: PodFiles.files(of: planned, container, in: plan), mounts: mounts)
         let handle = simulation.spawn(on: planned.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
-        life.started(handle, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
+        life.started(handle, userland: entry.userland, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
         log.info("\(simulation.now) \(planned.key) \(container.name) starts: \(entry.arguments.joined(separator: " "))")
     }
 
@@ -151,7 +150,8 @@ final class World {
     private func prober(of life: ContainerLife, in pod: PodLife) -> Prober {
         let host = pod.pod.hostName
         return Prober(
-            isListening: { [simulation] in simulation.isListening(host, port: $0) },
+            // The cluster's DNS listens on UDP, where nothing can be looked up.
+            isListening: { [simulation] in simulation.isListening(host, port: $0) || pod.pod.isClusterDNS },
             spawn: { [self] words in start(words, on: CommandTarget(host: host, pod: pod, container: life), observer: nil) })
     }
 
@@ -188,7 +188,7 @@ final class World {
         if let life = target.container, let pod = target.pod {
             guard life.isRunning else { return nil }
             environment = PodEnvironment.variables(of: pod.pod, life.container, in: plan)
-            userland = ImageCatalogue.userland(of: life.container.image)
+            userland = life.userland
             files = life.identifier
         }
         guard let files, let program = CommandTable.program(named: words[0], arguments: Array(words.dropFirst()), userland: userland) else { return nil }

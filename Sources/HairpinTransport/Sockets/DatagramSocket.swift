@@ -82,8 +82,8 @@ final class DatagramSocket {
             request.dontFragment = false
             request.mayFragmentLocally = true
         }
-        // A connected socket numbers its own packets; without a peer and with DF that can be neither cut nor reassembled the number is zero.
-        if connected, discovery != .do {
+        // A connected socket numbers its own packets.
+        if connected {
             request.identification = .value(identification)
             identification &+= 1
         }

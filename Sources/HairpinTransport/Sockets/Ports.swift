@@ -55,9 +55,7 @@ extension TransportStack {
         let low = Int(settings.ip_local_port_range.first), high = Int(settings.ip_local_port_range.last) + 1
         let range = (high - low) & ~1
         guard range > 1 else { throw .addressNotAvailable }
-        var h = portSecret ^ UInt64(e.pointee.remoteAddress.rawValue) << 16 ^ UInt64(e.pointee.remotePort) ^ UInt64(e.pointee.localAddress.rawValue) << 31
-        h = (h ^ h >> 33) &* 0xff51_afd7_ed55_8ccd
-        h = (h ^ h >> 33) &* 0xc4ce_b9fe_1a85_ec53
+        let h = keyed(UInt64(e.pointee.remoteAddress.rawValue) << 16 ^ UInt64(e.pointee.remotePort) ^ UInt64(e.pointee.localAddress.rawValue) << 31)
         let start = Int((UInt64(portPerturbation) &+ h >> 32) % UInt64(range)) & ~1
         for parity in 0...1 {
             var step = 0
@@ -67,7 +65,7 @@ extension TransportStack {
                 guard Int(port) < high, ports.openToClients(port) else { continue }
                 if let other = connections.find(e.pointee.localAddress, port, e.pointee.remoteAddress, e.pointee.remotePort) {
                     guard reusable(other) else { continue }
-                    continueTimeWait(from: other, in: e)
+                    leaveTimeWait(other)
                 }
                 let skipped = max(step, Int(random.below(8)) * 2)
                 portPerturbation &+= UInt32(skipped + 2)

@@ -3,11 +3,23 @@ import HairpinWire
 
 /// Opening a connection, actively and passively (RFC 9293 §3.5, §3.10.7.2 to §3.10.7.4).
 extension TransportStack {
-    /// RFC 6528 asks for numbers nobody can guess; the seeded stream gives them.
+    /// RFC 6528: a secret function of the four-tuple plus a clock of 64 ns, so that a later connection between the same ports has later numbers
+    /// (`secure_tcp_seq`); the timestamp clock's offset depends on the addresses alone (`secure_tcp_ts_off`).
     private func chooseNumbers(_ e: EndpointPointer) {
-        e.pointee.initialSend = SequenceNumber(random.next32())
-        e.pointee.timestampOffset = random.next32()
+        let addresses = UInt64(e.pointee.localAddress.rawValue) << 32 | UInt64(e.pointee.remoteAddress.rawValue)
+        let offset = keyed(addresses)
+        let ports = UInt64(e.pointee.localPort) << 16 | UInt64(e.pointee.remotePort)
+        e.pointee.timestampOffset = UInt32(truncatingIfNeeded: offset)
+        e.pointee.initialSend = SequenceNumber(UInt32(truncatingIfNeeded: keyed(offset ^ ports) &+ now.nanoseconds >> 6))
         e.pointee.identification = random.next16()
+    }
+
+    /// A hash of `value` under this namespace's secret.
+    func keyed(_ value: UInt64) -> UInt64 {
+        var h = value ^ portSecret
+        h = (h ^ h >> 33) &* 0xff51_afd7_ed55_8ccd
+        h = (h ^ h >> 33) &* 0xc4ce_b9fe_1a85_ec53
+        return h ^ h >> 33
     }
 
     private func startSequence(_ e: EndpointPointer) {

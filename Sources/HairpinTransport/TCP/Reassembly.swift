@@ -40,12 +40,41 @@ extension TransportStack {
         e.pointee.receiveRing.reserve(start: e.pointee.copied.rawValue, kept: kept, span: end - e.pointee.copied, pool)
     }
 
+    /// Room for one more packet (`tcp_try_rmem_schedule`): a buffer nobody fixed grows to what is in it (`tcp_clamp_window`), a fixed one has its
+    /// packets copied together (`tcp_collapse`).
+    private func findMemory(_ e: EndpointPointer) -> Bool {
+        guard e.pointee.receiveMemory > e.pointee.receiveBuffer else { return true }
+        if !e.pointee.flags.contains(.receiveBufferSet), Int(e.pointee.receiveBuffer) < settings.tcp_rmem.maximum {
+            e.pointee.receiveBuffer = UInt32(min(Int(e.pointee.receiveMemory), settings.tcp_rmem.maximum))
+        }
+        if e.pointee.receiveMemory > e.pointee.receiveBuffer {
+            e.pointee.windowThreshold = min(e.pointee.windowClamp, 2 * UInt32(e.pointee.advertisedSegment))
+            collapse(e)
+        }
+        return e.pointee.receiveMemory <= e.pointee.receiveBuffer
+    }
+
+    /// Pages of 4 KiB hold 3776 bytes beside `struct skb_shared_info`.
+    private func collapse(_ e: EndpointPointer) {
+        let page = 3776, cost = 4096 + 256
+        let queued = readable(e)
+        guard queued > 0 else { return }
+        let count = (queued + page - 1) / page
+        var before: UInt32 = 0
+        for i in 0..<e.pointee.received.count { before += e.pointee.received[i].truesize }
+        guard count * cost < Int(before) else { return }
+        let start = e.pointee.copied
+        e.pointee.received.release(pool)
+        for i in 1...count { e.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost)), pool) }
+        e.pointee.receiveMemory = e.pointee.receiveMemory - before + UInt32(count * cost)
+    }
+
     private func queueInOrder(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         let next = e.pointee.receiveNext
         let skip = next - segment.sequence
         let count = segment.payload.count - skip
         if count > 0 {
-            if e.pointee.receiveMemory > e.pointee.receiveBuffer, e.pointee.received.count > 0 {
+            if !findMemory(e), e.pointee.received.count > 0 {
                 // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
                 e.pointee.flags.formUnion([.ackScheduled, .ackNow])
                 statistics.receiveBufferErrors += 1
@@ -102,7 +131,7 @@ extension TransportStack {
             e.pointee.outOfOrderFINAt = segment.end - 1
         }
         let start = segment.sequence, end = start + segment.payload.count
-        if e.pointee.receiveMemory > e.pointee.receiveBuffer { return .bufferFull }
+        guard findMemory(e) else { return .bufferFull }
         guard end.isAfter(start) else {
             // A bare FIN beyond a hole is forgotten, as its sender repeats it.
             e.pointee.outOfOrderFIN = false

@@ -157,7 +157,7 @@ extension TransportStack {
         if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) { return }
         e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
         let second = now.nanoseconds / 1_000_000_000
-        if challengeSecond != second || challengesLeft == 0 && second == 0 && statistics.challengeACKs == 0 {
+        if challengeSecond != second {
             challengeSecond = second
             challengesLeft = settings.tcp_challenge_ack_limit
         }

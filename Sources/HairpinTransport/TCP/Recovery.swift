@@ -19,6 +19,13 @@ extension TransportStack {
         var delivered: Int { newlySacked + newlyAcked }
     }
 
+    /// The time of a transmission, made unique: what is sent later in the same moment is later, as RACK needs to know.
+    func transmissionStamp() -> UInt64 {
+        lastStamp = max(now.nanoseconds, lastStamp + 1)
+        return lastStamp
+    }
+    func age(_ stamp: UInt64) -> UInt64 { now.nanoseconds > stamp ? now.nanoseconds - stamp : 0 }
+
     // MARK: scoreboard
 
     func tagSelectiveAcks(_ e: EndpointPointer, _ segment: Segment, priorUnacknowledged: SequenceNumber, _ findings: inout AckFindings) {
@@ -74,7 +81,7 @@ extension TransportStack {
         findings.sackChanged = true
         if sent.pointee.marks & SentSegment.everRetransmitted == 0 {
             if sent.pointee.start.isBefore(e.pointee.rackEnd), sent.pointee.sentAt < e.pointee.rackTime { e.pointee.flags.insert(.reorderingSeen) }
-            if findings.sackRoundTrip < 0 { findings.sackRoundTrip = Int64(now.nanoseconds &- sent.pointee.sentAt) }
+            if findings.sackRoundTrip < 0 { findings.sackRoundTrip = Int64(age(sent.pointee.sentAt)) }
         }
         advanceRACK(e, sent.pointee)
     }
@@ -93,7 +100,7 @@ extension TransportStack {
             if sent.marks & SentSegment.everRetransmitted != 0 {
                 findings.retransmittedAcked = true
             } else if findings.roundTrip < 0, sent.marks & SentSegment.sacked == 0 {
-                findings.roundTrip = Int64(now.nanoseconds &- sent.sentAt)
+                findings.roundTrip = Int64(age(sent.sentAt))
             }
             if sent.marks & SentSegment.sacked != 0 {
                 e.pointee.sackedOut -= 1
@@ -116,7 +123,7 @@ extension TransportStack {
 
     /// RFC 8985 §6.2 step 2 (`tcp_rack_advance`).
     private func advanceRACK(_ e: EndpointPointer, _ sent: SentSegment) {
-        let rtt = UInt32(clamping: (now.nanoseconds &- sent.sentAt) / 1000)
+        let rtt = UInt32(clamping: age(sent.sentAt) / 1000)
         // A retransmission acknowledged faster than any round trip: the original had arrived.
         if sent.transmissions > 1, rtt < e.pointee.minimumRTT { return }
         e.pointee.rackRTT = rtt
@@ -153,7 +160,7 @@ extension TransportStack {
                 if sent.pointee.marks & SentSegment.everRetransmitted == 0 { break }   // the rest was sent later still
                 continue
             }
-            let remaining = Int64(e.pointee.rackRTT) + Int64(window) - Int64((now.nanoseconds &- sent.pointee.sentAt) / 1000)
+            let remaining = Int64(e.pointee.rackRTT) + Int64(window) - Int64(age(sent.pointee.sentAt) / 1000)
             if remaining <= 0 {
                 markLost(e, sent)
                 marked += 1
@@ -318,7 +325,7 @@ extension TransportStack {
         record.pointee.marks |= SentSegment.everRetransmitted
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
         if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
-        record.pointee.sentAt = now.nanoseconds
+        record.pointee.sentAt = transmissionStamp()
         if e.pointee.undoRetransmissions < 0 { e.pointee.undoRetransmissions = 0 }
         e.pointee.undoRetransmissions += 1
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)

@@ -134,7 +134,7 @@ extension TransportStack {
         guard e.pointee.sent.count > 0 else { return false }
         // Not when the next ACK is far away: less than half a round trip since the oldest was sent.
         let oldest = e.pointee.sent[0].sentAt
-        if Int64(now.nanoseconds &- oldest) < Int64(e.pointee.smoothedRTT >> 4) * 1000 { return false }
+        if Int64(age(oldest)) < Int64(e.pointee.smoothedRTT >> 4) * 1000 { return false }
         if congestion < room { congestionLimited = congestion <= waiting }
         return !e.pointee.flags.contains(.finQueued)
     }
@@ -143,16 +143,18 @@ extension TransportStack {
     private func sendBurst(_ e: EndpointPointer, count: Int, segment: Int, fin: Bool) {
         let wasIdle = e.pointee.packetsOut == 0
         let burstEnd = e.pointee.sendNext + count
-        let isBurst = count > segment
+        let isBurst = count > segment, stamp = transmissionStamp()
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
             let isLast = start + size == burstEnd
             var marks: UInt8 = isLast ? SentSegment.endsBurst : 0
             var flags: TCPFlags = .ack
-            if isLast, isBurst || (burstEnd == e.pointee.writeEnd && size > 0) {
+            if isLast, burstEnd == e.pointee.writeEnd, size > 0 {
                 flags.insert(.psh)
                 marks |= SentSegment.psh
+            } else if isLast, isBurst {
+                flags.insert(.psh)   // only for the receiver's GRO: a retransmission does without
             }
             var end = start + size
             if isLast, fin {
@@ -162,7 +164,7 @@ extension TransportStack {
             }
             transmit(e, sequence: start, count: size, flags: flags)
             guard e.pointee.state != .closed else { return }
-            e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: now.nanoseconds, marks: marks), pool)
+            e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }

@@ -105,7 +105,4 @@ extension TransportStack {
         guard settings.tcp_tw_reuse == 1 || (settings.tcp_tw_reuse == 2 && e.pointee.flags.contains(.localRoute)) else { return false }
         return now.nanoseconds &- e.pointee.recentTimestampAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
     }
-
-    /// Takes the four-tuple over; numbers go on where the old ones cannot be confused with them.
-    func continueTimeWait(from old: EndpointPointer, in e: EndpointPointer) { leaveTimeWait(old) }
 }

@@ -40,7 +40,7 @@ extension TransportStack {
             e.pointee.slowDeadline = .max
             switch e.pointee.state {
             case .synReceived: synAckTimeout(e)
-            case .timeWait: destroy(e)
+            case .timeWait: leaveTimeWait(e)
             default: keepAliveTimeout(e)
             }
         }

@@ -19,26 +19,40 @@ struct ValidateCommand: ParsableCommand {
     }
 
     func run() throws {
-        struct Report: Encodable {
-            struct Item: Encodable { var file: String, valid: Bool, summary: String?, error: String?, warnings: [String] }
-            var apiVersion = "hairpin.sim/v1", kind = "ValidationResult"
-            var items: [Item] = []
-        }
-        var report = Report()
+        var report = ValidationReport()
         var status = ExitStatus.done
         for file in files {
-            do {
-                let check = try Validation.check(file)
-                report.items.append(.init(file: file, valid: true, summary: check.summary, error: nil, warnings: check.warnings))
-                for warning in check.warnings { Talk.error("warning: \(warning)") }
-                if output == .text { try Output.write("\(file): ok, \(check.summary)\n") }
-            } catch let failure as Failure where failure.kind != .output {
-                status = status.combined(with: ExitStatus(failure))
-                report.items.append(.init(file: file, valid: false, summary: nil, error: failure.message, warnings: []))
-                if output == .text { Talk.error(failure.message) }
-            }
+            let item = check(file)
+            report.items.append(item.report)
+            status = status.combined(with: item.status)
+            if output == .text, item.report.valid { try Output.write("\(file): ok, \(item.report.summary ?? "")\n") }
         }
         if output == .json { try Output.write(json(report)) }
         try status.finish()
     }
+
+    /// Checks one file and says what is to be said about it.
+    private func check(_ file: String) -> (report: ValidationReport.Item, status: ExitStatus) {
+        do throws(Failure) {
+            let check = try Validation.check(file)
+            for warning in check.warnings { Talk.error("warning: \(warning)") }
+            return (ValidationReport.Item(file: file, valid: true, summary: check.summary, error: nil, warnings: check.warnings), .done)
+        } catch {
+            Talk.error(error.message)
+            return (ValidationReport.Item(file: file, valid: false, summary: nil, error: error.message, warnings: []), ExitStatus(error))
+        }
+    }
+}
+
+private struct ValidationReport: Encodable {
+    struct Item: Encodable {
+        var file: String
+        var valid: Bool
+        var summary: String?
+        var error: String?
+        var warnings: [String]
+    }
+    var apiVersion = "hairpin.sim/v1"
+    var kind = "ValidationResult"
+    var items: [Item] = []
 }

@@ -129,11 +129,9 @@ struct NetfilterFilterTests {
         #expect(!Netfilter().isActive)
         var host = try FilterHost("*nat\n-A PREROUTING -j DNAT --to-destination \(podC)\nCOMMIT")
         defer { host.deallocate() }
-        let bytes = packet.bytes
-        let frame = host.pool.allocate(bytes.count)
-        bytes.withUnsafeBytes { host.pool[frame].pointee.data.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        let frame = host.frame(packet.bytes)
         let clone = host.pool.clone(frame)
-        _ = host.netfilter.run(HookPlace(hook: .prerouting, input: InterfaceIndex(3), output: .none, networkOffset: 0), frame, &host.pool, &host.environment)
+        _ = host.run(.prerouting, frame, input: 3, output: 0)
         #expect(host.pool[frame].pointee.data.ipv4(16) == podC)
         #expect(host.pool[clone].pointee.data.ipv4(16) == podB)
         host.netfilter.release(frame, &host.pool)

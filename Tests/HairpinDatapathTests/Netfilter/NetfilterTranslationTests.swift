@@ -204,14 +204,13 @@ struct NetfilterTranslationTests {
         let bytes = TestPacket(source: podA, destination: clusterIP, sourcePort: 4000, destinationPort: 53, proto: .udp).bytes
         var frames: [FrameHandle] = []
         for _ in 0..<2 {
-            let frame = host.pool.allocate(bytes.count)
-            bytes.withUnsafeBytes { host.pool[frame].pointee.data.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
-            _ = host.netfilter.run(HookPlace(hook: .prerouting, input: InterfaceIndex(3), output: .none, networkOffset: 0), frame, &host.pool, &host.environment)
+            let frame = host.frame(bytes)
+            _ = host.run(.prerouting, frame, input: 3, output: 0)
             frames.append(frame)
         }
         #expect(host.netfilter.connections.unconfirmedCount == 2)
-        let place = HookPlace(hook: .postrouting, input: .none, output: InterfaceIndex(3), networkOffset: 0)
-        let verdicts = frames.map { host.netfilter.run(place, $0, &host.pool, &host.environment) }
+        var verdicts: [HookVerdict] = []
+        for frame in frames { verdicts.append(host.run(.postrouting, frame, input: 0, output: 3)) }
         guard case .accept = verdicts[0], case .drop(.conntrackClash) = verdicts[1] else {
             Issue.record("\(verdicts)")
             return

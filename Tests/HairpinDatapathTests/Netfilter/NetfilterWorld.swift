@@ -159,6 +159,18 @@ struct FilterHost {
         return outcome
     }
 
+    /// A frame with these bytes, not through any hook yet.
+    mutating func frame(_ bytes: [UInt8]) -> FrameHandle {
+        let frame = pool.allocate(bytes.count)
+        bytes.withUnsafeBytes { pool[frame].pointee.data.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
+        return frame
+    }
+
+    /// One hook.
+    mutating func run(_ hook: Hook, _ frame: FrameHandle, input: UInt32, output: UInt32) -> HookVerdict {
+        netfilter.run(HookPlace(hook: hook, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0), frame, &pool, &environment)
+    }
+
     static let forwarding: [Hook] = [.prerouting, .forward, .postrouting]
     mutating func forward(_ packet: TestPacket, input: UInt32 = 3, output: UInt32 = 3) -> Outcome {
         send(packet.bytes, through: FilterHost.forwarding, input: input, output: output)

@@ -11,8 +11,9 @@ extension Simulation {
         var groups: [String: Int] = [:]
         var members: [[HostDescription]] = []
         for host in topology.hosts where host.kind != .pod {
-            guard groups.updateValue(members.count, forKey: host.name) == nil else { throw fail(host.name, "there are two hosts of this name") }
-            members.append([host])
+            let group = configuration.sharesProcessor ? 0 : members.count
+            guard groups.updateValue(group, forKey: host.name) == nil else { throw fail(host.name, "there are two hosts of this name") }
+            if group == members.count { members.append([host]) } else { members[group].append(host) }
         }
         var seen = Set(groups.keys)
         for host in topology.hosts where host.kind == .pod {

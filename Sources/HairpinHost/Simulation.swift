@@ -10,6 +10,9 @@ public struct SimulationConfiguration: Sendable {
     public var costs = SoftirqCosts()
     /// Delay of a cable between logical processes whose description has none; it is the lookahead.
     public var defaultCableDelay = Duration.microseconds(10)
+    /// Puts all hosts into one logical process: one machine with one processor, as recordings in namespaces of one kernel are made. Cables
+    /// without delay are veth pairs then.
+    public var sharesProcessor = false
     public init() {}
 }
 

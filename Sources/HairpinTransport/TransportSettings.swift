@@ -20,7 +20,6 @@ public struct TransportSettings: Sendable {
     public var tcp_syn_retries = 6
     public var tcp_syn_linear_timeouts = 4
     public var tcp_synack_retries = 5
-    public var tcp_retries1 = 3
     public var tcp_retries2 = 15
     public var tcp_orphan_retries = 0
     public var tcp_fin_timeout = Duration.seconds(60)

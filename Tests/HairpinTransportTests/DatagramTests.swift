@@ -53,6 +53,15 @@ struct DatagramTests {
         #expect(world.packets[1].ip.source == world.b.address)
     }
 
+    @Test("a ping larger than the MTU leaves without DF, to be cut")
+    func echoCut() throws {
+        let world = World()
+        let socket = try world.a.stack.socket(.icmpEcho)
+        try world.a.stack.sendEcho(socket, to: world.b.address, sequence: 1, payload: [UInt8](repeating: 0, count: 4000))
+        #expect(!world.packets[0].ip.dontFragment)
+        #expect(world.packets[0].request.mayFragmentLocally)
+    }
+
     @Test("a ping that must not be cut fails where it starts when the path is known to be narrower")
     func echoTooLarge() throws {
         let world = World()

@@ -146,6 +146,8 @@ struct RecordedPlay {
         self.scenario = scenario
         var configuration = SimulationConfiguration()
         configuration.seed = seed
+        // The recordings were made in namespaces of one kernel that shared one processor.
+        configuration.sharesProcessor = true
         simulation = try Simulation(scenario.topology(), configuration: configuration)
         for host in scenario.hosts {
             hosts[host.name] = simulation.makeContainer(name: host.name, files: ["/etc/hosts": Array("127.0.0.1\tlocalhost\n".utf8)])

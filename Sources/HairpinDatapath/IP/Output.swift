@@ -48,7 +48,9 @@ extension LogicalProcess {
         var header = IPv4Header(source: request.source, destination: request.destination, proto: request.proto, totalLength: Int(entry.pointee.count))
         header.typeOfService = request.typeOfService
         header.timeToLive = request.timeToLive
+        // __ip_make_skb: IP_PMTUDISC_WANT sets DF on what fits and cuts the rest.
         header.dontFragment = request.dontFragment
+            && !(request.mayFragmentLocally && Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space))
         switch request.identification {
         case .zero: header.identification = 0
         case .value(let value): header.identification = value

@@ -45,8 +45,8 @@ final class NameBoard: HairpinPrograms.ClusterNames {
         }
         return switch record {
         case .address(let address): make(.a, .a(address))
-        case .canonicalName(let target): make(.cname, DNSName(target).map { .cname($0) })
-        case .pointer(let target): make(.ptr, DNSName(target).map { .ptr($0) })
+        case .canonicalName(let target): make(.cname, DNSName(target).map { .name($0) })
+        case .pointer(let target): make(.ptr, DNSName(target).map { .name($0) })
         case .service(let priority, let weight, let port, let target):
             make(.srv, DNSName(target).map { .srv(priority: priority, weight: weight, port: port, target: $0) })
         }

@@ -92,7 +92,7 @@ extension TransportStack {
         payload.withUnsafeBytes { if let from = $0.baseAddress { (p + ICMPOffset.payload).copyMemory(from: from, byteCount: $0.count) } }
         finishICMP(p, count: ICMPOffset.payload + payload.count)
         var request = SendRequest(source: socket.local.address == .any ? route.source : socket.local.address, destination: destination, proto: .icmp)
-        socket.apply(to: &request, connected: false)
+        socket.apply(to: &request, connected: socket.remote != nil, fits: payload.count + 28 <= route.mtu)
         if let error = network.send(packet, request) { throw error }
     }
 

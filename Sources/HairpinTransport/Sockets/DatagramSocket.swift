@@ -64,8 +64,8 @@ final class DatagramSocket {
         return r
     }
 
-    /// DF, the identification and whether the packet may be cut here (`ip_dont_fragment`, `ip_select_ident_segs`, `inet_sk(sk)->pmtudisc`).
-    func apply(to request: inout SendRequest, connected: Bool) {
+    /// DF, the identification and whether the packet may be cut here (`__ip_make_skb`, `ip_select_ident_segs`). `fits`: the packet is within the path MTU.
+    func apply(to request: inout SendRequest, connected: Bool, fits: Bool) {
         request.timeToLive = timeToLive
         request.typeOfService = typeOfService
         request.device = device
@@ -75,7 +75,7 @@ final class DatagramSocket {
             request.dontFragment = true
             request.identification = .zero
         case .want:
-            request.dontFragment = true
+            request.dontFragment = fits   // what is cut here may be cut again
             request.mayFragmentLocally = true
             request.identification = .host
         case .dont, .omit:

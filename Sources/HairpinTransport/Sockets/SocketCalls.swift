@@ -116,7 +116,6 @@ extension TransportStack {
             e.pointee.localAddress = address.address
             e.pointee.localPort = port
             e.pointee.flags.insert(.portBound)
-            if address.address != .any { e.pointee.flags.insert(.addressBound) }
             ports.hold(e)
         }
     }

@@ -15,7 +15,7 @@ extension TransportStack {
                 return .unsent
             }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
-                tagSelectiveAcks(e, segment, priorUnacknowledged: una, &findings)
+                tagSelectiveAcks(e, segment, &findings)
                 repair(e, &findings, isDuplicate: false)
                 retransmitLost(e)
             }
@@ -47,7 +47,7 @@ extension TransportStack {
         e.pointee.softError = 0
         e.pointee.probesOut = 0
         e.pointee.recentAckAt = now.nanoseconds
-        if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) { tagSelectiveAcks(e, segment, priorUnacknowledged: una, &findings) }
+        if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) { tagSelectiveAcks(e, segment, &findings) }
 
         guard hadPackets else {
             acknowledgeProbe(e)

@@ -44,12 +44,6 @@ extension TransportStack {
             e.pointee.maximumOut = out
             e.pointee.windowUsedMark = e.pointee.sendNext
         }
-        if limited || out >= e.pointee.window {
-            e.pointee.windowUsed = 0
-            e.pointee.windowUsedAt = TimerWheel.jiffies(now)
-        } else if out > e.pointee.windowUsed {
-            e.pointee.windowUsed = out
-        }
     }
 
     /// A pause longer than the RTO costs half the window for each RTO (`tcp_cwnd_restart`).
@@ -66,7 +60,6 @@ extension TransportStack {
             delta -= UInt64(e.pointee.retransmitTimeout)
         }
         e.pointee.window = max(e.pointee.window, restart)
-        e.pointee.windowUsed = 0
     }
 
     /// `tcp_current_ssthresh`

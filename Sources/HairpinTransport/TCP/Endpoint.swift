@@ -47,13 +47,13 @@ struct EndpointFlags: OptionSet {
     /// connect(2) was called and its success not yet reported.
     static let connecting = EndpointFlags(rawValue: 1 << 19)
     static let hashed = EndpointFlags(rawValue: 1 << 20), portHeld = EndpointFlags(rawValue: 1 << 21)
-    static let addressBound = EndpointFlags(rawValue: 1 << 22), portBound = EndpointFlags(rawValue: 1 << 23)
+    static let portBound = EndpointFlags(rawValue: 1 << 23)
     static let probeRetransmitted = EndpointFlags(rawValue: 1 << 24)
     static let localRoute = EndpointFlags(rawValue: 1 << 25)
     static let duplicateSACK = EndpointFlags(rawValue: 1 << 26)
     /// A child in its listener's accept queue, or still in its handshake.
     static let unaccepted = EndpointFlags(rawValue: 1 << 27), inAcceptQueue = EndpointFlags(rawValue: 1 << 28)
-    /// The last probe of a closed window or of a silent peer awaits its answer.
+    /// Forward progress since the last packet: the neighbour is alive (`sk_dst_confirm`).
     static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
     static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
     static let lingerZero = EndpointFlags(rawValue: 1 << 31)
@@ -63,8 +63,6 @@ struct EndpointFlags: OptionSet {
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
     static let windowLimited = EndpointFlags(rawValue: 1 << 36)
-    static let everReadable = EndpointFlags(rawValue: 1 << 37)
-    static let ackLost = EndpointFlags(rawValue: 1 << 38)
 }
 
 /// A segment in the retransmission queue. Consecutive segments of one burst (a GSO packet of the kernel) end with `endsBurst`.
@@ -163,8 +161,6 @@ struct Endpoint {
     var lostOut: UInt32 = 0
     var retransOut: UInt32 = 0
     var maximumOut: UInt32 = 0
-    var windowUsed: UInt32 = 0
-    var windowUsedAt: UInt64 = 0
     var windowUsedMark = SequenceNumber(0)
     /// Timestamps: what to echo, when it was learned (ms), and this connection's offset.
     var recentTimestamp: UInt32 = 0

@@ -9,7 +9,6 @@ extension TransportStack {
         var newlyAcked = 0
         var newlyLost = 0
         var duplicateReported = false
-        /// The first of the D-SACK's bytes, to know whether the loss probe was the duplicate.
         var sackChanged = false
         /// Round trip of the first segment acknowledged, in ns; -1 unknown (Karn's rule, RFC 6298 §3).
         var roundTrip: Int64 = -1
@@ -28,7 +27,7 @@ extension TransportStack {
 
     // MARK: scoreboard
 
-    func tagSelectiveAcks(_ e: EndpointPointer, _ segment: Segment, priorUnacknowledged: SequenceNumber, _ findings: inout AckFindings) {
+    func tagSelectiveAcks(_ e: EndpointPointer, _ segment: Segment, _ findings: inout AckFindings) {
         for i in 0..<segment.sackCount {
             let (start, end) = segment.sackBlock(i)
             guard end.isAfter(start), !end.isAfter(e.pointee.sendNext) else { continue }
@@ -379,7 +378,7 @@ extension TransportStack {
         guard e.pointee.probing, segment.acknowledgment.isAtOrAfter(e.pointee.probeHigh) else { return }
         if !e.pointee.flags.contains(.probeRetransmitted) || findings.duplicateReported {
             e.pointee.probing = false
-        } else if segment.acknowledgment.isAfter(e.pointee.probeHigh) || (findings.unaAdvanced && e.pointee.packetsOut == 0 && findings.sackChanged == false && findings.newlyAcked > 1) {
+        } else if segment.acknowledgment.isAfter(e.pointee.probeHigh) || (findings.unaAdvanced && e.pointee.packetsOut == 0 && !findings.sackChanged && findings.newlyAcked > 1) {
             beginReduction(e)
             e.pointee.phase = .reduced
             endReduction(e)

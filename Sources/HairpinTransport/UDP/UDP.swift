@@ -81,7 +81,7 @@ extension TransportStack {
             initial: InternetChecksum.pseudoHeader(source: source, destination: destination.address, protocol: IPProtocol.udp.rawValue, length: length))
         p.put(checksum == 0 ? 0xffff : checksum, at: UDPOffset.checksum)   // RFC 768: zero means "no checksum"
         var request = SendRequest(source: source, destination: destination.address, proto: .udp)
-        socket.apply(to: &request, connected: socket.remote != nil)
+        socket.apply(to: &request, connected: socket.remote != nil, fits: length + IPv4Header.byteCount <= route.mtu)
         statistics.datagramsSent += 1
         if let error = network.send(packet, request) { throw error }
     }

@@ -31,7 +31,7 @@ struct Hairpin: ParsableCommand {
             var command = try parseAsRoot()
             try command.run()
         } catch let failure as Failure {
-            Talk.error(failure.message)
+            Talk.failure(failure)
             exit(withError: ExitCode(ExitStatus(failure).rawValue))
         } catch {
             // Help, version, usage errors (64) and the exit codes that commands throw.

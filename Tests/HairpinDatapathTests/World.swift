@@ -21,7 +21,9 @@ final class World: UpperLayer, TapObserver {
     private var nextSequence: UInt16 = 0
 
     init(pods count: Int, hairpin: Bool = false, ageing: Duration = .seconds(300), mtu: Int = 1500) {
-        process = LogicalProcess(number: 0, interfaceCapacity: 2 * count + 8, namespaceCapacity: count + 1, seed: 1, costs: SoftirqCosts(), upper: self)
+        var costs = SoftirqCosts()
+        costs.cold = 0      // so that times can be added up
+        process = LogicalProcess(number: 0, interfaceCapacity: 2 * count + 8, namespaceCapacity: count + 1, seed: 1, costs: costs, upper: self)
         node = process.makeNamespace(name: "node1")
         process.makeLoopback(node)
         bridge = process.makeBridge(node, name: "cni0", mac: .cni(IPv4Address(10, 244, 0, 1)), mtu: mtu, ageing: ageing)

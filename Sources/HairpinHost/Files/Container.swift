@@ -21,7 +21,7 @@ final class Container {
         self.name = name
         // The deepest mount wins.
         self.mounts = mounts.map { (FileSystem.normalise($0.path), $0.volume, $0.isReadOnly) }.sorted { $0.path.count > $1.path.count }
-        for folder in ["/bin", "/dev", "/etc", "/proc", "/root", "/run", "/tmp", "/usr/share/nginx/html", "/var/log/nginx", "/var/run", "/home"] { _ = files.makeFolder(folder) }
+        for folder in ["/bin", "/dev", "/etc", "/proc", "/root", "/run", "/tmp", "/usr/share", "/var/log/nginx", "/var/run", "/home"] { _ = files.makeFolder(folder) }
         for mount in self.mounts { _ = files.makeFolder(mount.path) }
     }
 

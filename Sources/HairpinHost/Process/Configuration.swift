@@ -8,11 +8,18 @@ import HairpinWire
 // ip(8), iptables(8), sysctl(8) and arping(8) reach the namespace through these calls.
 extension Process {
     func interfaces() -> [InterfaceInformation] {
-        kernel.process.interfaceStates(namespace: namespace).map {
+        kernel.process.interfaceStates(namespace: namespace).enumerated().map { position, state in
             InterfaceInformation(
-                index: Int($0.index.rawValue), name: $0.name, kind: $0.kind, peerIndex: $0.peer == .none ? nil : Int($0.peer.rawValue), mac: $0.mac, mtu: $0.mtu, isUp: $0.isUp,
-                master: $0.master, addresses: $0.addresses)
+                index: position + 1, name: state.name, kind: state.kind, peerIndex: numberInNamespace(state.peer), mac: state.mac, mtu: state.mtu, isUp: state.isUp,
+                master: state.master, addresses: state.addresses)
         }
+    }
+
+    /// Interfaces are numbered within their namespace: `lo` is 1 everywhere.
+    private func numberInNamespace(_ index: InterfaceIndex) -> Int? {
+        guard index != .none else { return nil }
+        let states = kernel.process.interfaceStates(namespace: kernel.process.namespaceOfInterface(index))
+        return states.firstIndex { $0.index == index }.map { $0 + 1 }
     }
 
     func routes() -> [String] { kernel.process.routeStates(namespace: namespace).map(\.line) }

@@ -19,28 +19,28 @@ extension Scenario {
         var results: [ExpectationResult] = []
         var nextCount = 0
         for expectation in expectations {
-            func report(_ words: String, _ found: String?) {
-                results.append(ExpectationResult(expectation: words, passed: found == nil, found: found, at: expectation.position.description))
+            func report(_ words: String, _ found: String?, subject: String = "") {
+                results.append(ExpectationResult(
+                    expectation: subject + words, passed: found == nil, found: found, at: expectation.position.description, subject: subject))
             }
             switch expectation.subject {
             case .step(let id, let conditions):
                 for condition in conditions {
-                    let words = "\(id): \(condition.words)"
                     guard let step = evidence.steps.first(where: { $0.id == id }) else {
-                        report(words, "the run ended before the step")
+                        report(condition.words, "the run ended before the step", subject: "\(id): ")
                         continue
                     }
-                    report(words, condition.mismatch(step))
+                    report(condition.words, condition.mismatch(step), subject: "\(id): ")
                 }
             case .drops(let reason, let bounds):
                 let count = evidence.books.drops(of: reason)
                 let others = reason == nil ? evidence.books.drops.map { "\($0.reason) × \($0.count)" }.joined(separator: ", ") : ""
                 let found = "\(count) dropped" + (others.isEmpty ? "" : " (\(others))")
-                report("\(bounds.words) frames dropped" + (reason.map { " (\($0))" } ?? ""), bounds.admits(Int(clamping: count)) ? nil : found)
+                report("\(bounds.words) \(bounds.plural("frame")) dropped" + (reason.map { " (\($0))" } ?? ""), bounds.admits(Int(clamping: count)) ? nil : found)
             case .frames(let interface, let filter, let bounds):
                 let count = evidence.frameCounts[nextCount]
                 nextCount += 1
-                let what = filter.isEmpty ? "frames" : "frames of \(quoted(filter))"
+                let what = bounds.plural("frame") + (filter.isEmpty ? "" : " of \(quoted(filter))")
                 report("\(bounds.words) \(what) on \(interface)", bounds.admits(count) ? nil : "\(count) seen")
             case .captures(let conditions):
                 for condition in conditions { report(condition.words, condition.mismatch(evidence)) }
@@ -82,7 +82,7 @@ extension CaptureCondition {
     var words: String {
         switch self {
         case .interface(let pattern): "the capture has frames of \(pattern)"
-        case .frames(let bounds): "the capture has \(bounds.words) frames"
+        case .frames(let bounds): "the capture has \(bounds.words) \(bounds.plural("frame"))"
         case .sha256(let digest): "the capture's SHA-256 is \(digest)"
         }
     }

@@ -66,4 +66,7 @@ public struct Bounds: Sendable, Equatable {
         case (nil, nil): "any number of"
         }
     }
+
+    /// `noun`, with an s unless the limit that is named last is one.
+    func plural(_ noun: String) -> String { maximum ?? minimum == 1 ? noun : noun + "s" }
 }

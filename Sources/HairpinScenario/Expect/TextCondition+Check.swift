@@ -8,10 +8,10 @@ extension TextCondition {
         case .excludes(let text): "\(subject) does not contain \(quoted(text))"
         case .equals(let text): "\(subject) is \(quoted(text))"
         case .matches(let pattern): "\(subject) matches /\(pattern)/"
-        case .lines(let bounds): "\(subject) has \(bounds.words) \(plural("line", bounds))"
-        case .distinctLines(let count): "\(subject) has \(count) different \(plural("line", .exactly(count)))"
-        case .eachLine(let bounds): "\(subject) repeats every line \(bounds.words) \(plural("time", bounds))"
-        case .counts(let text, let bounds): "\(subject) has \(quoted(text)) \(bounds.words) \(plural("time", bounds))"
+        case .lines(let bounds): "\(subject) has \(bounds.words) \(bounds.plural("line"))"
+        case .distinctLines(let count): "\(subject) has \(count) different \(Bounds.exactly(count).plural("line"))"
+        case .eachLine(let bounds): "\(subject) repeats every line \(bounds.words) \(bounds.plural("time"))"
+        case .counts(let text, let bounds): "\(subject) has \(quoted(text)) \(bounds.words) \(bounds.plural("time"))"
         case .empty: "\(subject) is empty"
         }
     }
@@ -31,7 +31,7 @@ extension TextCondition {
         case .eachLine(let bounds):
             tally(text).allSatisfy { bounds.admits($0.count) } && !tally(text).isEmpty ? nil : tally(text).isEmpty ? "it is empty" : "it has \(listing(tally(text)))"
         case .counts(let part, let bounds):
-            bounds.admits(occurrences(of: part, in: text)) ? nil : "it has it \(occurrences(of: part, in: text)) \(plural("time", .exactly(occurrences(of: part, in: text))))"
+            bounds.admits(occurrences(of: part, in: text)) ? nil : "it has it \(occurrences(of: part, in: text)) \(Bounds.exactly(occurrences(of: part, in: text)).plural("time"))"
         case .empty: text.isEmpty ? nil : "it is \(quoted(text))"
         }
     }
@@ -43,11 +43,10 @@ extension TextCondition {
 /// The text in quotes, line breaks shown, cut in the middle when it is long.
 func quoted(_ text: String) -> String {
     var shown = text.replacingOccurrences(of: "\\", with: "\\\\").replacingOccurrences(of: "\n", with: "\\n").replacingOccurrences(of: "\t", with: "\\t")
+        .replacingOccurrences(of: "\r", with: "\\r")
     if shown.count > 160 { shown = shown.prefix(100) + " … " + shown.suffix(50) }
     return "\"\(shown)\""
 }
-
-private func plural(_ word: String, _ bounds: Bounds) -> String { bounds.maximum ?? bounds.minimum == 1 ? word : word + "s" }
 
 private func withoutFinalNewline(_ text: String) -> Substring { text.hasSuffix("\n") ? text.dropLast() : text[...] }
 

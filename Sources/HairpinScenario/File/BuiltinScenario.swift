@@ -29,7 +29,7 @@ public struct BuiltinScenario: Sendable {
     private static let names = ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables"]
 
     /// Beside the executable, as the package manager and `make install` put it.
-    private static var folder: String? {
+    static var folder: String? {
         let executable = Bundle.main.executableURL?.resolvingSymlinksInPath().deletingLastPathComponent()
         let candidates = [executable, Bundle.main.bundleURL, Bundle.main.bundleURL.deletingLastPathComponent()].compactMap { $0 }
         return candidates.map { $0.appendingPathComponent("hairpin_HairpinScenario.resources/Builtin").path }.first { FileManager.default.fileExists(atPath: $0) }

@@ -17,7 +17,10 @@ public struct Failure: Error, Sendable, CustomStringConvertible {
     }
     public var kind: Kind
     public var message: String
-    public init(_ kind: Kind, _ message: String) { (self.kind, self.message) = (kind, message) }
+    /// What the person may have meant, as a sentence.
+    public var hint: String?
+    public init(_ kind: Kind, _ message: String, hint: String? = nil) { (self.kind, self.message, self.hint) = (kind, message, hint) }
     public init(_ error: InputError) { self.init(error.kind == .unreadable ? .notFound : .input, error.description) }
-    public var description: String { message }
+    /// On one line.
+    public var description: String { hint.map { "\(message). \($0)" } ?? message }
 }

@@ -26,7 +26,7 @@ public struct ScenarioFile {
         let path = try locate(nameOrPath)
         var reader = ScenarioFile()
         do throws(InputError) {
-            let documents = try YAMLReader.documents(path: path)
+            let documents = try ScenarioFile.documents(path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
                 throw InputError(file: path, problem: "has no document of kind Scenario", fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
@@ -51,7 +51,7 @@ public struct ScenarioFile {
                     continue
                 }
                 let path = FileManager.default.fileExists(atPath: name) ? name : builtin(name)?.path ?? name
-                let documents = try YAMLReader.documents(path: path)
+                let documents = try ScenarioFile.documents(path)
                 for document in documents where ScenarioReader.isScenario(document) {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
                     scenario = try ScenarioReader.read(document)
@@ -68,7 +68,7 @@ public struct ScenarioFile {
     private mutating func readExtra(_ paths: [String]) throws(InputError) {
         for path in paths {
             for file in try ScenarioFile.expand(path) where !done.contains(ScenarioFile.realPath(file)) {
-                try read(file, name: file, documents: YAMLReader.documents(path: file))
+                try read(file, name: file, documents: ScenarioFile.documents(file))
             }
         }
     }
@@ -104,7 +104,7 @@ public struct ScenarioFile {
                 throw reference.error(problem: "includes itself: \(circle)", fix: "Remove one of these references.")
             }
             if done.contains(real) { continue }
-            try read(file, name: file, documents: YAMLReader.documents(path: file))
+            try read(file, name: file, documents: ScenarioFile.documents(file))
         }
     }
 
@@ -120,6 +120,15 @@ public struct ScenarioFile {
             throw InputError(kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
         }
         return manifests.map { path.hasSuffix("/") ? path + $0 : path + "/" + $0 }
+    }
+
+    /// Messages name a file of a built-in scenario without the folder the program is installed in.
+    private static func documents(_ path: String) throws(InputError) -> [YAMLValue] {
+        let real = realPath(path)
+        guard let folder = BuiltinScenario.folder.map(realPath), real.hasPrefix(folder + "/"), let data = FileManager.default.contents(atPath: real) else {
+            return try YAMLReader.documents(path: path)
+        }
+        return try YAMLReader.documents(bytes: [UInt8](data), file: String(real.dropFirst(folder.count + 1)))
     }
 
     private static func realPath(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path }

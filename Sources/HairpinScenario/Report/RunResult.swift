@@ -69,6 +69,11 @@ public struct ExpectationResult: Codable, Sendable {
     public var found: String?
     /// FILE:LINE of the expectation.
     public var at: String
+    /// The step's id and a colon, where the expectation is about a step.
+    var subject = ""
+    var condition: String { String(expectation.dropFirst(subject.count)) }
+
+    private enum CodingKeys: String, CodingKey { case expectation, passed, found, at }
 }
 
 /// `FrameBooks` over all nodes.

@@ -26,17 +26,27 @@ struct Transcript {
         return text
     }
 
+    /// What held, a line for each entry of the scenario; what did not, on lines of its own.
     func expectations(_ results: [ExpectationResult]) -> String {
-        guard !results.isEmpty else { return "" }
-        var text = "\n"
-        for result in results {
-            if result.passed {
-                text += "\(style.good("ok")) \(result.expectation)\n"
-            } else {
-                text += "\(style.bad("FAILED")) \(result.expectation) (\(result.at))\n       \(result.found ?? "does not hold")\n"
-            }
+        var text = ""
+        var held: (at: String, subject: String, words: [String])?
+        func flush() {
+            guard let done = held else { return }
+            text += "\(style.good("ok")) \(done.subject)\(done.words.joined(separator: ", "))\n"
+            held = nil
         }
-        return text
+        for result in results {
+            guard result.passed else {
+                flush()
+                text += "\(style.bad("FAILED")) \(result.subject)\(result.condition) (\(result.at))\n       \(result.found ?? "does not hold")\n"
+                continue
+            }
+            if held?.at != result.at || held?.subject != result.subject || result.subject.isEmpty { flush() }
+            if held == nil { held = (result.at, result.subject, []) }
+            held?.words.append(result.condition)
+        }
+        flush()
+        return text.isEmpty ? "" : "\n" + text
     }
 
     func summary(_ result: RunResult) -> String {

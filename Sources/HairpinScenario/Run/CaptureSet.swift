@@ -132,9 +132,16 @@ final class CaptureSet {
         }
     }
 
+    /// mkdir -p.
     private static func make(_ folder: String) throws(Failure) {
-        do { try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true) } catch {
-            throw Failure(.output, "\(folder): the folder cannot be made: \((error as NSError).localizedDescription)")
+        var path = folder.hasPrefix("/") ? "/" : ""
+        for part in folder.split(separator: "/") {
+            path += (path.isEmpty || path.hasSuffix("/") ? "" : "/") + part
+            if mkdir(path, 0o777) != 0, errno != EEXIST { throw Failure(.output, "\(path): the folder cannot be made: \(String(cString: strerror(errno)))") }
+        }
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+            throw Failure(.output, "\(folder): is a file, not a folder")
         }
     }
 }

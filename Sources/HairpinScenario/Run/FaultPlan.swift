@@ -20,7 +20,7 @@ struct FaultPlan {
                 throw Failure(.input, "\(fault.position): a fault cannot change the delay of a cable yet. Use \"loss\" or \"down\", or set spec.cluster.links.node.delay for the whole run.")
             }
             let host: String
-            do { host = try world.resolve(fault.link, container: nil).host } catch { throw Failure(.input, "\(fault.position): link: \(error.message)") }
+            do { host = try world.resolve(fault.link, container: nil).host } catch { throw Failure(.input, "\(fault.position): link: \(error)") }
             let eth0 = world.topology.hosts.first { $0.name == host }?.interfaces.first { $0.name == "eth0" }
             guard case .veth(let peerHost, let peerInterface)? = eth0?.kind else {
                 throw Failure(.input, "\(fault.position): \(fault.link) has no cable: the only node of a cluster is connected to nothing. Add a second node or a host.")

@@ -31,7 +31,7 @@ public final class ScenarioRunner {
         world = try World(loaded, seed: loaded.scenario.seed, log: hooks.log)
         for step in scenario.steps {
             do { _ = try world.resolve(step.place, container: step.container) } catch {
-                throw Failure(.input, "\(step.position): \(step.id): \(error.message)")
+                throw Failure(.input, "\(step.position): \(step.id): \(error)")
             }
         }
         faults = try FaultPlan(scenario, in: world)
@@ -142,7 +142,7 @@ public final class ScenarioRunner {
                 running.remaining = 0
             }
         } catch {
-            running.problem = error.message
+            running.problem = error.description
             running.remaining = 0
         }
     }

@@ -55,7 +55,7 @@ extension World {
         guard let container = pod.containers.first(where: { $0.container.name == name }) else {
             let all = pod.containers.map(\.container.name)
             let near = nearestWord(to: name, among: all).map { "Did you mean \"\($0)\"?" } ?? "It has \(all.joined(separator: ", "))."
-            throw Failure(.notFound, "Error from server (BadRequest): container \(name) is not valid for pod \(pod.pod.metadata.name). \(near)")
+            throw Failure(.notFound, "Error from server (BadRequest): container \(name) is not valid for pod \(pod.pod.metadata.name)", hint: near)
         }
         return container
     }
@@ -63,8 +63,9 @@ extension World {
     private func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
 
     private func notFound(_ resource: String, _ name: String, among known: [String]) -> Failure {
-        let near = nearestWord(to: name, among: known).map { ". Did you mean \"\($0)\"?" } ?? (known.isEmpty || known.count > 12 ? "" : "; there are \(known.joined(separator: ", "))")
-        return Failure(.notFound, "Error from server (NotFound): \(resource) \"\(name)\" not found\(near)")
+        let near = nearestWord(to: name, among: known).map { "Did you mean \"\($0)\"?" }
+        let list = known.isEmpty || known.count > 12 ? nil : "There are \(known.joined(separator: ", "))."
+        return Failure(.notFound, "Error from server (NotFound): \(resource) \"\(name)\" not found", hint: near ?? list)
     }
 }
 

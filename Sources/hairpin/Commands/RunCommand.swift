@@ -107,9 +107,9 @@ struct RunCommand: ParsableCommand {
         } catch {
             let failure = error
             progress.clear()
-            Talk.error(failure.message)
+            Talk.failure(failure)
             var result = RunResult(scenario: name, file: name, seed: seed ?? 0, status: failure.kind == .interrupted ? .interrupted : .broken)
-            result.error = failure.message
+            result.error = failure.description
             return (result, ExitStatus(failure))
         }
     }

@@ -38,8 +38,8 @@ struct ValidateCommand: ParsableCommand {
             for warning in check.warnings { Talk.error("warning: \(warning)") }
             return (ValidationReport.Item(file: file, valid: true, summary: check.summary, error: nil, warnings: check.warnings), .done)
         } catch {
-            Talk.error(error.message)
-            return (ValidationReport.Item(file: file, valid: false, summary: nil, error: error.message, warnings: []), ExitStatus(error))
+            Talk.failure(error)
+            return (ValidationReport.Item(file: file, valid: false, summary: nil, error: error.description, warnings: []), ExitStatus(error))
         }
     }
 }

@@ -27,6 +27,16 @@ enum Output {
 enum Talk {
     static func line(_ text: String) { _ = writeAll(Array((text + "\n").utf8), to: STDERR_FILENO) }
     static func error(_ text: String) { line("hairpin: \(text)") }
+    /// kubectl's errors keep kubectl's words, alone on their line; ours begin with the program's name.
+    static func failure(_ failure: Failure) {
+        let isKubectl = failure.message.hasPrefix("Error from server") || failure.message.hasPrefix("error: ")
+        if isKubectl {
+            line(failure.message)
+            if let hint = failure.hint { line(hint) }
+        } else {
+            error(failure.description)
+        }
+    }
     static func write(_ bytes: [UInt8]) { _ = writeAll(bytes, to: STDERR_FILENO) }
     static var isTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 }

@@ -1,0 +1,166 @@
+import Foundation
+import HairpinEngine
+import Logging
+import Testing
+@testable import HairpinScenario
+
+@Suite("Running scenarios")
+struct ScenarioRunnerTests {
+    let folder = TemporaryFolder()
+
+    func run(_ spec: String, configure: (inout RunOptions, inout RunHooks) -> Void = { _, _ in }) throws -> RunResult {
+        let path = folder.write("t.yaml", scenarioText(spec))
+        return try run(ScenarioFile.load(path), configure: configure)
+    }
+
+    func run(_ loaded: LoadedScenario, configure: (inout RunOptions, inout RunHooks) -> Void = { _, _ in }) throws -> RunResult {
+        var log = Logger(label: "test")
+        log.logLevel = .critical
+        var options = RunOptions(), hooks = RunHooks(log: log)
+        configure(&options, &hooks)
+        return try ScenarioRunner(loaded, options: options, hooks: hooks).run()
+    }
+
+    @Test("The built-in scenarios keep what they promise, with balanced books", arguments: BuiltinScenario.all.map(\.name))
+    func builtins(name: String) throws {
+        let result = try run(ScenarioFile.load(name))
+        for expectation in result.expectations { #expect(expectation.passed, "\(expectation.at): \(expectation.expectation): \(expectation.found ?? "")") }
+        #expect(result.status == .passed)
+        #expect(result.books?.balanced == true)
+    }
+
+    @Test("The same seed writes the same bytes, another seed does not")
+    func determinism() throws {
+        func digests(_ name: String, seed: UInt64) throws -> [String] {
+            let out = folder.path + "/" + name
+            return try run(ScenarioFile.load("pod-to-service-iptables")) { options, _ in
+                options.captures = out
+                options.seed = seed
+            }.captures.map(\.sha256)
+        }
+        let first = try digests("a", seed: 1)
+        #expect(first.count == 1)
+        #expect(try digests("b", seed: 1) == first)
+        #expect(try digests("c", seed: 2) != first)
+    }
+
+    @Test("A step starts when the one before it ends, one with a time at its time, one after another after that one's end")
+    func schedule() throws {
+        let result = try run("""
+              cluster: {dns: false}
+              steps:
+              - {id: a, in: node/node1, run: sleep 2}
+              - {id: b, in: node/node1, run: sleep 1}
+              - {id: c, at: 1500ms, in: node/node1, run: echo early}
+              - {id: d, after: {step: a, delay: 250ms}, in: node/node1, run: echo d}
+            """)
+        let steps = Dictionary(uniqueKeysWithValues: result.steps.map { ($0.id, $0) })
+        let a = try #require(steps["a"]), b = try #require(steps["b"]), c = try #require(steps["c"]), d = try #require(steps["d"])
+        #expect(a.startedNanoseconds == 1_000_000_000)
+        #expect(b.startedNanoseconds == a.endedNanoseconds)
+        #expect(c.startedNanoseconds == 1_500_000_000)
+        #expect(d.startedNanoseconds == a.endedNanoseconds + 250_000_000)
+        #expect(result.steps.map(\.id) == ["a", "b", "c", "d"])
+    }
+
+    @Test("Exit status, standard error and repetitions are kept")
+    func outputs() throws {
+        let result = try run("""
+              cluster: {dns: false}
+              steps:
+              - {id: a, in: node/node1, run: "echo out; echo err >&2; exit 3", repeat: 2}
+              expect:
+              - {step: a, exit: 3, stdout: {lines: 2, eachLine: 2}, stderr: "err\\nerr"}
+            """)
+        #expect(result.steps.map(\.exit) == [3])
+        #expect(result.steps.map(\.stdout) == ["out\nout\n"])
+        #expect(result.steps.map(\.stderr) == ["err\nerr\n"])
+    }
+
+    @Test("A step that runs too long is ended with status 137")
+    func timeout() throws {
+        let result = try run("  cluster: {dns: false}\n  steps:\n  - {id: a, in: node/node1, run: sleep 60, timeout: 3s}\n  expect:\n  - {step: a, exit: 0}")
+        #expect(result.status == .failed)
+        #expect(result.steps.map(\.exit) == [137])
+        #expect(result.steps[0].timedOut)
+        #expect(result.steps[0].duration == .seconds(3))
+    }
+
+    @Test("--until ends a run; a step that still runs is a failure")
+    func until() throws {
+        let result = try run("  cluster: {dns: false}\n  steps:\n  - {id: a, in: node/node1, run: sleep 60}") { options, _ in options.until = Instant(nanoseconds: 5_000_000_000) }
+        #expect(result.virtualNanoseconds == 5_000_000_000)
+        #expect(result.status == .failed)
+        #expect(result.steps[0].problem?.contains("still running") == true)
+    }
+
+    @Test("An interrupted run closes its captures and says so")
+    func interruption() throws {
+        let out = folder.path + "/out"
+        let result = try run("  cluster: {nodes: 2, dns: false}\n  steps:\n  - {id: a, in: node/node1, run: ping -c 100 192.168.50.12}") { options, hooks in
+            options.captures = out
+            var looks = 0
+            hooks.isInterrupted = {
+                looks += 1
+                return looks > 30
+            }
+        }
+        #expect(result.status == .interrupted)
+        let capture = try #require(result.captures.first)
+        #expect(capture.frames > 0)
+        #expect(FileManager.default.fileExists(atPath: capture.path))
+    }
+
+    @Test("A cut cable loses what is sent meanwhile, and the drops have a name")
+    func cut() throws {
+        let result = try run("""
+              cluster: {nodes: 2, dns: false}
+              steps:
+              - {id: p, in: node/node1, run: ping -c 4 -W 1 192.168.50.12}
+              faults:
+              - {at: 1500ms, for: 1s, link: node1, down: true}
+              expect:
+              - {step: p, stdout: {contains: "4 packets transmitted, 3 received"}}
+              - {drops: {exactly: 1}}
+            """)
+        #expect(result.status == .passed, "\(result.expectations)")
+    }
+
+    @Test("A fault that cannot be played is refused, not ignored")
+    func unplayableFault() throws {
+        do {
+            _ = try run("  cluster: {nodes: 2}\n  faults:\n  - {at: 1s, link: node1, delay: 5ms}")
+            Issue.record("the fault was accepted")
+        } catch let failure as Failure {
+            #expect(failure.kind == .input)
+            #expect(failure.message.contains("t.yaml:7"))
+        }
+    }
+
+    @Test("A step in a pod that does not exist is the scenario's mistake, found before the boot")
+    func missingPod() throws {
+        do {
+            _ = try run("  steps:\n  - {in: pod/nobody, run: ls}")
+            Issue.record("the step was accepted")
+        } catch let failure as Failure {
+            #expect(failure.kind == .input)
+            #expect(failure.message.contains("pods \"nobody\" not found"))
+        }
+    }
+
+    @Test("A container that keeps crashing is restarted at once, then after 10 s, then after 20 s")
+    func crashLoop() throws {
+        _ = folder.write("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: busybox, command: [sh, -c, exit 1]}]}\n")
+        let loaded = try ScenarioFile.cluster(manifests: [folder.path + "/pod.yaml"])
+        var log = Logger(label: "test")
+        log.logLevel = .critical
+        let world = try World(loaded, seed: 1, log: log)
+        var restarts: [Int] = []
+        for seconds in [5, 15, 35] {
+            world.advance(to: Instant(nanoseconds: UInt64(seconds) * 1_000_000_000)) { true }
+            restarts.append(world.pods[0].containers[0].restarts)
+        }
+        #expect(restarts == [1, 2, 3])
+        #expect(world.pods[0].containers[0].state == .waiting("CrashLoopBackOff"))
+    }
+}

@@ -19,8 +19,9 @@ public enum Reception: Sendable, Hashable {
 /// The sockets of one network namespace: TCP, UDP and ICMP echo. Packets and time go in; packets, one deadline and readiness come out through
 /// the `NetworkLayer`. Knows no frames, interfaces or processes.
 ///
-/// The path of a segment: `receive` (here) → `Demultiplexer.swift` → `TCP/Receive.swift` → `TCP/Acknowledgments.swift` → `TCP/Reassembly.swift`
-/// → `TCP/AckPolicy.swift`; the path of a write: `Sockets/StreamCalls.swift` → `TCP/Send.swift` → `TCP/Segmenter.swift` → `NetworkLayer.send`.
+/// The path of a segment: `receive` (here) → `TCP/Receive.swift` → `Sockets/Demultiplexer.swift` → `TCP/Acknowledgments.swift` →
+/// `TCP/Reassembly.swift` → `TCP/AckPolicy.swift`; the path of a write: `Sockets/StreamCalls.swift` → `TCP/Segmenter.swift` →
+/// `TCP/Transmit.swift` → `NetworkLayer.send`.
 public final class TransportStack {
     unowned(unsafe) let network: any NetworkLayer
     public internal(set) var settings: TransportSettings

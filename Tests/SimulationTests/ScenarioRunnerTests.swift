@@ -36,7 +36,7 @@ struct ScenarioRunnerTests {
             return try run(ScenarioFile.load("pod-to-service-iptables")) { options, _ in
                 options.captures = out
                 options.seed = seed
-            }.captures.map(\.sha256)
+            }.captures.compactMap(\.sha256)
         }
         let first = try digests("a", seed: 1)
         #expect(first.count == 1)

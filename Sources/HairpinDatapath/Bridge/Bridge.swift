@@ -42,21 +42,26 @@ extension LogicalProcess {
             bridgeFlood(frame, ingress: port, bridge: bridge)
             return passUp(copy, bridge: bridge)
         }
-        var seen = FrameHandle.none
-        if isTapped {
-            seen = pool.pointee.clone(frame)
-            copied(seen)
-        }
+        // The copy for it is no frame of the network's: it appears in no book.
+        let seen = isTapped ? pool.pointee.clone(frame) : .none
+        if isTapped { retainConnection(of: seen) }
         if let out = table.pointee.port(of: destination, now: now) {
             bridgeForward(frame, to: out, ingress: port, bridge: bridge)
         } else {
             bridgeFlood(frame, ingress: port, bridge: bridge)
         }
-        if !seen.isNone { passUp(seen, bridge: bridge) }
+        if isTapped {
+            sight(seen, bridge, .inbound)
+            release(seen)
+        }
     }
 
     private func copied(_ frame: FrameHandle) {
         books.copied += 1
+        retainConnection(of: frame)
+    }
+
+    private func retainConnection(of frame: FrameHandle) {
         let entry = pool.pointee[frame]
         if entry.pointee.connection != 0 {
             namespace(interface(entry.pointee.device).pointee.namespace).pointee.netfilter.retain(frame, &pool.pointee)
@@ -70,10 +75,7 @@ extension LogicalProcess {
         device.pointee.counters.receivedFrames += 1
         device.pointee.counters.receivedBytes += UInt64(entry.pointee.count)
         if device.pointee.isTapped { sight(frame, bridge, .inbound) }
-        if entry.pointee.flags.contains(.otherHost), entry.pointee.data.mac(EthernetOffset.destination) != device.pointee.mac {
-            // Only a promiscuous capture made this copy; it is no loss.
-            return deliverFinished(frame)
-        }
+        // Whoever was asked for before, the frame is for this host now: its own address, or everybody's.
         entry.pointee.flags.remove(.otherHost)
         deliverProtocol(frame, bridge)
     }

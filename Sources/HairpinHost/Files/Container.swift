@@ -16,6 +16,7 @@ final class Container {
     let name: String
     let files = FileSystem()
     private let mounts: [(path: String, volume: FileSystem, isReadOnly: Bool)]
+    private var processCount = 0
 
     init(name: String, mounts: [(path: String, volume: FileSystem, isReadOnly: Bool)]) {
         self.name = name
@@ -23,6 +24,12 @@ final class Container {
         self.mounts = mounts.map { (FileSystem.normalise($0.path), $0.volume, $0.isReadOnly) }.sorted { $0.path.count > $1.path.count }
         for folder in ["/bin", "/dev", "/etc", "/proc", "/root", "/run", "/tmp", "/usr/share", "/var/log/nginx", "/var/run", "/home"] { _ = files.makeFolder(folder) }
         for mount in self.mounts { _ = files.makeFolder(mount.path) }
+    }
+
+    /// Counts this container's processes: names of random streams must not depend on what other containers do.
+    func nextProcessOrdinal() -> Int {
+        processCount += 1
+        return processCount
     }
 
     /// The tree a path is in and its name there. A mount of a single file (`subPath`) is a volume with that one name.

@@ -48,7 +48,7 @@ final class Process {
         self.output = output
         self.parent = parent
         startedAt = kernel.process.now
-        randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostNames[Int(namespace.rawValue)])/\(container.name)/\(number)")
+        randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostNames[Int(namespace.rawValue)])/\(container.name)/\(container.nextProcessOrdinal())")
     }
 
     var stack: TransportStack { kernel.stack(namespace) }

@@ -1,16 +1,6 @@
 import HairpinEngine
 import HairpinWire
 
-// HairpinScenario, from top to bottom:
-//
-//   File/    a scenario file -> `Scenario`: what happens when, and what must hold. Knows YAML, not networks.
-//   Run/     `World` boots the cluster of a scenario; `ScenarioRunner` runs its steps in virtual time.
-//   Expect/  what must hold, checked against what happened.
-//   Report/  the transcript people read; JSON and JUnit that machines read.
-//   Builtin/ the scenarios that come with the program.
-//
-// The module never sees a frame's insides: it asks the host layer for processes, books and taps, and the capture layer for files.
-
 /// A position in a file somebody wrote, for messages.
 public struct Position: Hashable, Sendable, CustomStringConvertible {
     public var file: String
@@ -171,8 +161,10 @@ public enum ScenarioTiming {
     public static let rules = Instant(nanoseconds: 200_000_000)
     /// How long kube-proxy takes to follow a change of readiness.
     public static let ruleLag = Duration.milliseconds(100)
-    /// The first step's default, and the moment `exec` and `get` look at the cluster.
+    /// The first step's default, and the earliest moment at which `exec` and `get` look at the cluster.
     public static let firstStep = Instant(nanoseconds: 1_000_000_000)
+    /// How long `exec` and `get` wait for pods that are not ready.
+    public static let patience = Instant(nanoseconds: 60_000_000_000)
     /// The first look of a readiness probe after its container started (besides `initialDelaySeconds`).
     public static let firstProbe = Duration.milliseconds(100)
     /// Quiet time after the last step: late ACKs, FINs and ARP answers belong to the story.

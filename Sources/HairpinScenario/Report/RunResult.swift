@@ -102,7 +102,7 @@ public struct DropResult: Codable, Sendable {
 
 public struct CaptureFileResult: Codable, Sendable {
     public var path: String
-    public var sha256: String
+    public var sha256: String?
     public var frames: UInt64
 }
 

@@ -11,12 +11,20 @@ final class CaptureSet {
     private let folder: String?
     private let interfaceFolder: String?
     private let name: String
+    private let wantsDigests: Bool
+    private let needsDigest: Bool
+    private var combinedDigest: String?
 
     /// Attaches to the simulation; without files and without expectations about frames nothing is attached at all.
     init(_ scenario: Scenario, options: RunOptions, on simulation: Simulation) throws(Failure) {
         name = scenario.name
         folder = options.captures
         interfaceFolder = options.interfaceCaptures
+        wantsDigests = options.digests
+        needsDigest = scenario.expectations.contains { expectation in
+            guard case .captures(let conditions) = expectation.subject else { return false }
+            return conditions.contains { if case .sha256 = $0 { true } else { false } }
+        }
         let taps = simulation.tapInterfaces
         let known = taps.map {
             CaptureInterface(logicalProcess: $0.process, index: $0.index, host: $0.host, name: $0.name, mac: $0.mac, addresses: $0.addresses, text: "\($0.kind), mtu \($0.mtu)")
@@ -87,11 +95,13 @@ final class CaptureSet {
         return Array(zip(session.interfaces, session.packetCounts)).map { (interface: $0, frames: $1) }
     }
 
-    /// The combined capture's digest, from its file or from memory; after `finish`.
+    /// The combined capture's digest, from its file or from memory, if somebody asked for it; after `finish`.
     func digest() throws(Failure) -> String? {
-        guard let session else { return nil }
-        guard let folder else { return FileDigest.sha256(session.combinedBytes) }
-        return try FileDigest.sha256(file: "\(folder)/\(name).pcapng")
+        guard let session, wantsDigests || needsDigest else { return nil }
+        if let known = combinedDigest { return known }
+        let digest = if let folder { try FileDigest.sha256(file: "\(folder)/\(name).pcapng") } else { FileDigest.sha256(session.combinedBytes) }
+        combinedDigest = digest
+        return digest
     }
 
     /// The files written, with their digests; after `finish`.
@@ -100,13 +110,12 @@ final class CaptureSet {
         var result: [CaptureFileResult] = []
         let counts = session.packetCounts
         if let folder {
-            let path = "\(folder)/\(name).pcapng"
-            result.append(CaptureFileResult(path: path, sha256: try FileDigest.sha256(file: path), frames: counts.reduce(0, +)))
+            result.append(CaptureFileResult(path: "\(folder)/\(name).pcapng", sha256: try digest(), frames: counts.reduce(0, +)))
         }
         if let interfaceFolder {
             for (file, frames) in zip(session.fileNames, counts) {
                 let path = "\(interfaceFolder)/\(file).pcap"
-                result.append(CaptureFileResult(path: path, sha256: try FileDigest.sha256(file: path), frames: frames))
+                result.append(CaptureFileResult(path: path, sha256: wantsDigests ? try FileDigest.sha256(file: path) : nil, frames: frames))
             }
         }
         return result

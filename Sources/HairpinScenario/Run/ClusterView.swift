@@ -5,10 +5,10 @@ import HairpinEngine
 public final class ClusterView {
     private let world: World
 
-    /// Boots the cluster and waits until the first step of a scenario would start.
+    /// Boots the cluster and waits until its pods are ready.
     public init(_ loaded: LoadedScenario, hooks: RunHooks) throws(Failure) {
         world = try World(loaded, seed: loaded.scenario.seed, log: hooks.log)
-        world.advance(to: ScenarioTiming.firstStep) { !hooks.isInterrupted() }
+        world.settle(isInterrupted: hooks.isInterrupted)
         if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
     }
 

@@ -13,7 +13,8 @@ public final class Execution {
     /// The command's exit status. Its output is handed over as it comes; an interruption ends it as Ctrl-C would.
     public func run(_ words: [String], in place: Place, container: String?, output: (StreamName, [UInt8]) throws(Failure) -> Void) throws(Failure) -> Int32 {
         _ = try world.resolve(place, container: container)
-        world.advance(to: ScenarioTiming.firstStep) { !hooks.isInterrupted() }
+        world.settle(isInterrupted: hooks.isInterrupted)
+        if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
         let target = try world.resolve(place, container: container)
         if let life = target.container, let pod = target.pod, !life.isRunning {
             throw Failure(.notFound, "error: Internal error occurred: container \(life.container.name) of pod \(pod.pod.metadata.name) is not running")

@@ -24,6 +24,9 @@ final class PodLife {
         !containers.isEmpty && (mains.allSatisfy { $0.isTerminated && $0.restartDue == nil } || containers.contains { $0.isInit && $0.isTerminated && !$0.hasSucceeded && $0.restartDue == nil })
     }
 
+    /// Nothing is to be waited for: it is ready, has finished, keeps crashing, or has no place to run.
+    var isSettled: Bool { !isOnNode || isReady || isFinished || containers.contains { $0.state == .waiting("CrashLoopBackOff") } }
+
     /// Containers that are to be started now.
     func startable(at now: Instant) -> [ContainerLife] {
         guard isOnNode, !isFinished else { return [] }

@@ -12,6 +12,8 @@ public struct RunOptions: Sendable {
     public var captures: String?
     /// Folder for one `HOST-IFACE.pcap` each; nil writes none.
     public var interfaceCaptures: String?
+    /// Whether the result names the captures' SHA-256; for large ones that takes a while.
+    public var digests = true
     public var style = TextStyle()
     public init() {}
 }

@@ -83,6 +83,22 @@ final class World {
         }
     }
 
+    /// Boots until a person would begin to work: to the time of a scenario's first step, then on until every pod is ready, has finished or keeps
+    /// crashing, or patience ends.
+    func settle(isInterrupted: () -> Bool) {
+        var count: UInt = 0
+        func goesOn() -> Bool {
+            count &+= 1
+            return count & 0x3ff != 0 || !isInterrupted()
+        }
+        advance(to: ScenarioTiming.firstStep, while: goesOn)
+        while !isInterrupted(), simulation.now < ScenarioTiming.patience, !pods.allSatisfy(\.isSettled) {
+            advance(to: simulation.now + .milliseconds(100), while: goesOn)
+        }
+        // kube-proxy follows the last change.
+        if rulesDue != nil { advance(to: simulation.now + ScenarioTiming.ruleLag, while: goesOn) }
+    }
+
     /// The control plane's next look: the next tick, or earlier where something is due.
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)

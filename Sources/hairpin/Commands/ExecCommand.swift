@@ -5,8 +5,8 @@ struct ExecCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exec", abstract: "Boot a cluster and run one command in a pod.",
         discussion: """
-            The command starts one second after the boot, when the containers run and Services have their rules. It prints what it would print, \
-            and its exit status is that of hairpin.
+            The command starts when every pod is ready (one second after the boot at the earliest, a minute at the latest). It prints what it \
+            would print, and its exit status is that of hairpin.
 
               hairpin exec -f web.yaml deploy/shell -- curl -sS http://web
               hairpin exec -f web.yaml pod1 -c sidecar -- sh -c 'for i in 1 2 3; do curl -s http://web; done'

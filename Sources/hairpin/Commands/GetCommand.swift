@@ -5,7 +5,7 @@ struct GetCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get", abstract: "Boot a cluster and show its objects as kubectl would.",
         discussion: """
-            The cluster is looked at one second after its boot.
+            The cluster is looked at when every pod is ready: a second after its boot at the earliest, a minute at the latest.
 
               hairpin get pods -o wide -f web.yaml
               hairpin get svc,endpointslices -A -f web.yaml

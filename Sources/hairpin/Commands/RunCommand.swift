@@ -43,7 +43,7 @@ struct RunCommand: ParsableCommand {
     @Option(help: "End at this virtual time, such as 10s.")
     var until: VirtualTime?
 
-    @Option(help: "How many threads may run logical processes; the result is the same for any number.")
+    @Option(help: "How many threads may be used. Results do not depend on it; so far one is used.")
     var threads = 1
 
     @Option(help: "Write a JUnit report to this file.", completion: .file(extensions: ["xml"]))
@@ -92,6 +92,7 @@ struct RunCommand: ParsableCommand {
             options.until = until?.instant
             options.threads = threads
             options.captures = captures
+            options.digests = !isText
             options.style = TextStyle(isColoured: isText && Colour.isWanted)
             if perInterface, let captures { options.interfaceCaptures = scenarios.count == 1 ? captures : "\(captures)/\(loaded.scenario.name)" }
             let result = try ScenarioRunner(loaded, options: options, hooks: hooks).run()

@@ -63,7 +63,7 @@ let package = Package(
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
-        tests("SimulationTests", ["HairpinScenario", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture", "HairpinPrograms"]),
+        tests("SimulationTests", ["HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture", "HairpinPrograms"]),
         tests("ConformanceTests", ["HairpinConformance"]),
         tests("TidyTests", []),
     ]

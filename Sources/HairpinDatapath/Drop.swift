@@ -1,7 +1,7 @@
 /// Why a frame's life ended before it reached a socket. Every reason has a counter; names follow Linux's `skb_drop_reason` where it has one.
 public enum DropReason: UInt8, CaseIterable, Sendable {
     // Links and interfaces
-    case interfaceDown, linkQueueFull, linkLoss, backlogFull, frameTooShort, frameTooLong, corrupted
+    case interfaceDown, linkQueueFull, linkLoss, backlogFull, frameTooShort, frameTooLong
     // Ethernet and bridge
     case otherHost, unhandledProtocol, bridgeNoPort, bridgeSamePort, bridgePortBlocked
     // ARP and neighbours
@@ -12,7 +12,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     // Netfilter
     case ruleDrop, ruleReject, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
     // Transport
-    case malformedTransport, checksumTransport, noSocket, socketBufferFull, rateLimited
+    case malformedTransport, checksumTransport, noSocket, socketBufferFull
 
     /// Words for people: "rule drop", "no route".
     public var words: String {

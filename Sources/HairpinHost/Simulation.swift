@@ -255,8 +255,8 @@ public final class ProcessHandle {
     public var errorOutput: [UInt8] { sink.errorOutput }
     public var startedAt: Instant { process.startedAt }
     public var endedAt: Instant? { process.endedAt }
-    /// Ends the process as a signal would (128 + signal).
-    public func kill(signal: Int32) { process.finish(128 + signal) }
+    /// Ends the process as a signal would (128 + signal), and with it everything it has started: a container, or a terminal that is closed.
+    public func kill(signal: Int32) { process.endFamily(128 + signal) }
 }
 
 extension VirtualServerDescription {

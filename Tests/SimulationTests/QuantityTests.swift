@@ -11,7 +11,9 @@ struct QuantityTests {
         #expect(Quantity.duration(text)?.nanoseconds == nanoseconds)
     }
 
-    @Test("A duration without a unit, below a nanosecond or beyond 64 bits is refused", arguments: ["", "5", "s", "1.s", "-1s", "1.5ns", "1 s", "1sec", "9999999999999999999s", "300000h1s9999999h", "1e3s"])
+    @Test("A duration without a unit, below a nanosecond or beyond 64 bits is refused", arguments: [
+        "", "5", "s", "1.s", "-1s", "1.5ns", "1 s", "1sec", "9999999999999999999s", "300000h1s9999999h", "1e3s",
+    ])
     func refusedDurations(text: String) {
         #expect(Quantity.duration(text) == nil)
     }

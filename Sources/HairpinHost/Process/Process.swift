@@ -164,6 +164,18 @@ final class Process {
         kernel.ended(self)
     }
 
+    /// Ends the process and its descendants, also those whose parent has ended before them.
+    func endFamily(_ status: Int32) {
+        finish(status)
+        // A child's number is greater than its parent's, so one pass finds every generation.
+        var family: Set<UInt32> = [number]
+        for other in kernel.processes.dropFirst(Int(number)) {
+            guard let parent = other.parent, family.contains(parent) else { continue }
+            family.insert(other.number)
+            other.finish(status)
+        }
+    }
+
     // MARK: Output
 
     func emit(_ text: String, to stream: HairpinPrograms.Stream) {

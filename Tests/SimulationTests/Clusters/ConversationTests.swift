@@ -11,9 +11,9 @@ struct ConversationTests {
         let outcome = try cluster.run("curl -sS http://localhost/", in: "web", container: "sidecar")
         #expect(outcome.exit == 0 && outcome.output.contains("Welcome to nginx!"), "\(outcome)")
         let tcp = cluster.sights.filter(\.isTCP)
-        #expect(tcp.count >= 18)      // nine segments, each seen leaving and arriving
+        #expect(tcp.count >= 9)       // lo shows a packet once, where it arrives
         #expect(tcp.allSatisfy { $0.host == "default/web" && $0.interface == "lo" && $0.source == .loopback && $0.destination == .loopback })
-        #expect(!cluster.sights.contains(where: \.isARP))
+        #expect(!cluster.sights.contains(where: { $0.isARP }))
         #expect(cluster.imbalance == nil)
         #expect(cluster.simulation.books.dropped == 0)
     }
@@ -31,11 +31,12 @@ struct ConversationTests {
         #expect(atShell.dropFirst(2).first?.opensConnection == true)
 
         // One packet, hop by hop, under one packet id.
-        let syn = try #require(atShell.first(where: \.opensConnection))
+        let syn = try #require(atShell.first(where: { $0.opensConnection }))
         let path = cluster.sights.filter { $0.packetID == syn.packetID && $0.bytes == syn.bytes }.map(\.place)
         let near = try cluster.veth("shell"), far = try cluster.veth("web")
-        #expect(path == ["default/shell:eth0 out", "node1:\(near) in", "node1:\(far) out", "default/web:eth0 in"], "\(path)")
-        #expect(cluster.sights(at: "default/web", "eth0").filter(\.opensConnection).allSatisfy { $0.withIPv4 { $0.timeToLive } == 64 })
+        // A watched bridge is promiscuous: it takes a copy of what it forwards.
+        #expect(path == ["default/shell:eth0 out", "node1:\(near) in", "node1:\(far) out", "node1:cni0 in", "default/web:eth0 in"], "\(path)")
+        #expect(cluster.sights(at: "default/web", "eth0").filter({ $0.opensConnection }).allSatisfy { $0.withIPv4 { $0.timeToLive } == 64 })
         #expect(cluster.imbalance == nil)
         #expect(cluster.simulation.books.dropped == 0, "\(cluster.dropTexts)")
     }
@@ -61,7 +62,7 @@ struct ConversationTests {
         #expect(Set(chosen.prefix(3)).count == 3)
         #expect(Array(chosen[3..<6]) == Array(chosen[0..<3]) && Array(chosen[6..<9]) == Array(chosen[0..<3]), "\(chosen)")
         let shell = try cluster.address("shell")
-        #expect(cluster.sights(at: "default/shell", "eth0").filter(\.isTCP).allSatisfy { [$0.source, $0.destination] == [shell, virtual] || [$0.source, $0.destination] == [virtual, shell] })
+        #expect(cluster.sights(at: "default/shell", "eth0").filter({ $0.isTCP }).allSatisfy { [$0.source, $0.destination] == [shell, virtual] || [$0.source, $0.destination] == [virtual, shell] })
         #expect(cluster.sights.filter { $0.host.hasPrefix("default/web") && $0.isTCP }.allSatisfy { $0.source != virtual && $0.destination != virtual })
         #expect(cluster.imbalance == nil)
     }
@@ -94,7 +95,7 @@ struct ConversationTests {
         let atShell = cluster.sights(at: "default/shell", "eth0").filter { !$0.isARP }
         let query = try #require(atShell.first).bytes
         #expect(describe(query).contains("web.default.svc.cluster.local"), "\(describe(query))")
-        let syn = try #require(atShell.firstIndex(where: \.opensConnection))
+        let syn = try #require(atShell.firstIndex(where: { $0.opensConnection }))
         #expect(atShell[syn].destination == virtual)
         #expect(atShell[..<syn].contains { describe($0.bytes).contains("A \(virtual)") })
         #expect(cluster.imbalance == nil)
@@ -121,7 +122,7 @@ struct ConversationTests {
         #expect(first.exitStatus == nil)
         #expect(second.exitStatus == 1)
         let errors = String(decoding: second.errorOutput, as: UTF8.self).split(separator: "\n").map(String.init)
-        #expect(errors.count { $0.hasSuffix("[emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)") || $0.hasSuffix("[emerg] bind() to 0.0.0.0:80 failed (98: Address in use)") } == 5, "\(errors)")
+        #expect(errors.count { $0.contains("[emerg] bind() to 0.0.0.0:80 failed (98: Address ") && $0.hasSuffix("in use)") } == 5, "\(errors)")
         #expect(errors.last?.contains("still could not bind()") == true)
         #expect(try cluster.run("curl -sS -o /dev/null http://localhost/", in: "web", container: "first").exit == 0)
         #expect(cluster.imbalance == nil)
@@ -141,12 +142,13 @@ struct TwoNodeTests {
         #expect(cluster.simulation.processCount == 3)
         let outcome = try cluster.run("curl -sS http://\(try cluster.address("web"))/", in: "shell")
         #expect(outcome.exit == 0 && outcome.output.contains("Welcome to nginx!"), "\(outcome)")
-        let syn = try #require(cluster.sights(at: "default/web", "eth0").first(where: \.opensConnection))
+        let syn = try #require(cluster.sights(at: "default/web", "eth0").first(where: { $0.opensConnection }))
         #expect(syn.withIPv4 { $0.timeToLive } == 62)
         let path = cluster.sights.filter { $0.packetID == syn.packetID }.map(\.place)
         let near = try cluster.veth("shell"), far = try cluster.veth("web")
         #expect(path == [
-            "default/shell:eth0 out", "node1:\(near) in", "node1:cni0 in", "node1:eth0 out", "lan:port-node1 in", "lan:port-node2 out", "node2:eth0 in", "node2:cni0 out", "node2:\(far) out",
+            "default/shell:eth0 out", "node1:\(near) in", "node1:cni0 in", "node1:eth0 out", "lan:port-node1 in", "lan:port-node2 out", "lan:br0 in",
+            "node2:eth0 in", "node2:cni0 out", "node2:\(far) out",
             "default/web:eth0 in",
         ], "\(path)")
         // No masquerading between pods.

@@ -37,7 +37,8 @@ struct InvariantTests {
         }
         let targets =
             try (1...pods).map { "\(try cluster.address("pod-\($0)"))" } + [try cluster.serviceAddress("one"), try cluster.serviceAddress("two")].map(\.description)
-            + ["10.244.0.1", "10.244.0.200", "10.244.77.7", "192.168.50.11", "192.168.50.77", "8.8.8.8", "127.0.0.1", "10.96.99.99", "one", "two.default.svc.cluster.local", "no-such-name", "0.0.0.0", "255.255.255.255"]
+            + ["10.244.0.1", "10.244.0.200", "10.244.77.7", "192.168.50.11", "192.168.50.77", "8.8.8.8", "127.0.0.1", "10.96.99.99"]
+            + ["one", "two.default.svc.cluster.local", "no-such-name", "0.0.0.0", "255.255.255.255"]
         var running: [(command: String, handle: ProcessHandle)] = []
         for _ in 0..<draw.number(4...10) {
             let target = draw.pick(targets), port = draw.pick([80, 81, 6379, 53])
@@ -74,7 +75,8 @@ struct InvariantTests {
                     Issue.record("seed \(seed): TTL 0: \(sight.text)")
                     return
                 }
-                if sight.interface != "lo", sight.bytes.count > 1514 {
+                // What a bridge passes up has been put together from its fragments for connection tracking; a cable never carries more than 1514.
+                if !["lo", "cni0"].contains(sight.interface), sight.bytes.count > 1514 {
                     Issue.record("seed \(seed): \(sight.bytes.count) bytes are more than a cable takes: \(sight.text)")
                     return
                 }

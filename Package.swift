@@ -37,24 +37,30 @@ let package = Package(
         library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
         library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"]),
         // Kubernetes.
-        library("HairpinCluster", [
-            "HairpinWire", "HairpinEngine", "HairpinTopology",
-            .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
-        ]),
+        library(
+            "HairpinCluster",
+            [
+                "HairpinWire", "HairpinEngine", "HairpinTopology",
+                .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
+            ]),
         // Observation.
         .systemLibrary(name: "CLibPCAP", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"]), .brew(["libpcap"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         library("HairpinCapture", ["CLibPCAP", "CZlib", "HairpinWire", "HairpinEngine", "HairpinDatapath", .product(name: "SystemPackage", package: "swift-system")]),
         // What people type.
-        library("HairpinScenario", [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
-            .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
-        ], resources: [.copy("Builtin")]),
+        library(
+            "HairpinScenario",
+            [
+                "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+                .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
+            ], resources: [.copy("Builtin")]),
         library("HairpinConformance", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
-        .executableTarget(name: "hairpin", dependencies: [
-            "HairpinScenario", "HairpinConformance",
-            .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
-        ], swiftSettings: strict),
+        .executableTarget(
+            name: "hairpin",
+            dependencies: [
+                "HairpinScenario", "HairpinConformance",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
+            ], swiftSettings: strict),
         // Tests, one target per layer.
         tests("HairpinWireTests", ["HairpinWire"]),
         tests("HairpinEngineTests", ["HairpinEngine"]),
@@ -63,7 +69,12 @@ let package = Package(
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
-        tests("SimulationTests", ["HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture", "HairpinPrograms"]),
+        tests(
+            "SimulationTests",
+            [
+                "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
+                "HairpinPrograms",
+            ]),
         tests("ConformanceTests", ["HairpinConformance"]),
         tests("TidyTests", []),
     ]

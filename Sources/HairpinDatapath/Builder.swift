@@ -106,7 +106,8 @@ extension LogicalProcess {
 
     private func makeCable(_ device: InterfaceIndex) {
         interface(device).pointee.kind = .cable
-        interface(device).pointee.cable.random = SeededRandom(seed: seed, name: "cable/\(number)/\(namespace(interface(device).pointee.namespace).pointee.name)/\(interfaceName(device))")
+        interface(device).pointee.cable.random = SeededRandom(
+            seed: seed, name: "cable/\(number)/\(namespace(interface(device).pointee.namespace).pointee.name)/\(interfaceName(device))")
     }
 
     /// Leads an interface to one of another logical process.
@@ -142,7 +143,9 @@ extension LogicalProcess {
         let space = namespace(interface(device).pointee.namespace)
         space.pointee.add(address, on: device)
         if withRoute, address.prefix.length < 32, interface(device).pointee.kind != .loopback {
-            addRoute(RouteState(destination: address.prefix, gateway: nil, device: interfaceName(device), source: address.address, isKernel: true, isOnLink: false), namespace: interface(device).pointee.namespace)
+            addRoute(
+                RouteState(destination: address.prefix, gateway: nil, device: interfaceName(device), source: address.address, isKernel: true, isOnLink: false),
+                namespace: interface(device).pointee.namespace)
         }
         space.pointee.netfilter.interfacesChanged()
     }
@@ -156,7 +159,9 @@ extension LogicalProcess {
         // fib_del_ifaddr: routes that used the address as their source go too, and those behind gateways that are no longer reachable.
         space.pointee.routes.remove { $0.device == device && ($0.source == address.address || $0.prefix == address.prefix && $0.isKernel) }
         let onLink = space.pointee.routes.routes.filter { $0.gateway == .any }
-        space.pointee.routes.remove { route in route.gateway != .any && route.device == device && !route.isOnLink && !onLink.contains { $0.prefix.contains(route.gateway) } }
+        space.pointee.routes.remove { route in
+            route.gateway != .any && route.device == device && !route.isOnLink && !onLink.contains { $0.prefix.contains(route.gateway) }
+        }
         return true
     }
 
@@ -184,7 +189,8 @@ extension LogicalProcess {
     @discardableResult
     public func addRoute(_ route: RouteState, namespace index: NamespaceIndex) -> Bool {
         guard let device = findInterface(route.device, namespace: index) else { return false }
-        let new = Route(prefix: route.destination, gateway: route.gateway ?? .any, device: device, source: route.source ?? .any, isKernel: route.isKernel, isOnLink: route.isOnLink)
+        let new = Route(
+            prefix: route.destination, gateway: route.gateway ?? .any, device: device, source: route.source ?? .any, isKernel: route.isKernel, isOnLink: route.isOnLink)
         if !namespace(index).pointee.routes.routes.contains(new) { namespace(index).pointee.routes.add(new) }
         return true
     }
@@ -231,12 +237,13 @@ extension LogicalProcess {
     public func interfaceStates(namespace index: NamespaceIndex) -> [InterfaceState] {
         namespace(index).pointee.interfaces.map { device in
             let entry = interface(device).pointee
-            let kind = switch entry.kind {
-            case .loopback: "loopback"
-            case .veth, .cable: "veth"
-            case .bridge: "bridge"
-            case .dummy: "dummy"
-            }
+            let kind =
+                switch entry.kind {
+                case .loopback: "loopback"
+                case .veth, .cable: "veth"
+                case .bridge: "bridge"
+                case .dummy: "dummy"
+                }
             return InterfaceState(
                 index: device, name: interfaceName(device), kind: kind, mac: entry.mac, mtu: entry.mtu, isUp: entry.isUp, peer: entry.peer,
                 master: entry.master == .none ? nil : interfaceName(entry.master),

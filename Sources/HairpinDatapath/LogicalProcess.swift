@@ -302,7 +302,7 @@ public final class LogicalProcess {
 
     private func stackTimer(_ index: NamespaceIndex) {
         let space = namespace(index)
-        if space.pointee.stackQueued > now { return }       // superseded by an earlier arming that has fired since
+        if space.pointee.stackQueued > now { return }  // superseded by an earlier arming that has fired since
         space.pointee.stackQueued = .distantFuture
         if space.pointee.stackDeadline > now {
             armStack(index, at: space.pointee.stackDeadline)
@@ -333,7 +333,9 @@ public final class LogicalProcess {
         books.dropsByReason[Int(reason.rawValue)] += 1
         if !(device == .none) { interface(device).pointee.counters.drops += 1 }
         if let tap {
-            tap.dropped(pool.pointee[frame].pointee.bytes, TapEvent(time: now, interface: device, direction: .inbound, packetID: pool.pointee[frame].pointee.packetID), reason: reason)
+            tap.dropped(
+                pool.pointee[frame].pointee.bytes, TapEvent(time: now, interface: device, direction: .inbound, packetID: pool.pointee[frame].pointee.packetID),
+                reason: reason)
         }
         release(frame)
     }

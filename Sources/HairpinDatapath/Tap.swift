@@ -1,7 +1,10 @@
 import HairpinEngine
 
 /// Which way a frame passes an interface, as pcapng's EPB flags and PACKET_OUTGOING tell it.
-public enum TapDirection: UInt8, Sendable { case inbound = 1, outbound = 2 }
+public enum TapDirection: UInt8, Sendable {
+    case inbound = 1
+    case outbound = 2
+}
 
 /// One sight of a frame at a tap point.
 public struct TapEvent: Sendable {

@@ -75,7 +75,8 @@ public struct EventQueue: ~Copyable {
                     hole = least
                 } else {
                     if first >= count { break }
-                    var least = first, child = first &+ 1
+                    var least = first
+                    var child = first &+ 1
                     while child < count {
                         if keys[child] < keys[least] { least = child }
                         child &+= 1
@@ -88,7 +89,9 @@ public struct EventQueue: ~Copyable {
             keys[hole] = key
         }
         let low = UInt64(truncatingIfNeeded: top)
-        return (Instant(nanoseconds: UInt64(truncatingIfNeeded: top >> 64)), EventSource(rawValue: UInt32(truncatingIfNeeded: low >> 32)), UInt32(truncatingIfNeeded: low))
+        return (
+            Instant(nanoseconds: UInt64(truncatingIfNeeded: top >> 64)), EventSource(rawValue: UInt32(truncatingIfNeeded: low >> 32)), UInt32(truncatingIfNeeded: low)
+        )
     }
 
     private mutating func grow() {

@@ -9,7 +9,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
 
     /// The stream called `name` of the simulation with this `seed`.
     public init(seed: UInt64, name: String) {
-        var hash: UInt64 = 0xcbf2_9ce4_8422_2325   // FNV-1a over the UTF-8 bytes: the same on every host
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325  // FNV-1a over the UTF-8 bytes: the same on every host
         for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
         var state = seed &+ hash &* 0x9e37_79b9_7f4a_7c15
         func next() -> UInt64 {

@@ -7,7 +7,9 @@ import HairpinWire
 extension Simulation {
     /// Makes a logical process per node (with its pods), switch and outside machine, and joins them.
     func build(_ topology: Topology) throws(TopologyError) {
-        func fail(_ host: String, _ problem: String, unsupported: Bool = false) -> TopologyError { TopologyError(host: host, problem: problem, isUnsupported: unsupported) }
+        func fail(_ host: String, _ problem: String, unsupported: Bool = false) -> TopologyError {
+            TopologyError(host: host, problem: problem, isUnsupported: unsupported)
+        }
         var groups: [String: Int] = [:]
         var members: [[HostDescription]] = []
         for host in topology.hosts where host.kind != .pod {

@@ -76,7 +76,10 @@ final class NodeKernel: UpperLayer {
 
     // MARK: Processes
 
-    func start(_ program: any Program, arguments: [String], environment: [String: String], streams: StandardStreams, namespace: NamespaceIndex, container: Container, output: OutputSink, parent: UInt32?) -> Process {
+    func start(
+        _ program: any Program, arguments: [String], environment: [String: String], streams: StandardStreams, namespace: NamespaceIndex, container: Container,
+        output: OutputSink, parent: UInt32?
+    ) -> Process {
         let process = Process(
             number: UInt32(processes.count), kernel: self, namespace: namespace, container: container, program: program, arguments: arguments, environment: environment,
             streams: streams, output: output, parent: parent)

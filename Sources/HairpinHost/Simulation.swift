@@ -82,7 +82,9 @@ public final class Simulation {
         for kernel in kernels {
             let outbox = kernel.process.outbox
             for letter in outbox.letters {
-                outbox.withBytes(of: letter) { kernels[letter.process].process.inject($0, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface) }
+                outbox.withBytes(of: letter) {
+                    kernels[letter.process].process.inject($0, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface)
+                }
             }
             kernel.process.clearOutbox()
         }
@@ -127,13 +129,17 @@ public final class Simulation {
 
     /// Starts a program on a host now. The host must exist.
     @discardableResult
-    public func spawn(on host: String, _ program: any Program, arguments: [String], environment: [String: String] = [:], in container: ContainerID, observer: ((String, Bool) -> Void)? = nil) -> ProcessHandle {
+    public func spawn(
+        on host: String, _ program: any Program, arguments: [String], environment: [String: String] = [:], in container: ContainerID,
+        observer: ((String, Bool) -> Void)? = nil
+    ) -> ProcessHandle {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
         let sink = OutputSink()
         sink.observer = observer
         let kernel = kernels[place.kernel]
         let process = kernel.start(
-            program, arguments: arguments, environment: environment, streams: StandardStreams(), namespace: place.namespace, container: containers[container.index], output: sink, parent: nil)
+            program, arguments: arguments, environment: environment, streams: StandardStreams(), namespace: place.namespace, container: containers[container.index],
+            output: sink, parent: nil)
         return ProcessHandle(process: process, sink: sink)
     }
 
@@ -195,7 +201,8 @@ public final class Simulation {
                 let index = NamespaceIndex(n)
                 return kernel.process.interfaceStates(namespace: index).map {
                     TapInterface(
-                        process: number, index: $0.index, host: kernel.process.namespaceName(index), name: $0.name, kind: $0.kind, mac: $0.mac, mtu: $0.mtu, addresses: $0.addresses)
+                        process: number, index: $0.index, host: kernel.process.namespaceName(index), name: $0.name, kind: $0.kind, mac: $0.mac, mtu: $0.mtu,
+                        addresses: $0.addresses)
                 }
             }
         }

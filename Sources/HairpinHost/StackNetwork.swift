@@ -36,11 +36,12 @@ final class StackNetwork: NetworkLayer {
         output.typeOfService = request.typeOfService
         output.dontFragment = request.dontFragment
         output.mayFragmentLocally = request.mayFragmentLocally
-        output.identification = switch request.identification {
-        case .zero: .zero
-        case .value(let value): .value(value)
-        case .host: .host
-        }
+        output.identification =
+            switch request.identification {
+            case .zero: .zero
+            case .value(let value): .value(value)
+            case .host: .host
+            }
         output.socket = request.socket.rawValue
         output.confirmsNeighbour = request.confirmsNeighbour
         do throws(OutputError) {

@@ -13,7 +13,9 @@ public enum CommandTable {
     /// Where which(1) finds a command.
     static func path(of name: String) -> String? {
         guard !name.contains("/"), make(name, [], .gnu) != nil else { return nil }
-        return (["sh", "bash", "ls", "cat", "echo", "sleep", "ping", "ip", "date", "true", "false", "grep", "rm", "mkdir", "hostname", "ps", "kill"].contains(name) ? "/bin/" : "/usr/bin/") + name
+        return
+            (["sh", "bash", "ls", "cat", "echo", "sleep", "ping", "ip", "date", "true", "false", "grep", "rm", "mkdir", "hostname", "ps", "kill"].contains(name)
+            ? "/bin/" : "/usr/bin/") + name
     }
 
     /// The last part of a path into one of the folders where commands live.
@@ -46,10 +48,11 @@ public enum CommandTable {
         case "netstat": SocketStatistics.netstat(arguments)
         case "iptables": Firewall.iptables(arguments)
         case "iptables-save": Firewall.save(arguments)
-        case "arp": Immediate { system in
-            for line in system.neighbours() { system.writeOutput(line + "\n") }
-            return 0
-        }
+        case "arp":
+            Immediate { system in
+                for line in system.neighbours() { system.writeOutput(line + "\n") }
+                return 0
+            }
         case "sysctl", "bridge", "tc", "ethtool", "conntrack", "ipvsadm": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
@@ -80,14 +83,26 @@ public enum CommandTable {
         case "env", "printenv": Miscellany.env(name, arguments, userland)
         case "date": Miscellany.date(arguments)
         case "hostname": Miscellany.hostname(arguments)
-        case "whoami": Immediate { $0.writeOutput("root\n"); return 0 }
-        case "id": Immediate { $0.writeOutput(arguments.contains("-u") || arguments.contains("-g") ? "0\n" : "uid=0(root) gid=0(root) groups=0(root)\n"); return 0 }
+        case "whoami":
+            Immediate {
+                $0.writeOutput("root\n")
+                return 0
+            }
+        case "id":
+            Immediate {
+                $0.writeOutput(arguments.contains("-u") || arguments.contains("-g") ? "0\n" : "uid=0(root) gid=0(root) groups=0(root)\n")
+                return 0
+            }
         case "uname": Miscellany.uname(arguments)
         case "which": Miscellany.which(arguments)
         case "ps": Miscellany.ps(arguments, userland)
         case "kill": Shell(name: "kill", arguments: ["-c", "kill \"$@\"", "kill"] + arguments, userland: userland)
         case "timeout", "time", "nohup", "nice", "exec", "stdbuf", "setsid": Wrapper(name, arguments, userland)
-        case "basename": Immediate { $0.writeOutput((arguments.first?.split(separator: "/").last.map(String.init) ?? "") + "\n"); return 0 }
+        case "basename":
+            Immediate {
+                $0.writeOutput((arguments.first?.split(separator: "/").last.map(String.init) ?? "") + "\n")
+                return 0
+            }
         // Servers
         case "nginx": Nginx(arguments)
         case "httpd", "apache2", "httpd-foreground": Apache.program(arguments)

@@ -65,7 +65,9 @@ final class Wrapper: Program {
     private func start(_ system: any SystemCalls) -> Int32? {
         var words = arguments[...]
         if name == "timeout" {
-            let options = Options(arguments, flags: "vfp", values: "sk", long: [("signal=", "s"), ("kill-after=", "k"), ("preserve-status", "p"), ("foreground", "f")], stopsAtOperand: true)
+            let options = Options(
+                arguments, flags: "vfp", values: "sk", long: [("signal=", "s"), ("kill-after=", "k"), ("preserve-status", "p"), ("foreground", "f")], stopsAtOperand: true
+            )
             words = options.operands[...]
             if let text = options["s"] { signal = Signals.number(text) ?? 15 }
             killAfter = options["k"].flatMap(parseDuration)
@@ -107,8 +109,14 @@ final class EnvironmentCommand: Program {
             var rest = words[...]
             while let word = rest.first, word.contains("=") || word.hasPrefix("-") {
                 rest.removeFirst()
-                if word == "-i" || word == "-" { environment = [:]; continue }
-                if word == "-u" { if let name = rest.popFirst() { environment[name] = nil } ; continue }
+                if word == "-i" || word == "-" {
+                    environment = [:]
+                    continue
+                }
+                if word == "-u" {
+                    if let name = rest.popFirst() { environment[name] = nil }
+                    continue
+                }
                 let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
                 if parts.count == 2 { environment[String(parts[0])] = String(parts[1]) }
             }
@@ -130,7 +138,8 @@ final class EnvironmentCommand: Program {
 enum Miscellany {
     static func seq(_ arguments: [String]) -> any Program {
         Immediate { system in
-            var separator = "\n", equalWidth = false
+            var separator = "\n"
+            var equalWidth = false
             var words = arguments[...]
             while let word = words.first, word.hasPrefix("-"), Int(word) == nil, Double(word) == nil {
                 words.removeFirst()
@@ -138,10 +147,15 @@ enum Miscellany {
             }
             let numbers = words.map { Double($0) }
             guard !numbers.isEmpty, numbers.count <= 3, !numbers.contains(where: { $0 == nil }) else {
-                system.writeError(words.isEmpty ? "seq: missing operand\nTry 'seq --help' for more information.\n" : "seq: invalid floating point argument: '\(words.first { Double($0) == nil } ?? "")'\nTry 'seq --help' for more information.\n")
+                system.writeError(
+                    words.isEmpty
+                        ? "seq: missing operand\nTry 'seq --help' for more information.\n"
+                        : "seq: invalid floating point argument: '\(words.first { Double($0) == nil } ?? "")'\nTry 'seq --help' for more information.\n")
                 return 1
             }
-            let first = numbers.count > 1 ? numbers[0]! : 1, step = numbers.count == 3 ? numbers[1]! : 1, last = numbers[numbers.count - 1]!
+            let first = numbers.count > 1 ? numbers[0]! : 1
+            let step = numbers.count == 3 ? numbers[1]! : 1
+            let last = numbers[numbers.count - 1]!
             guard step != 0 else {
                 system.writeError("seq: invalid Zero increment value: '0'\n")
                 return 1
@@ -206,7 +220,8 @@ enum Miscellany {
             let letters = arguments.isEmpty ? "s" : arguments.flatMap { $0.dropFirst() }.map(String.init).joined()
             var parts: [String] = []
             let all = letters.contains("a")
-            for (letter, value) in [("s", "Linux"), ("n", system.hostname), ("r", "6.18.44"), ("v", "#1 SMP PREEMPT_DYNAMIC"), ("m", "x86_64"), ("o", "GNU/Linux")] where all || letters.contains(letter) {
+            for (letter, value) in [("s", "Linux"), ("n", system.hostname), ("r", "6.18.44"), ("v", "#1 SMP PREEMPT_DYNAMIC"), ("m", "x86_64"), ("o", "GNU/Linux")]
+            where all || letters.contains(letter) {
                 parts.append(value)
             }
             system.writeOutput(parts.joined(separator: " ") + "\n")
@@ -237,7 +252,9 @@ enum Miscellany {
                 if userland == .busybox {
                     system.writeOutput("\(leftPadded(Int(process.id.rawValue), 5)) root      0:00 \(command)\n")
                 } else if full {
-                    system.writeOutput("root     \(leftPadded(Int(process.id.rawValue), 7))       0  0 \(CivilTime(process.startedAt).formatted("%H:%M")) ?        00:00:00 \(command)\n")
+                    system.writeOutput(
+                        "root     \(leftPadded(Int(process.id.rawValue), 7))       0  0 \(CivilTime(process.startedAt).formatted("%H:%M")) ?        00:00:00 \(command)\n"
+                    )
                 } else {
                     system.writeOutput("\(leftPadded(Int(process.id.rawValue), 7)) ?        00:00:00 \(process.arguments.first ?? "")\n")
                 }

@@ -167,7 +167,7 @@ public struct ConfigurationError: Error, Sendable {
 public struct InterfaceInformation: Sendable {
     public var index: Int
     public var name: String
-    public var kind: String            // "loopback", "veth", "bridge", "vxlan", "dummy"
+    public var kind: String  // "loopback", "veth", "bridge", "vxlan", "dummy"
     /// "eth0@if7": the peer's index where it is in another namespace.
     public var peerIndex: Int?
     public var mac: MACAddress

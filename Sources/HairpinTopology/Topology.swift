@@ -11,7 +11,10 @@ public struct Topology: Sendable {
 
 /// A network namespace: a node, a pod, a machine outside the cluster or a switch.
 public struct HostDescription: Sendable {
-    public enum Kind: String, Sendable { case node, pod, external, lan = "switch" }
+    public enum Kind: String, Sendable {
+        case node, pod, external
+        case lan = "switch"
+    }
     /// Unique in the topology. Pods use "namespace/name" unless they come from a recording.
     public var name: String
     public var kind: Kind
@@ -134,7 +137,7 @@ public struct RouteDescription: Sendable, Equatable {
             case "onlink": isOnLink = true
             case "proto": isKernel = words.popFirst() == "kernel"
             case "scope", "metric", "table": words = words.dropFirst()
-            default: break      // linkdown and other notes of state
+            default: break  // linkdown and other notes of state
             }
         }
         guard !device.isEmpty else { return nil }
@@ -162,7 +165,10 @@ public struct VirtualServerDescription: Sendable, Equatable {
     /// `-p SECONDS`; nil without persistence.
     public var persistenceSeconds: Int?
     public var servers: [(address: IPv4Address, port: UInt16, weight: Int)]
-    public init(address: IPv4Address, port: UInt16, proto: IPProtocol, scheduler: String, persistenceSeconds: Int? = nil, servers: [(address: IPv4Address, port: UInt16, weight: Int)]) {
+    public init(
+        address: IPv4Address, port: UInt16, proto: IPProtocol, scheduler: String, persistenceSeconds: Int? = nil,
+        servers: [(address: IPv4Address, port: UInt16, weight: Int)]
+    ) {
         self.address = address
         self.port = port
         self.proto = proto

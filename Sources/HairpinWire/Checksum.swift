@@ -6,7 +6,8 @@ public enum InternetChecksum {
     public static func sum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt64 {
         guard let base = bytes.baseAddress else { return initial }
         // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once.
-        var a: UInt64 = 0, b: UInt64 = 0
+        var a: UInt64 = 0
+        var b: UInt64 = 0
         var offset = 0
         let count = bytes.count
         while offset &+ 16 <= count {
@@ -55,7 +56,8 @@ public enum InternetChecksum {
     /// The new checksum after a 32-bit word changed.
     @inlinable
     public static func update(_ checksum: UInt16, from old: UInt32, to new: UInt32) -> UInt16 {
-        ~fold(UInt64(~checksum) &+ UInt64(~UInt16(truncatingIfNeeded: old >> 16)) &+ UInt64(~UInt16(truncatingIfNeeded: old))
-            &+ UInt64(new >> 16) &+ UInt64(new & 0xffff))
+        ~fold(
+            UInt64(~checksum) &+ UInt64(~UInt16(truncatingIfNeeded: old >> 16)) &+ UInt64(~UInt16(truncatingIfNeeded: old))
+                &+ UInt64(new >> 16) &+ UInt64(new & 0xffff))
     }
 }

@@ -42,7 +42,14 @@ struct Hairpin: ParsableCommand {
 
 /// What the program returns to the shell.
 enum ExitStatus: Int32 {
-    case done = 0, expectationFailed = 1, usage = 64, badInput = 65, notFound = 66, internalFault = 70, outputFailed = 74, interrupted = 130
+    case done = 0
+    case expectationFailed = 1
+    case usage = 64
+    case badInput = 65
+    case notFound = 66
+    case internalFault = 70
+    case outputFailed = 74
+    case interrupted = 130
 
     init(_ failure: Failure) {
         switch failure.kind {
@@ -58,7 +65,8 @@ enum ExitStatus: Int32 {
     /// Of several scenarios the gravest status counts: an interruption, then faults, then input, then expectations.
     private static let gravity: [ExitStatus] = [.done, .expectationFailed, .notFound, .badInput, .usage, .outputFailed, .internalFault, .interrupted]
     func combined(with other: ExitStatus) -> ExitStatus {
-        let mine = ExitStatus.gravity.firstIndex(of: self) ?? 0, theirs = ExitStatus.gravity.firstIndex(of: other) ?? 0
+        let mine = ExitStatus.gravity.firstIndex(of: self) ?? 0
+        let theirs = ExitStatus.gravity.firstIndex(of: other) ?? 0
         return theirs > mine ? other : self
     }
 

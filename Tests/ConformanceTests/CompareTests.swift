@@ -1,6 +1,7 @@
 import Foundation
-@testable import HairpinConformance
 import Testing
+
+@testable import HairpinConformance
 
 /// Frames for comparisons, written out by hand: what is tested here must not depend on our own builders.
 private enum Raw {
@@ -18,7 +19,10 @@ private enum Raw {
         while sum > 0xffff { sum = (sum & 0xffff) + (sum >> 16) }
         return ~sum & 0xffff
     }
-    static func tcp(_ source: Int, _ destination: Int, seq: Int, ack: Int, flags: UInt8, window: Int = 502, options: [UInt8] = [], data: Int = 0, from: [UInt8] = pod1, to: [UInt8] = pod2, ttl: UInt8 = 64, id: Int = 7) -> [UInt8] {
+    static func tcp(
+        _ source: Int, _ destination: Int, seq: Int, ack: Int, flags: UInt8, window: Int = 502, options: [UInt8] = [], data: Int = 0, from: [UInt8] = pod1,
+        to: [UInt8] = pod2, ttl: UInt8 = 64, id: Int = 7
+    ) -> [UInt8] {
         var segment = number(source, 2) + number(destination, 2) + number(seq, 4) + number(ack, 4) + [UInt8((20 + options.count) / 4) << 4, flags]
         segment += number(window, 2) + [0, 0, 0, 0] + options + [UInt8](repeating: 0x61, count: data)
         let sum = checksum(from + to + [0, 6] + number(segment.count, 2) + segment)
@@ -51,22 +55,25 @@ private enum Raw {
     @Test("a TCP exchange at every level")
     func levels() {
         let frames = Raw.exchange()
-        #expect(Raw.lines(frames) == [
-            "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [S] seq=0 win=64240 len=0 <mss:1460,sackOK,ts0,nop,wscale:7>",
-            "pod1.eth0 > pod2.eth0 | IP pod2 > pod1 ttl=64 DF id=0 | TCP 80 > e1 [SA] seq=0 ack=1 win=65160 len=0 <mss:1460>",
-            "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [A] seq=1 ack=1 win=502 len=0",
-            "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [PA] seq=1 ack=1 win=502 len=74",
-            "pod1.eth0 > pod2.eth0 | IP pod2 > pod1 ttl=64 DF | TCP 80 > e1 [A] seq=1 ack=75 win=509 len=0 <nop,nop,ts>",
-        ])
+        #expect(
+            Raw.lines(frames) == [
+                "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [S] seq=0 win=64240 len=0 <mss:1460,sackOK,ts0,nop,wscale:7>",
+                "pod1.eth0 > pod2.eth0 | IP pod2 > pod1 ttl=64 DF id=0 | TCP 80 > e1 [SA] seq=0 ack=1 win=65160 len=0 <mss:1460>",
+                "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [A] seq=1 ack=1 win=502 len=0",
+                "pod1.eth0 > pod2.eth0 | IP pod1 > pod2 ttl=64 DF | TCP e1 > 80 [PA] seq=1 ack=1 win=502 len=74",
+                "pod1.eth0 > pod2.eth0 | IP pod2 > pod1 ttl=64 DF | TCP 80 > e1 [A] seq=1 ack=75 win=509 len=0 <nop,nop,ts>",
+            ])
         #expect(Raw.lines(frames, .packets)[3].hasSuffix("TCP e1 > 80 [A] seq=1 ack=1 len=74"))
-        #expect(Raw.lines(frames, .segments).map { $0.components(separatedBy: "| ").last ?? "" } == [
-            "TCP e1 > 80 [S] seq=0 len=0 <mss:1460,sackOK,ts0,wscale:7>", "TCP 80 > e1 [SA] seq=0 len=0 <mss:1460>",
-            "TCP e1 > 80 [A] seq=1 len=0", "TCP e1 > 80 [A] seq=1 len=74",
-        ])
-        #expect(Raw.lines(frames, .flow) == [
-            "TCP pod1 > pod2 e > 80 flags=S bytes=74 <mss:1460,sackOK,ts0,wscale:7> | pod1.eth0 > pod2.eth0 ttl=64",
-            "TCP pod2 > pod1 80 > e flags=S bytes=0 <mss:1460> | pod1.eth0 > pod2.eth0 ttl=64",
-        ])
+        #expect(
+            Raw.lines(frames, .segments).map { $0.components(separatedBy: "| ").last ?? "" } == [
+                "TCP e1 > 80 [S] seq=0 len=0 <mss:1460,sackOK,ts0,wscale:7>", "TCP 80 > e1 [SA] seq=0 len=0 <mss:1460>",
+                "TCP e1 > 80 [A] seq=1 len=0", "TCP e1 > 80 [A] seq=1 len=74",
+            ])
+        #expect(
+            Raw.lines(frames, .flow) == [
+                "TCP pod1 > pod2 e > 80 flags=S bytes=74 <mss:1460,sackOK,ts0,wscale:7> | pod1.eth0 > pod2.eth0 ttl=64",
+                "TCP pod2 > pod1 80 > e flags=S bytes=0 <mss:1460> | pod1.eth0 > pod2.eth0 ttl=64",
+            ])
     }
 
     @Test("a wrong checksum, a partial one and padding are seen")
@@ -84,14 +91,16 @@ private enum Raw {
 
     @Test("symbols follow the order of appearance over all interfaces")
     func symbols() {
-        let late = (time: UInt64(10), bytes: Raw.tcp(50000, 80, seq: 1, ack: 1, flags: 0x10)), early = (time: UInt64(5), bytes: Raw.tcp(60000, 80, seq: 1, ack: 1, flags: 0x10))
+        let late = (time: UInt64(10), bytes: Raw.tcp(50000, 80, seq: 1, ack: 1, flags: 0x10))
+        let early = (time: UInt64(5), bytes: Raw.tcp(60000, 80, seq: 1, ack: 1, flags: 0x10))
         let lines = CanonicalCapture(captures: ["a-eth0": [late], "b-eth0": [early]], description: Raw.names).render(.strict)
         #expect(lines["b-eth0"]?[0].contains("TCP e1 > 80") == true && lines["a-eth0"]?[0].contains("TCP e2 > 80") == true)
     }
 
     @Test("a repeated SYN keeps the numbers, a new one starts again")
     func sequences() {
-        let syn = Raw.tcp(40000, 80, seq: 100, ack: 0, flags: 2), again = Raw.tcp(40000, 80, seq: 900, ack: 0, flags: 2)
+        let syn = Raw.tcp(40000, 80, seq: 100, ack: 0, flags: 2)
+        let again = Raw.tcp(40000, 80, seq: 900, ack: 0, flags: 2)
         let data = Raw.tcp(40000, 80, seq: 901, ack: 1, flags: 0x10)
         #expect(Raw.lines([syn, syn, again, data]).map { $0.contains("seq=0 ") } == [true, true, true, false])
         #expect(Raw.lines([syn, again, data])[2].contains("seq=1 ack=1 "))
@@ -113,7 +122,9 @@ private enum Raw {
         let syn = Raw.exchange()[0]
         let icmp = Raw.ethernet([8, 0], Raw.ip(1, from: Raw.pod2, to: Raw.pod1, payload: [3, 4, 0, 0, 0, 0, 5, 0xaa] + syn[14..<60]))
         let vxlan = Raw.ethernet([8, 0], Raw.ip(17, from: Raw.pod2, to: Raw.pod1, payload: [1, 2, 0x21, 0x18, 0, 90, 0, 0, 8, 0, 0, 0, 0, 0, 1, 0] + syn))
-        let six = Raw.ethernet([0x86, 0xdd], [0x60, 0, 0, 0, 0, 40, 0, 64] + [UInt8](repeating: 3, count: 32) + [58, 0] + [UInt8](repeating: 0, count: 6) + [135, 0] + [UInt8](repeating: 1, count: 30))
+        let six = Raw.ethernet(
+            [0x86, 0xdd],
+            [0x60, 0, 0, 0, 0, 40, 0, 64] + [UInt8](repeating: 3, count: 32) + [58, 0] + [UInt8](repeating: 0, count: 6) + [135, 0] + [UInt8](repeating: 1, count: 30))
         let seeds = [syn, icmp, vxlan, six]
         for _ in 0..<20 {
             let frames = (0..<1000).map { _ -> [UInt8] in
@@ -137,7 +148,8 @@ private enum Raw {
 
     @Test("another window is a difference at strict only, and it is shown")
     func window() throws {
-        let reference = Raw.capture(Raw.exchange()), candidate = Raw.capture(Raw.exchange(window: 501))
+        let reference = Raw.capture(Raw.exchange())
+        let candidate = Raw.capture(Raw.exchange(window: 501))
         let report = compare(references: [reference], candidate: candidate, level: .strict)
         #expect(!report.isIdentical && report.identical == 0 && abs(report.similarity - 0.6) < 1e-9)
         let lines = try #require(report.differences.first).lines
@@ -163,7 +175,9 @@ private enum Raw {
 
     @Test("gaps are compared with a tolerance of 20 ms or a tenth")
     func timing() throws {
-        let slow = Raw.capture(Raw.exchange(), step: 1_000_000_000), late = Raw.capture(Raw.exchange(), step: 1_090_000_000), wrong = Raw.capture(Raw.exchange(), step: 1_200_000_000)
+        let slow = Raw.capture(Raw.exchange(), step: 1_000_000_000)
+        let late = Raw.capture(Raw.exchange(), step: 1_090_000_000)
+        let wrong = Raw.capture(Raw.exchange(), step: 1_200_000_000)
         let good = try #require(compare(references: [slow], candidate: late, level: .strict, compareTiming: true).timing)
         #expect(good.agreeing == 1 && abs(good.worstSeconds - 0.09) < 1e-9)
         #expect(compare(references: [slow], candidate: wrong, level: .strict, compareTiming: true).timing?.agreeing == 0)
@@ -177,7 +191,9 @@ private enum Raw {
         #expect(Raw.capture(Raw.exchange(), on: "pod2-eth0", description: names).render(.flow)["near-eth0"]?.first?.hasPrefix("TCP client > near e > 80") == true)
     }
 
-    @Test("the edit distance of lists of lines", arguments: [([], [], 0), (["a"], [], 1), (["a", "b", "c"], ["a", "c"], 1), (["a", "b"], ["b", "a"], 2), (["a", "b", "c", "d"], ["x", "b", "y", "d"], 2)])
+    @Test(
+        "the edit distance of lists of lines",
+        arguments: [([], [], 0), (["a"], [], 1), (["a", "b", "c"], ["a", "c"], 1), (["a", "b"], ["b", "a"], 2), (["a", "b", "c", "d"], ["x", "b", "y", "d"], 2)])
     func distance(a: [String], b: [String], expected: Int) {
         #expect(editDistance(a, b) == expected && editDistance(b, a) == expected)
     }

@@ -1,6 +1,7 @@
-@testable import HairpinCapture
 import HairpinEngine
 import Testing
+
+@testable import HairpinCapture
 
 @Suite struct CaptureReaderTests {
     /// A big-endian pcap with microseconds and one packet of 3 of 60 bytes, compressed by gzip.
@@ -37,7 +38,12 @@ import Testing
         #expect(file.packets.map { Array($0.bytes) } == [[0xab, 0xcd], [0xef]] && file.packets[0].time == Instant(nanoseconds: 9000))
     }
 
-    @Test("units of time", arguments: [(UInt64(10), 9, UInt64(5), UInt64(5)), (10, 6, 5, 5000), (10, 0, 5, 5_000_000_000), (10, 12, 5999, 5), (2, 1, 3, 1_500_000_000), (2, 32, 1 << 32, 1_000_000_000), (2, 127, 9, 0), (10, 0, .max, .max)])
+    @Test(
+        "units of time",
+        arguments: [
+            (UInt64(10), 9, UInt64(5), UInt64(5)), (10, 6, 5, 5000), (10, 0, 5, 5_000_000_000), (10, 12, 5999, 5), (2, 1, 3, 1_500_000_000),
+            (2, 32, 1 << 32, 1_000_000_000), (2, 127, 9, 0), (10, 0, .max, .max),
+        ])
     func units(base: UInt64, exponent: Int, ticks: UInt64, nanoseconds: UInt64) {
         var interface = CapturedInterface()
         (interface.timeBase, interface.timeExponent) = (base, exponent)
@@ -68,7 +74,11 @@ import Testing
         for n in 0..<4 { try pcap.write(frame(UInt8(n)), at: UInt64(n)) }
         var pcapng = try PcapngWriter(to: .memory, section: PcapngSection(application: "x", comment: "y"), interfaces: PcapngWriterTests.interfaces)
         try pcapng.write(names: [(.loopback, "localhost")])
-        for n in 0..<3 { try frame(UInt8(n)).withUnsafeBytes { try pcapng.write($0, time: .zero, interface: n % 2, flags: PcapngFlags(.inbound, $0), packetID: 1, isDropped: n == 1, comments: ["c"]) } }
+        for n in 0..<3 {
+            try frame(UInt8(n)).withUnsafeBytes {
+                try pcapng.write($0, time: .zero, interface: n % 2, flags: PcapngFlags(.inbound, $0), packetID: 1, isDropped: n == 1, comments: ["c"])
+            }
+        }
         try pcapng.write(statisticsOf: 0, at: .zero, from: .zero, received: 1, dropped: 2)
         var random = SeededRandom(seed: 1, name: "damage")
         func below(_ bound: Int) -> Int { Int(random.next() % UInt64(bound)) }
@@ -86,7 +96,8 @@ import Testing
 @Suite struct CaptureFilterTests {
     @Test("pcap-filter syntax decides about frames")
     func matching() throws {
-        let arp = try CaptureFilter("arp"), other = try CaptureFilter("not arp and ether host 0a:58:0a:f4:00:02")
+        let arp = try CaptureFilter("arp")
+        let other = try CaptureFilter("not arp and ether host 0a:58:0a:f4:00:02")
         var ip = frame(0)
         ip[13] = 0
         frame(0).withUnsafeBytes { #expect(arp.matches($0) && !other.matches($0)) }
@@ -95,16 +106,21 @@ import Testing
         ip.withUnsafeBytes { #expect(!long.matches($0) && long.matches($0, originalLength: 1000)) }
     }
 
-    @Test("an error has libpcap's reason and a column", arguments: [
-        ("tcp prot 80", 5, "syntax error"), ("bogus", 1, "syntax error"), ("tcp port 80 and (udp", 13, "syntax error"), ("port 70000", 1, "70000"),
-        ("a\0b", 1, "zero byte"),
-    ])
+    @Test(
+        "an error has libpcap's reason and a column",
+        arguments: [
+            ("tcp prot 80", 5, "syntax error"), ("bogus", 1, "syntax error"), ("tcp port 80 and (udp", 13, "syntax error"), ("port 70000", 1, "70000"),
+            ("a\0b", 1, "zero byte"),
+        ])
     func errors(text: String, column: Int, reason: String) {
         do throws(CaptureError) {
             _ = try CaptureFilter(text)
             Issue.record("`\(text)` was accepted")
         } catch {
-            guard case .filter(text, let place, let words) = error else { Issue.record("\(error)"); return }
+            guard case .filter(text, let place, let words) = error else {
+                Issue.record("\(error)")
+                return
+            }
             #expect(words.contains(reason), "\(error)")
             #expect(place == column, "\(error)")
         }

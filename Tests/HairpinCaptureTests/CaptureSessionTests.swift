@@ -7,8 +7,12 @@ import Testing
 
 @Suite struct CaptureSessionTests {
     static let interfaces = [
-        CaptureInterface(logicalProcess: 1, index: InterfaceIndex(1), host: "node1", name: "cni0", mac: MACAddress(rawValue: 1), addresses: [IPv4InterfaceAddress(IPv4Address(10, 244, 0, 1), prefixLength: 24)]),
-        CaptureInterface(logicalProcess: 1, index: InterfaceIndex(3), host: "default/web-0", name: "eth0", addresses: [IPv4InterfaceAddress(IPv4Address(10, 244, 0, 2), prefixLength: 24)]),
+        CaptureInterface(
+            logicalProcess: 1, index: InterfaceIndex(1), host: "node1", name: "cni0", mac: MACAddress(rawValue: 1),
+            addresses: [IPv4InterfaceAddress(IPv4Address(10, 244, 0, 1), prefixLength: 24)]),
+        CaptureInterface(
+            logicalProcess: 1, index: InterfaceIndex(3), host: "default/web-0", name: "eth0",
+            addresses: [IPv4InterfaceAddress(IPv4Address(10, 244, 0, 2), prefixLength: 24)]),
         CaptureInterface(logicalProcess: 2, index: InterfaceIndex(1), host: "node2", name: "cni0"),
     ]
 
@@ -25,7 +29,8 @@ import Testing
     @Test("buffers are merged by time, then logical process, then order of sight")
     func merge() throws {
         let session = try CaptureSessionTests.session()
-        let one = try #require(session.observer(of: 1)), two = try #require(session.observer(of: 2))
+        let one = try #require(session.observer(of: 1))
+        let two = try #require(session.observer(of: 2))
         two.saw(frame(1), at: 10, on: 1)
         two.saw(frame(2), at: 20, on: 1)
         one.saw(frame(3), at: 20, on: 1)
@@ -103,7 +108,8 @@ import Testing
             $0.interfaces = [InterfacePattern("node1:*")]
         }
         #expect(session.interfaces.map(\.label) == ["node1:cni0"])
-        let one = try #require(session.observer(of: 1)), two = try #require(session.observer(of: 2))
+        let one = try #require(session.observer(of: 1))
+        let two = try #require(session.observer(of: 2))
         for observer in [one, two] {
             observer.saw(frame(1, to: .broadcast), at: 1, on: 1)
             observer.saw(frame(2), at: 2, on: 1)
@@ -115,9 +121,11 @@ import Testing
         #expect(try CaptureSessionTests.combined(session).interfaces[0].filter == "ether broadcast")
     }
 
-    @Test("patterns", arguments: [
-        ("*", 3), ("node1:cni0", 1), ("*:cni0", 2), ("node?", 2), ("cni*", 2), ("web-0:eth0", 1), ("default/web-0", 1), ("default/*:*", 1), ("node1", 1),
-    ])
+    @Test(
+        "patterns",
+        arguments: [
+            ("*", 3), ("node1:cni0", 1), ("*:cni0", 2), ("node?", 2), ("cni*", 2), ("web-0:eth0", 1), ("default/web-0", 1), ("default/*:*", 1), ("node1", 1),
+        ])
     func patterns(text: String, count: Int) { #expect(CaptureSessionTests.interfaces.count { InterfacePattern(text).matches($0) } == count) }
 
     @Test("a pattern that matches nothing is an error that names what there is")
@@ -155,7 +163,8 @@ import Testing
         let scratch = try Scratch()
         var options = CaptureOptions()
         options.perInterface = .directory(scratch.folder.path)
-        let session = try CaptureSession(interfaces: (1...1500).map { CaptureInterface(index: InterfaceIndex(UInt32($0)), host: "pod\($0)", name: "eth0") }, options: options)
+        let session = try CaptureSession(
+            interfaces: (1...1500).map { CaptureInterface(index: InterfaceIndex(UInt32($0)), host: "pod\($0)", name: "eth0") }, options: options)
         for round in 0..<3 { for n in 1...1500 { session.saw(frame(UInt8(round), count: 400), at: UInt64(round * 2000 + n), on: UInt32(n)) } }
         try session.finish()
         #expect(scratch.names.count == 1500)

@@ -1,7 +1,8 @@
-@testable import HairpinCapture
 import Foundation
 import HairpinEngine
 import Testing
+
+@testable import HairpinCapture
 
 @Suite struct PcapWriterTests {
     @Test("the bytes of a file with one packet")
@@ -9,10 +10,11 @@ import Testing
         var writer = try PcapWriter(to: .memory)
         try writer.write([0xaa, 0xbb, 0xcc], at: 2_000_000_003)
         try writer.finish()
-        #expect(writer.memory == [
-            0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0,
-            2, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0xaa, 0xbb, 0xcc,
-        ])
+        #expect(
+            writer.memory == [
+                0x4d, 0x3c, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0,
+                2, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 3, 0, 0, 0, 0xaa, 0xbb, 0xcc,
+            ])
     }
 
     @Test("libpcap and our own reader read the same from a file, also through buffers smaller than a packet")
@@ -22,7 +24,8 @@ import Testing
         var writer = try PcapWriter(to: .file(path), bufferSize: 512)
         for n in 0..<300 { try writer.write(frame(UInt8(n % 256), count: 14 + n * 7), at: UInt64(n) * 1_500_000_001) }
         try writer.finish()
-        let own = try CaptureReader.read(path), other = try CaptureReader.readWithLibpcap(path)
+        let own = try CaptureReader.read(path)
+        let other = try CaptureReader.readWithLibpcap(path)
         #expect(own.packets.count == 300 && own.packets.count == other.packets.count && !own.isTruncated && own.interfaces[0].linkType == 1)
         for (a, b) in zip(own.packets, other.packets) { #expect(a.time == b.time && a.bytes == b.bytes && a.originalLength == b.originalLength) }
         #expect(own.packets[299].time.nanoseconds == 299 * 1_500_000_001)
@@ -61,8 +64,14 @@ import Testing
             do { try writer.write(frame(UInt8(n)), at: 0) } catch { failure = error as? CaptureError }
         }
         #expect(failure == expected && writer.failure == expected)
-        do { try writer.write(frame(0), at: 0); Issue.record("a write after a failure went well") } catch { #expect(error as? CaptureError == expected) }
-        do { try writer.finish(); Issue.record("finishing after a failure went well") } catch { #expect(error == expected) }
+        do {
+            try writer.write(frame(0), at: 0)
+            Issue.record("a write after a failure went well")
+        } catch { #expect(error as? CaptureError == expected) }
+        do {
+            try writer.finish()
+            Issue.record("finishing after a failure went well")
+        } catch { #expect(error == expected) }
         #expect(expected.description == "/dev/full: no space left on device after 0 packets")
     }
 
@@ -75,14 +84,16 @@ import Testing
         let descriptor = create("limited", MFD_ALLOW_SEALING)
         try #require(descriptor >= 0)
         try #require(ftruncate(descriptor, off_t(pages * 4096)) == 0)
-        let F_ADD_SEALS: Int32 = 1033, F_SEAL_GROW: Int32 = 4
+        let F_ADD_SEALS: Int32 = 1033
+        let F_SEAL_GROW: Int32 = 4
         try #require(fcntl(descriptor, F_ADD_SEALS, F_SEAL_GROW) == 0)
         return descriptor
     }
 
     @Test("pcap: after a failure in the middle of a record the file ends with the last whole packet")
     func cutPcap() throws {
-        let descriptor = try limited(pages: 5), copy = dup(descriptor)
+        let descriptor = try limited(pages: 5)
+        let copy = dup(descriptor)
         var writer = try PcapWriter(to: .descriptor(descriptor, name: "out/pod1-eth0.pcap"), bufferSize: 3000)
         var failure: CaptureError?
         var written = 0
@@ -103,15 +114,22 @@ import Testing
 
     @Test("pcapng: the same")
     func cutPcapng() throws {
-        let descriptor = try limited(pages: 3), copy = dup(descriptor)
-        var writer = try PcapngWriter(to: .descriptor(descriptor, name: "c.pcapng"), section: PcapngSection(application: "test"), interfaces: [PcapngInterface(name: "a")], bufferSize: 2000)
+        let descriptor = try limited(pages: 3)
+        let copy = dup(descriptor)
+        var writer = try PcapngWriter(
+            to: .descriptor(descriptor, name: "c.pcapng"), section: PcapngSection(application: "test"), interfaces: [PcapngInterface(name: "a")], bufferSize: 2000)
         var failure: CaptureError?
         while failure == nil {
             let bytes = frame(7, count: 61)
-            do { try bytes.withUnsafeBytes { try writer.write($0, time: .zero, interface: 0, flags: PcapngFlags(rawValue: 1), packetID: 9) } } catch { failure = error as? CaptureError }
+            do { try bytes.withUnsafeBytes { try writer.write($0, time: .zero, interface: 0, flags: PcapngFlags(rawValue: 1), packetID: 9) } } catch {
+                failure = error as? CaptureError
+            }
         }
         let file = try CaptureReader.read("/proc/self/fd/\(copy)")
-        guard case .writeFailed(_, _, let packets, true) = failure else { Issue.record("\(String(describing: failure))"); return }
+        guard case .writeFailed(_, _, let packets, true) = failure else {
+            Issue.record("\(String(describing: failure))")
+            return
+        }
         #expect(packets > 90 && file.packets.count == Int(packets) && !file.isTruncated)
         #expect(try CaptureReader.readWithLibpcap("/proc/self/fd/\(copy)").packets.count == Int(packets))
         close(copy)

@@ -19,11 +19,12 @@ import Testing
         let before = writer.memory.count
         let bytes: [UInt8] = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]
         try bytes.withUnsafeBytes { try writer.write($0, time: Instant(nanoseconds: 0x1_0000_0002), interface: 0, flags: PcapngFlags(.outbound, $0), packetID: 5) }
-        #expect(Array(writer.memory[before...]) == [
-            6, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 7, 0, 0, 0,
-            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0,
-            2, 0, 4, 0, 0b01110, 0, 0, 0, 5, 0, 8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0,
-        ])
+        #expect(
+            Array(writer.memory[before...]) == [
+                6, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 7, 0, 0, 0, 7, 0, 0, 0,
+                0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0,
+                2, 0, 4, 0, 0b01110, 0, 0, 0, 5, 0, 8, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0, 0,
+            ])
     }
 
     @Test("everything that is written is read again")
@@ -33,10 +34,14 @@ import Testing
         var writer = try PcapngWriter(to: .memory, section: section, interfaces: PcapngWriterTests.interfaces)
         try writer.write(names: [(IPv4Address(10, 244, 0, 2), "pod1"), (IPv4Address(10, 96, 0, 20), "web.default")])
         for count in [14, 15, 16, 17, 1514] {
-            try frame(9, count: count).withUnsafeBytes { try writer.write($0, time: Instant(nanoseconds: UInt64(count)), interface: 0, flags: PcapngFlags(.inbound, $0), packetID: UInt64(count % 2)) }
+            try frame(9, count: count).withUnsafeBytes {
+                try writer.write($0, time: Instant(nanoseconds: UInt64(count)), interface: 0, flags: PcapngFlags(.inbound, $0), packetID: UInt64(count % 2))
+            }
         }
         try frame(3).withUnsafeBytes {
-            try writer.write($0, time: Instant(nanoseconds: 99), interface: 1, flags: PcapngFlags(.inbound, $0), packetID: 7, isDropped: true, comments: ["dropped: rule drop", "KUBE-FORWARD"])
+            try writer.write(
+                $0, time: Instant(nanoseconds: 99), interface: 1, flags: PcapngFlags(.inbound, $0), packetID: 7, isDropped: true,
+                comments: ["dropped: rule drop", "KUBE-FORWARD"])
         }
         try writer.write(statisticsOf: 1, at: Instant(nanoseconds: 99), from: .zero, received: 1, dropped: 1)
         try writer.finish()
@@ -51,19 +56,24 @@ import Testing
         #expect(file.packets.prefix(5).map(\.bytes.count) == [14, 15, 16, 17, 1514] && file.packets.prefix(5).map(\.time.nanoseconds) == [14, 15, 16, 17, 1514])
         #expect(file.packets.prefix(5).map(\.packetID) == [nil, 1, nil, 1, nil] && file.packets.allSatisfy { $0.direction == .inbound })
         let last = try #require(file.packets.last)
-        #expect(last.isDropped && last.comments == ["dropped: rule drop", "KUBE-FORWARD"] && last.packetID == 7 && last.interface == 1 && last.bytes.elementsEqual(frame(3)))
+        #expect(
+            last.isDropped && last.comments == ["dropped: rule drop", "KUBE-FORWARD"] && last.packetID == 7 && last.interface == 1 && last.bytes.elementsEqual(frame(3)))
         #expect(!file.packets[0].isDropped)
     }
 
     @Test("libpcap reads it, with nanoseconds")
     func libpcap() throws {
         let scratch = try Scratch()
-        var writer = try PcapngWriter(to: .file(scratch.path("a.pcapng")), section: PcapngSection(application: "x"), interfaces: PcapngWriterTests.interfaces, bufferSize: 700)
+        var writer = try PcapngWriter(
+            to: .file(scratch.path("a.pcapng")), section: PcapngSection(application: "x"), interfaces: PcapngWriterTests.interfaces, bufferSize: 700)
         for n in 0..<100 {
-            try frame(UInt8(n), count: 60 + n).withUnsafeBytes { try writer.write($0, time: Instant(nanoseconds: UInt64(n) * 1_000_000_007), interface: n % 2, flags: PcapngFlags(.inbound, $0), packetID: 1) }
+            try frame(UInt8(n), count: 60 + n).withUnsafeBytes {
+                try writer.write($0, time: Instant(nanoseconds: UInt64(n) * 1_000_000_007), interface: n % 2, flags: PcapngFlags(.inbound, $0), packetID: 1)
+            }
         }
         try writer.finish()
-        let own = try CaptureReader.read(scratch.path("a.pcapng")), other = try CaptureReader.readWithLibpcap(scratch.path("a.pcapng"))
+        let own = try CaptureReader.read(scratch.path("a.pcapng"))
+        let other = try CaptureReader.readWithLibpcap(scratch.path("a.pcapng"))
         #expect(own.packets.count == 100 && other.packets.map(\.time) == own.packets.map(\.time) && other.packets.map(\.bytes) == own.packets.map(\.bytes))
     }
 

@@ -3,7 +3,9 @@ import HairpinEngine
 import HairpinWire
 import Testing
 
-private let manifests = workload("Deployment", "web", "replicas: 2") + service("web", "clusterIP: 10.96.0.20, type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, nodePort: 30080}]")
+private let manifests =
+    workload("Deployment", "web", "replicas: 2")
+    + service("web", "clusterIP: 10.96.0.20, type: NodePort, selector: {app: web}, ports: [{name: http, port: 80, nodePort: 30080}]")
     + pod("solo", container: "{name: a, image: nginx}, {name: b, image: alpine}") + pod("stuck", spec: "nodeSelector: {disk: ssd}")
 
 private func at(_ seconds: UInt64) -> Instant { Instant(nanoseconds: seconds * 1_000_000_000) }
@@ -14,7 +16,8 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
     let plan = try plan(manifests, configuration)
     var status = ClusterStatus(now: at(seconds))
     for pod in plan.pods where pod.address != nil {
-        status.pods[pod.key] = PodStatus(phase: .running, containers: pod.template.containers.map { ContainerStatus(name: $0.name, state: .running(since: at(1)), ready: true) })
+        status.pods[pod.key] = PodStatus(
+            phase: .running, containers: pod.template.containers.map { ContainerStatus(name: $0.name, state: .running(since: at(1)), ready: true) })
     }
     var request = GetRequest(targets: try GetRequest.targets(arguments: arguments))
     change(&request, &status)
@@ -39,12 +42,13 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
         #expect(wide.contains("65s   10.244.0.2   node1    <none>           <none>\n"))
         #expect(wide.contains("65s   <none>       <none>   <none>           <none>\n"))
         let all = try get(["svc"]) { request, _ in request.allNamespaces = true }.output
-        #expect(all == """
-            NAMESPACE   NAME         TYPE        CLUSTER-IP   EXTERNAL-IP   PORT(S)        AGE
-            default     kubernetes   ClusterIP   10.96.0.1    <none>        443/TCP        65s
-            default     web          NodePort    10.96.0.20   <none>        80:30080/TCP   65s
+        #expect(
+            all == """
+                NAMESPACE   NAME         TYPE        CLUSTER-IP   EXTERNAL-IP   PORT(S)        AGE
+                default     kubernetes   ClusterIP   10.96.0.1    <none>        443/TCP        65s
+                default     web          NodePort    10.96.0.20   <none>        80:30080/TCP   65s
 
-            """)
+                """)
         let bare = try get(["pod", "solo"]) { request, _ in
             request.showsHeaders = false
             request.showsLabels = true
@@ -53,17 +57,24 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
     }
 
     static let lives: [(ContainerStatus, PodStatus.Phase, String)] = [
-        (ContainerStatus(name: "a", state: .waiting(reason: "CrashLoopBackOff"), restarts: 3, lastTermination: (1, at(50))), PodStatus.Phase.running, "1/2     CrashLoopBackOff   3 (15s ago)   65s"),
+        (
+            ContainerStatus(name: "a", state: .waiting(reason: "CrashLoopBackOff"), restarts: 3, lastTermination: (1, at(50))), PodStatus.Phase.running,
+            "1/2     CrashLoopBackOff   3 (15s ago)   65s"
+        ),
         (ContainerStatus(name: "a", state: .waiting(reason: "ContainerCreating")), .pending, "1/2     ContainerCreating   0          65s"),
         (ContainerStatus(name: "a", state: .terminated(exitCode: 1, reason: "Error", started: at(1), finished: at(2))), .running, "1/2     Error    0          65s"),
-        (ContainerStatus(name: "a", state: .terminated(exitCode: 0, reason: "Completed", started: at(1), finished: at(2))), .running, "1/2     NotReady   0          65s"),
+        (
+            ContainerStatus(name: "a", state: .terminated(exitCode: 0, reason: "Completed", started: at(1), finished: at(2))), .running,
+            "1/2     NotReady   0          65s"
+        ),
         (ContainerStatus(name: "a", state: .running(since: at(1))), .running, "1/2     Running   0          65s"),
     ]
 
     @Test("the status column in the states of a pod's life", arguments: lives)
     func states(container: ContainerStatus, phase: PodStatus.Phase, expected: String) throws {
         let output = try get(["pod", "solo"]) { _, status in
-            status.pods[ObjectKey(namespace: "default", name: "solo")] = PodStatus(phase: phase, containers: [container, ContainerStatus(name: "b", state: .running(since: at(1)), ready: true)])
+            status.pods[ObjectKey(namespace: "default", name: "solo")] = PodStatus(
+                phase: phase, containers: [container, ContainerStatus(name: "b", state: .running(since: at(1)), ready: true)])
         }.output
         #expect(output.split(separator: "\n").last == "solo   \(expected)", "\(output)")
     }
@@ -86,7 +97,8 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
         let missing = try get(["deploy", "nobody"])
         #expect(missing.messages == ["Error from server (NotFound): deployments.apps \"nobody\" not found"])
         #expect(missing.isMissingSomething)
-        #expect(#expect(throws: GetError.self) { try GetRequest.targets(arguments: ["unicorns"]) }?.message == "error: the server doesn't have a resource type \"unicorns\"")
+        #expect(
+            #expect(throws: GetError.self) { try GetRequest.targets(arguments: ["unicorns"]) }?.message == "error: the server doesn't have a resource type \"unicorns\"")
     }
 
     @Test("JSON and YAML are objects with a status that read back")
@@ -102,7 +114,8 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
         #expect(try list["items"]?.items().count == 6)
     }
 
-    @Test("selectors choose by labels", arguments: [("app=web", 4), ("app!=web", 0), ("app in (web, db)", 4), ("!app", 0), ("app,app==web", 4), ("pod-template-hash", 2)])
+    @Test(
+        "selectors choose by labels", arguments: [("app=web", 4), ("app!=web", 0), ("app in (web, db)", 4), ("!app", 0), ("app,app==web", 4), ("pod-template-hash", 2)])
     func selectors(text: String, count: Int) throws {
         let output = try get(["pods"]) { request, _ in
             request.output = .name

@@ -39,24 +39,47 @@ struct Mistake: Sendable {
         Mistake(workload("Deployment", "web", "replica: 3"), "web.yaml:6: spec: \"replica\" is an unknown field. Did you mean \"replicas\"?"),
         Mistake(pod("a", container: "{name: c, image: nginx, prots: []}"), "web.yaml:5: spec.containers[0]: \"prots\" is an unknown field. Did you mean \"ports\"?"),
         Mistake(pod("a", container: "{name: c}"), "web.yaml:5: spec.containers[0].image: is required. Add \"image:\" to the container."),
-        Mistake(pod("a", container: "{name: c, image: nginx, ports: [{containerPort: 70000}]}"), "web.yaml:5: spec.containers[0].ports[0].containerPort: \"70000\" is out of range. Write a number from 1 to 65535."),
-        Mistake(pod("a", container: "{name: c, image: nginx}, {name: c, image: nginx}"), "web.yaml:5: spec.containers[1].name: \"c\" is the name of another container too. Give each container a name of its own."),
-        Mistake(pod("a", container: "{name: c, image: nginx, volumeMounts: [{name: log, mountPath: /x}]}", spec: "volumes: [{name: logs, emptyDir: {}}]"),
-         "web.yaml:5: spec.containers[0].volumeMounts[0].name: \"log\" is not found among the pod's volumes. Did you mean \"logs\"? Add a volume of this name to spec.volumes."),
-        Mistake(pod("My_Pod"), "web.yaml:3: metadata.name: \"My_Pod\" is not a lowercase RFC 1123 subdomain. Write \"my-pod\". Use lower case letters, digits, \"-\" and \".\", and begin and end with a letter or a digit."),
+        Mistake(
+            pod("a", container: "{name: c, image: nginx, ports: [{containerPort: 70000}]}"),
+            "web.yaml:5: spec.containers[0].ports[0].containerPort: \"70000\" is out of range. Write a number from 1 to 65535."),
+        Mistake(
+            pod("a", container: "{name: c, image: nginx}, {name: c, image: nginx}"),
+            "web.yaml:5: spec.containers[1].name: \"c\" is the name of another container too. Give each container a name of its own."),
+        Mistake(
+            pod("a", container: "{name: c, image: nginx, volumeMounts: [{name: log, mountPath: /x}]}", spec: "volumes: [{name: logs, emptyDir: {}}]"),
+            "web.yaml:5: spec.containers[0].volumeMounts[0].name: \"log\" is not found among the pod's volumes. Did you mean \"logs\"? Add a volume of this name to spec.volumes."
+        ),
+        Mistake(
+            pod("My_Pod"),
+            "web.yaml:3: metadata.name: \"My_Pod\" is not a lowercase RFC 1123 subdomain. Write \"my-pod\". Use lower case letters, digits, \"-\" and \".\", and begin and end with a letter or a digit."
+        ),
         Mistake(pod("a") + pod("a"), "web.yaml:9: metadata.name: \"a\" is the name of another Pod in namespace default, in line 3. Rename one of them, or remove it."),
         Mistake(service("web", "ports: [{port: 80, targetport: 8080}]"), "web.yaml:4: spec.ports[0]: \"targetport\" is an unknown field. Did you mean \"targetPort\"?"),
         Mistake(service("web", "ports: [{port: 0}]"), "web.yaml:4: spec.ports[0].port: \"0\" is out of range. Write a number from 1 to 65535."),
-        Mistake(service("web", "ports: [{port: 80}, {port: 81}]"), "web.yaml:4: spec.ports[0].name: is required when a Service has more than one port. Give each port a name."),
-        Mistake(service("web", "ports: [{port: 80, protocol: tcp}]"), "web.yaml:4: spec.ports[0].protocol: \"tcp\" is not supported. Did you mean \"TCP\"? Supported values: \"TCP\", \"UDP\", \"SCTP\"."),
-        Mistake(service("web", "ports: [{port: 80, targetPort: \"8080\"}]"), "web.yaml:4: spec.ports[0].targetPort: \"8080\" is neither a port number nor a port name. Write 8080 without quotation marks."),
-        Mistake(service("1web", "ports: [{port: 80}]"), "web.yaml:3: metadata.name: \"1web\" is not a DNS-1035 label. Use at most 63 lower case letters, digits and \"-\", begin with a letter and end with a letter or a digit."),
-        Mistake(service("web", "clusterIP: 10.96.0.300, ports: [{port: 80}]"), "web.yaml:4: spec.clusterIP: \"10.96.0.300\" is not a valid IPv4 address. Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing."),
-        Mistake("apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n", "web.yaml:1: apiVersion: \"extensions/v1beta1\" has no kind Deployment. Write apiVersion: apps/v1."),
+        Mistake(
+            service("web", "ports: [{port: 80}, {port: 81}]"), "web.yaml:4: spec.ports[0].name: is required when a Service has more than one port. Give each port a name."
+        ),
+        Mistake(
+            service("web", "ports: [{port: 80, protocol: tcp}]"),
+            "web.yaml:4: spec.ports[0].protocol: \"tcp\" is not supported. Did you mean \"TCP\"? Supported values: \"TCP\", \"UDP\", \"SCTP\"."),
+        Mistake(
+            service("web", "ports: [{port: 80, targetPort: \"8080\"}]"),
+            "web.yaml:4: spec.ports[0].targetPort: \"8080\" is neither a port number nor a port name. Write 8080 without quotation marks."),
+        Mistake(
+            service("1web", "ports: [{port: 80}]"),
+            "web.yaml:3: metadata.name: \"1web\" is not a DNS-1035 label. Use at most 63 lower case letters, digits and \"-\", begin with a letter and end with a letter or a digit."
+        ),
+        Mistake(
+            service("web", "clusterIP: 10.96.0.300, ports: [{port: 80}]"),
+            "web.yaml:4: spec.clusterIP: \"10.96.0.300\" is not a valid IPv4 address. Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing."),
+        Mistake(
+            "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n",
+            "web.yaml:1: apiVersion: \"extensions/v1beta1\" has no kind Deployment. Write apiVersion: apps/v1."),
         Mistake("kind: Pod\n", "web.yaml:1: apiVersion: is required. Add \"apiVersion:\", such as apiVersion: v1."),
         Mistake("just text\n", "web.yaml:1: \"just text\" is not a mapping. Write \"key: value\" lines, indented below it."),
-        Mistake("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {app: x}}\n  template: {metadata: {labels: {app: y}}, spec: {containers: [{name: c, image: nginx}]}}\n",
-         "web.yaml:6: spec.template.metadata.labels: `selector` does not match template `labels`. Give the template the labels app=x."),
+        Mistake(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {app: x}}\n  template: {metadata: {labels: {app: y}}, spec: {containers: [{name: c, image: nginx}]}}\n",
+            "web.yaml:6: spec.template.metadata.labels: `selector` does not match template `labels`. Give the template the labels app=x."),
     ]
 
     @Test("each mistake is told with its line, its value and what to write", arguments: mistakes)
@@ -79,11 +102,15 @@ struct Mistake: Sendable {
 
     @Test("unknown kinds are kept with one warning a kind")
     func kept() throws {
-        let text = ["a", "b", "c"].map { "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: \($0)}\n---\n" }.joined()
+        let text =
+            ["a", "b", "c"].map { "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: \($0)}\n---\n" }.joined()
             + "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {anything: goes}\n"
         let manifests = try load(text)
         #expect(manifests.kept.count == 4)
-        #expect(manifests.warnings.map(\.description) == ["web.yaml:1: ServiceAccount \"a\" and 2 more are kept, not modelled", "web.yaml:13: Widget \"w\" is kept, not modelled"])
+        #expect(
+            manifests.warnings.map(\.description) == [
+                "web.yaml:1: ServiceAccount \"a\" and 2 more are kept, not modelled", "web.yaml:13: Widget \"w\" is kept, not modelled",
+            ])
     }
 
     @Test("a folder loads its manifests in the order of their names")
@@ -101,13 +128,16 @@ struct Mistake: Sendable {
 
     @Test("a container's every field that matters is read")
     func container() throws {
-        let text = pod("a", container: """
-            {name: c, image: nginx, command: [sh, -c], args: ["echo $(WHO) $$(WHO) $(NOBODY)"], ports: [{name: http, containerPort: 80}],
-             env: [{name: WHO, value: me}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}, {name: APP, valueFrom: {fieldRef: {fieldPath: "metadata.labels['app']"}}},
-                   {name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}],
-             envFrom: [{prefix: P_, configMapRef: {name: m}}], volumeMounts: [{name: conf, mountPath: /etc/c}, {name: tmp, mountPath: /tmp}],
-             readinessProbe: {httpGet: {path: /ok, port: http}, periodSeconds: 2}}
-            """, spec: "volumes: [{name: conf, configMap: {name: m}}, {name: tmp, emptyDir: {}}]")
+        let text =
+            pod(
+                "a",
+                container: """
+                    {name: c, image: nginx, command: [sh, -c], args: ["echo $(WHO) $$(WHO) $(NOBODY)"], ports: [{name: http, containerPort: 80}],
+                     env: [{name: WHO, value: me}, {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}, {name: APP, valueFrom: {fieldRef: {fieldPath: "metadata.labels['app']"}}},
+                           {name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}],
+                     envFrom: [{prefix: P_, configMapRef: {name: m}}], volumeMounts: [{name: conf, mountPath: /etc/c}, {name: tmp, mountPath: /tmp}],
+                     readinessProbe: {httpGet: {path: /ok, port: http}, periodSeconds: 2}}
+                    """, spec: "volumes: [{name: conf, configMap: {name: m}}, {name: tmp, emptyDir: {}}]")
             + "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata: {k: v, \"f.conf\": \"x\\n\"}\n"
         let plan = try plan(text)
         let pod = try #require(plan.pod(ObjectKey(namespace: "default", name: "a")))

@@ -3,14 +3,17 @@ import HairpinWire
 import Testing
 
 private func key(_ name: String) -> ObjectKey { ObjectKey(namespace: "default", name: name) }
-private let twoNodes = ClusterConfiguration(nodes: [.init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12))])
+private let twoNodes = ClusterConfiguration(nodes: [
+    .init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12)),
+])
 private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
 
 @Suite struct PlanTests {
     @Test("a Deployment makes a ReplicaSet and pods with Kubernetes' names, the same in every run")
     func deployment() throws {
         let text = workload("Deployment", "web", "replicas: 3")
-        let first = try plan(text), second = try plan(text)
+        let first = try plan(text)
+        let second = try plan(text)
         let pods = try #require(first.pods(ofWorkload: "deploy", name: "web", namespace: "default"))
         #expect(pods.count == 3)
         let set = try #require(first.workloads.first { $0.kind == .replicaSet })
@@ -40,15 +43,20 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
 
     @Test("a StatefulSet counts its pods and names them in DNS")
     func statefulSet() throws {
-        let plan = try plan(workload("StatefulSet", "db", "replicas: 2\n  serviceName: db\n  ordinals: {start: 1}") + service("db", "clusterIP: None, selector: {app: db}, ports: [{name: sql, port: 5432}]"))
+        let plan = try plan(
+            workload("StatefulSet", "db", "replicas: 2\n  serviceName: db\n  ordinals: {start: 1}")
+                + service("db", "clusterIP: None, selector: {app: db}, ports: [{name: sql, port: 5432}]"))
         let pods = try #require(plan.pods(ofWorkload: "sts", name: "db", namespace: "default"))
         #expect(pods.map(\.metadata.name) == ["db-1", "db-2"])
         let names = plan.names(endpoints: plan.endpointSlices(readyPods: Set(pods.map(\.key))))
         #expect(names.answer("db-1.db.default.svc.cluster.local", .a) == .records(pods.prefix(1).compactMap(\.address).map { .address($0) }))
         #expect(names.answer("db.default.svc.cluster.local.", .a) == .records(pods.compactMap(\.address).map { .address($0) }))
-        #expect(names.answer("_sql._tcp.db.default.svc.cluster.local", .srv) == .records([
-            .service(priority: 0, weight: 50, port: 5432, target: "db-1.db.default.svc.cluster.local"), .service(priority: 0, weight: 50, port: 5432, target: "db-2.db.default.svc.cluster.local"),
-        ]))
+        #expect(
+            names.answer("_sql._tcp.db.default.svc.cluster.local", .srv)
+                == .records([
+                    .service(priority: 0, weight: 50, port: 5432, target: "db-1.db.default.svc.cluster.local"),
+                    .service(priority: 0, weight: 50, port: 5432, target: "db-2.db.default.svc.cluster.local"),
+                ]))
     }
 
     @Test("a DaemonSet runs on every node that fits, a Job as often as it says")
@@ -57,7 +65,8 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
         configuration.nodes[1].labels = ["disk": "ssd"]
         let plan = try plan(
             workload("DaemonSet", "agent") + workload("DaemonSet", "ssd", pod: "nodeSelector: {disk: ssd}, containers: [{name: c, image: x}]")
-                + workload("Job", "once", "parallelism: 2\n  completions: 5", version: "batch/v1", pod: "restartPolicy: Never, containers: [{name: c, image: x}]"), configuration)
+                + workload("Job", "once", "parallelism: 2\n  completions: 5", version: "batch/v1", pod: "restartPolicy: Never, containers: [{name: c, image: x}]"),
+            configuration)
         #expect(plan.pods(ofWorkload: "ds", name: "agent", namespace: "default")?.map(\.node) == ["node1", "node2"])
         #expect(plan.pods(ofWorkload: "ds", name: "ssd", namespace: "default")?.map(\.node) == ["node2"])
         #expect(plan.pods(ofWorkload: "job", name: "once", namespace: "default")?.count == 2)
@@ -89,8 +98,10 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
 
     @Test("Services get addresses: those asked for, the API server's, and others from the upper band")
     func services() throws {
-        let text = service("a", "ports: [{port: 80}]") + service("b", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + service("c", "type: NodePort, ports: [{port: 80}]")
-            + service("d", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("e", "clusterIP: None, ports: [{port: 80}]") + service("f", "type: ExternalName, externalName: db.example.com")
+        let text =
+            service("a", "ports: [{port: 80}]") + service("b", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + service("c", "type: NodePort, ports: [{port: 80}]")
+            + service("d", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("e", "clusterIP: None, ports: [{port: 80}]")
+            + service("f", "type: ExternalName, externalName: db.example.com")
         let plan = try plan(text)
         let range = plan.configuration.serviceCIDR
         let a = try #require(plan.service(key("a"))?.clusterAddress)
@@ -107,13 +118,22 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
 
     static let refusals: [(String, Int, String)] = [
         (pod("db-0") + workload("StatefulSet", "db"), 9, "is the name of two pods"),
-        (service("a", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + service("b", "clusterIP: 10.96.0.20, ports: [{port: 80}]"), 9, "failed to allocate IP 10.96.0.20: provided IP is already allocated"),
+        (
+            service("a", "clusterIP: 10.96.0.20, ports: [{port: 80}]") + service("b", "clusterIP: 10.96.0.20, ports: [{port: 80}]"), 9,
+            "failed to allocate IP 10.96.0.20: provided IP is already allocated"
+        ),
         (service("a", "clusterIP: 10.96.0.1, ports: [{port: 80}]"), 4, "provided IP is already allocated"),
         (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"),
         (service("a", "type: NodePort, ports: [{port: 80, nodePort: 80}]"), 4, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
-        (service("a", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("b", "type: NodePort, ports: [{port: 80, nodePort: 30080}]"), 9, "provided port is already allocated"),
+        (
+            service("a", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("b", "type: NodePort, ports: [{port: 80, nodePort: 30080}]"), 9,
+            "provided port is already allocated"
+        ),
         ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {containers: [{name: c, image: x}]}\n", 3, "is not the name of a namespace"),
-        (pod("a", container: "{name: c, image: x, env: [{name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}]}"), 3, "is not the name of a ConfigMap in namespace default"),
+        (
+            pod("a", container: "{name: c, image: x, env: [{name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}]}"), 3,
+            "is not the name of a ConfigMap in namespace default"
+        ),
     ]
 
     @Test("what the API server refuses is refused in its words", arguments: refusals)
@@ -138,8 +158,10 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
     @Test("EndpointSlices follow readiness, and a named port means each pod's own number")
     func endpoints() throws {
         let plan = try plan(
-            pod("a", container: "{name: c, image: x, ports: [{name: http, containerPort: 80}]}") + pod("b", container: "{name: c, image: x, ports: [{name: http, containerPort: 8080}]}")
-                + pod("z", labels: "{app: other}") + service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]") + service("none", "selector: {app: nobody}, ports: [{port: 80}]"))
+            pod("a", container: "{name: c, image: x, ports: [{name: http, containerPort: 80}]}")
+                + pod("b", container: "{name: c, image: x, ports: [{name: http, containerPort: 8080}]}")
+                + pod("z", labels: "{app: other}") + service("web", "selector: {app: web}, ports: [{port: 80, targetPort: http}]")
+                + service("none", "selector: {app: nobody}, ports: [{port: 80}]"))
         let slices = plan.endpointSlices(readyPods: [key("b")], terminating: [key("a")], serving: [key("a")]).filter { $0.service == key("web") }
         #expect(slices.map { $0.ports.map(\.port) } == [[80], [8080]])
         #expect(slices[0].endpoints.map(\.ready) == [false] && slices[0].endpoints[0].serving && slices[0].endpoints[0].terminating)
@@ -159,7 +181,9 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
         #expect(names.answer("nobody.default.svc.cluster.local", .a) == .nonExistent)
         #expect(names.answer("default.svc.cluster.local", .a) == .noData)
         #expect(names.answer("db.default.svc.cluster.local", .a) == .records([.canonicalName("db.example.com")]))
-        #expect(names.answer("_http._tcp.web.default.svc.cluster.local", .srv) == .records([.service(priority: 0, weight: 100, port: 80, target: "web.default.svc.cluster.local")]))
+        #expect(
+            names.answer("_http._tcp.web.default.svc.cluster.local", .srv)
+                == .records([.service(priority: 0, weight: 100, port: 80, target: "web.default.svc.cluster.local")]))
         #expect(names.answer("20.0.96.10.in-addr.arpa", .ptr) == .records([.pointer("web.default.svc.cluster.local")]))
         #expect(names.answer("10-244-0-7.default.pod.cluster.local", .a) == .records([.address(IPv4Address(10, 244, 0, 7))]))
         #expect(names.answer("example.com", .a) == .notOurs)

@@ -1,7 +1,8 @@
-@testable import HairpinCluster
 import HairpinTopology
 import HairpinWire
 import Testing
+
+@testable import HairpinCluster
 
 private func threePods(_ spec: String, _ configuration: ClusterConfiguration = ClusterConfiguration()) throws -> ClusterPlan {
     var configuration = configuration
@@ -15,10 +16,12 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
 }
 
 @Suite struct RulesTests {
-    @Test("SHA-256 of the standard's examples", arguments: [
-        ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-    ])
+    @Test(
+        "SHA-256 of the standard's examples",
+        arguments: [
+            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
+        ])
     func sha256(text: String, expected: String) {
         #expect(SHA256.digest(Array(text.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == expected)
     }
@@ -37,11 +40,17 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
     @Test("three endpoints: the rules a node's iptables-save shows")
     func cluster() throws {
         let lines = rules(try threePods("}]")).filter { $0.contains("default/web") }
-        #expect(lines.contains(#"-A KUBE-SVC-LOLE4ISW44XBNF3G -m comment --comment "default/web -> 10.244.0.3:80" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-VPJCWIHGOZWNRC6B"#))
+        #expect(
+            lines.contains(
+                #"-A KUBE-SVC-LOLE4ISW44XBNF3G -m comment --comment "default/web -> 10.244.0.3:80" -m statistic --mode random --probability 0.50000000000 -j KUBE-SEP-VPJCWIHGOZWNRC6B"#
+            ))
         #expect(lines.contains(#"-A KUBE-SERVICES -d 10.96.0.20/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j KUBE-SVC-LOLE4ISW44XBNF3G"#))
         let balance = lines.filter { $0.hasPrefix("-A KUBE-SVC-") }
         #expect(balance.count == 4)
-        #expect(balance[0] == #"-A KUBE-SVC-LOLE4ISW44XBNF3G ! -s 10.244.0.0/16 -d 10.96.0.20/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ"#)
+        #expect(
+            balance[0]
+                == #"-A KUBE-SVC-LOLE4ISW44XBNF3G ! -s 10.244.0.0/16 -d 10.96.0.20/32 -p tcp -m comment --comment "default/web cluster IP" -m tcp --dport 80 -j KUBE-MARK-MASQ"#
+        )
         #expect(balance[1].contains("--probability 0.33333333349"))
         #expect(!balance[3].contains("--probability"))
         #expect(lines.contains(#"-A KUBE-SEP-VPJCWIHGOZWNRC6B -p tcp -m comment --comment "default/web" -m tcp -j DNAT --to-destination 10.244.0.3:80"#))
@@ -52,25 +61,38 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
         let plan = try threePods("}]")
         #expect(rules(plan, ready: ["b"]).filter { $0.hasPrefix("-A KUBE-SVC-LOLE") }.count == 2)
         let none = rules(plan, ready: [])
-        #expect(none.contains(#"-A KUBE-SERVICES -d 10.96.0.20/32 -p tcp -m comment --comment "default/web has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable"#))
+        #expect(
+            none.contains(
+                #"-A KUBE-SERVICES -d 10.96.0.20/32 -p tcp -m comment --comment "default/web has no endpoints" -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable"#
+            ))
         #expect(!none.contains { $0.contains("KUBE-SVC-LOLE") })
     }
 
     @Test("affinity: known clients first, then chance; each endpoint remembers")
     func affinity() throws {
         let lines = rules(try threePods("}], sessionAffinity: ClientIP"))
-        #expect(lines.contains(#"-A KUBE-SVC-LOLE4ISW44XBNF3G -m comment --comment "default/web -> 10.244.0.3:80" -m recent --rcheck --seconds 10800 --reap --name KUBE-SEP-VPJCWIHGOZWNRC6B --mask 255.255.255.255 --rsource -j KUBE-SEP-VPJCWIHGOZWNRC6B"#))
-        #expect(lines.contains(#"-A KUBE-SEP-VPJCWIHGOZWNRC6B -p tcp -m comment --comment "default/web" -m recent --set --name KUBE-SEP-VPJCWIHGOZWNRC6B --mask 255.255.255.255 --rsource -m tcp -j DNAT --to-destination 10.244.0.3:80"#))
+        #expect(
+            lines.contains(
+                #"-A KUBE-SVC-LOLE4ISW44XBNF3G -m comment --comment "default/web -> 10.244.0.3:80" -m recent --rcheck --seconds 10800 --reap --name KUBE-SEP-VPJCWIHGOZWNRC6B --mask 255.255.255.255 --rsource -j KUBE-SEP-VPJCWIHGOZWNRC6B"#
+            ))
+        #expect(
+            lines.contains(
+                #"-A KUBE-SEP-VPJCWIHGOZWNRC6B -p tcp -m comment --comment "default/web" -m recent --set --name KUBE-SEP-VPJCWIHGOZWNRC6B --mask 255.255.255.255 --rsource -m tcp -j DNAT --to-destination 10.244.0.3:80"#
+            ))
         let chain = lines.filter { $0.hasPrefix("-A KUBE-SVC-LOLE") }
         #expect(chain.firstIndex { $0.contains("statistic") }! > chain.lastIndex { $0.contains("--rcheck") }!)
     }
 
     @Test("NodePort under policy Local: only this node's endpoints, DROP where there are none")
     func nodePortLocal() throws {
-        var configuration = ClusterConfiguration(nodes: [.init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12))])
+        var configuration = ClusterConfiguration(nodes: [
+            .init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12)),
+        ])
         configuration.networkPlugin = .flannelHostGateway
         let plan = try threePods(", nodePort: 30080}], type: NodePort, externalTrafficPolicy: Local", configuration)
-        #expect(rules(plan, ready: ["b"], node: 0).contains(#"-A KUBE-EXTERNAL-SERVICES -p tcp -m comment --comment "default/web has no local endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30080 -j DROP"#))
+        #expect(
+            rules(plan, ready: ["b"], node: 0).contains(
+                #"-A KUBE-EXTERNAL-SERVICES -p tcp -m comment --comment "default/web has no local endpoints" -m addrtype --dst-type LOCAL -m tcp --dport 30080 -j DROP"#))
         let second = rules(plan, ready: ["b"], node: 1)
         #expect(second.contains(#"-A KUBE-SVL-LOLE4ISW44XBNF3G -m comment --comment "default/web -> 10.244.1.2:80" -j KUBE-SEP-MQ4W7Q2CV67URU6Q"#))
         #expect(second.contains("-A KUBE-EXT-LOLE4ISW44XBNF3G -j KUBE-SVL-LOLE4ISW44XBNF3G"))
@@ -102,7 +124,9 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
 
     @Test("the topology of two nodes: bridges, veth pairs, a switch, routes")
     func topology() throws {
-        var configuration = ClusterConfiguration(nodes: [.init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12))])
+        var configuration = ClusterConfiguration(nodes: [
+            .init(name: "node1", address: IPv4Address(192, 168, 50, 11)), .init(name: "node2", address: IPv4Address(192, 168, 50, 12)),
+        ])
         configuration.hosts = [.init(name: "client", address: IPv4Address(192, 168, 50, 100))]
         let topology = try threePods("}]", configuration).topology()
         #expect(topology.hosts.map(\.name) == ["node1", "node2", "lan", "client", "default/a", "default/b", "default/c"])
@@ -110,14 +134,17 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
         #expect(node.interfaces.map(\.name).prefix(3) == ["lo", "eth0", "cni0"])
         #expect(node.interfaces[1].mac.description == "52:54:00:00:00:0b")
         #expect(node.interfaces[2].mac.description == "0a:58:0a:f4:00:01")
-        #expect(node.routes.contains(RouteDescription(destination: IPv4Prefix(IPv4Address(10, 244, 1, 0), length: 24), gateway: IPv4Address(192, 168, 50, 12), device: "eth0")))
+        #expect(
+            node.routes.contains(
+                RouteDescription(destination: IPv4Prefix(IPv4Address(10, 244, 1, 0), length: 24), gateway: IPv4Address(192, 168, 50, 12), device: "eth0")))
         #expect(node.sysctls["net.bridge.bridge-nf-call-iptables"] == "1")
         let pod = topology.hosts[4]
         #expect(pod.kind == .pod && pod.node == "node1")
         #expect(pod.interfaces[1].mac.description == "0a:58:0a:f4:00:02")
         #expect(pod.routes.first == RouteDescription(destination: IPv4Prefix(.any, length: 0), gateway: IPv4Address(10, 244, 0, 1), device: "eth0"))
         // Cables have two ends that name each other; between machines they take time.
-        var names: Set<String> = [], macs: Set<MACAddress> = []
+        var names: Set<String> = []
+        var macs: Set<MACAddress> = []
         for host in topology.hosts {
             for interface in host.interfaces {
                 #expect(names.insert("\(host.name) \(interface.name)").inserted)

@@ -24,12 +24,15 @@ private func message(of body: () throws(InputError) -> Void) -> String {
         #expect(port.line == 5)
         #expect(port.column == 11)
         #expect(port.path == "spec.ports[1].port")
-        #expect(message { () throws(InputError) in _ = try port.integer() } == "x.yaml:5: spec.ports[1].port: \"eighty\" is not a number. Write a whole number such as 3.")
+        #expect(
+            message { () throws(InputError) in _ = try port.integer() } == "x.yaml:5: spec.ports[1].port: \"eighty\" is not a number. Write a whole number such as 3.")
     }
 
-    @Test("scalars are read as Kubernetes reads them", arguments: [
-        ("0x10", 16), ("0o17", 15), ("0644", 420), ("-5", -5), ("+7", 7), ("12", 12),
-    ])
+    @Test(
+        "scalars are read as Kubernetes reads them",
+        arguments: [
+            ("0x10", 16), ("0o17", 15), ("0644", 420), ("-5", -5), ("+7", 7), ("12", 12),
+        ])
     func integers(text: String, expected: Int) throws {
         #expect(try document("a: \(text)")["a"]?.integer() == expected)
     }
@@ -62,14 +65,20 @@ private func message(of body: () throws(InputError) -> Void) -> String {
     @Test("unknown keys suggest the nearest known one")
     func unknownKeys() throws {
         let value = try document("contianers: []")
-        #expect(message { () throws(InputError) in try value.checkKeys(["containers", "volumes"]) } == "x.yaml:1: \"contianers\" is an unknown field. Did you mean \"containers\"?")
+        #expect(
+            message { () throws(InputError) in try value.checkKeys(["containers", "volumes"]) }
+                == "x.yaml:1: \"contianers\" is an unknown field. Did you mean \"containers\"?")
         let other = try document("zebra: 1")
-        #expect(message { () throws(InputError) in try other.checkKeys(["b", "a"]) } == "x.yaml:1: \"zebra\" is an unknown field. The fields known at the top level are a, b.")
+        #expect(
+            message { () throws(InputError) in try other.checkKeys(["b", "a"]) } == "x.yaml:1: \"zebra\" is an unknown field. The fields known at the top level are a, b."
+        )
     }
 
-    @Test("near words: letter case, swaps, one or two slips; nothing far", arguments: [
-        ("targetport", "targetPort"), ("metdata", "metadata"), ("sepc", "spec"), ("Replicas", "replicas"),
-    ])
+    @Test(
+        "near words: letter case, swaps, one or two slips; nothing far",
+        arguments: [
+            ("targetport", "targetPort"), ("metdata", "metadata"), ("sepc", "spec"), ("Replicas", "replicas"),
+        ])
     func near(word: String, expected: String) {
         #expect(nearestWord(to: word, among: ["spec", "metadata", "targetPort", "replicas"]) == expected)
         #expect(nearestWord(to: "banana", among: ["spec", "metadata"]) == nil)
@@ -91,15 +100,17 @@ private func message(of body: () throws(InputError) -> Void) -> String {
         #expect(try value["use"]?["b"]?.integer() == 3)
     }
 
-    @Test("what is not YAML is refused with its line", arguments: [
-        ("a: b: c", 1, "mapping values are not allowed"),
-        ("a:\n\tb: c", 2, "cannot start any token"),
-        ("a: \"x\nb: 1\n", 3, "unexpected end of stream"),
-        ("a: *nobody", 1, "alias"),
-        ("a: 1\nb: 2\na: 3\n", 1, "more than once"),
-        ("? [a, b]\n: c\n", 1, "as a key"),
-        ("x: \u{7}", 1, "byte 0x07"),
-    ])
+    @Test(
+        "what is not YAML is refused with its line",
+        arguments: [
+            ("a: b: c", 1, "mapping values are not allowed"),
+            ("a:\n\tb: c", 2, "cannot start any token"),
+            ("a: \"x\nb: 1\n", 3, "unexpected end of stream"),
+            ("a: *nobody", 1, "alias"),
+            ("a: 1\nb: 2\na: 3\n", 1, "more than once"),
+            ("? [a, b]\n: c\n", 1, "as a key"),
+            ("x: \u{7}", 1, "byte 0x07"),
+        ])
     func broken(text: String, line: Int, part: String) {
         let error = #expect(throws: InputError.self) { try YAMLReader.documents(text: text, file: "x.yaml") }
         #expect(error?.line == line)
@@ -114,9 +125,11 @@ private func message(of body: () throws(InputError) -> Void) -> String {
         #expect(error?.line == 2)
     }
 
-    @Test("an alias bomb ends at the limit, as values, as merge keys and as keys", arguments: [
-        ("[%,%,%,%,%,%,%,%,%]", ""), ("{<<: [%,%,%,%,%,%,%,%,%]}", ""), ("[%,%,%,%,%,%,%,%,%]", "*j : boom"), ("[%,%,%,%,%,%,%,%,%]", "? *j\n: boom"),
-    ])
+    @Test(
+        "an alias bomb ends at the limit, as values, as merge keys and as keys",
+        arguments: [
+            ("[%,%,%,%,%,%,%,%,%]", ""), ("{<<: [%,%,%,%,%,%,%,%,%]}", ""), ("[%,%,%,%,%,%,%,%,%]", "*j : boom"), ("[%,%,%,%,%,%,%,%,%]", "? *j\n: boom"),
+        ])
     func bomb(level: String, last: String) {
         var text = "a: &a {k: v}\n"
         for (previous, name) in zip("abcdefghi", "bcdefghij") {
@@ -156,9 +169,12 @@ private func message(of body: () throws(InputError) -> Void) -> String {
     @Test("YAML as kubectl prints it reads back as the same value")
     func roundTrip() throws {
         let value: JSONValue = .object([
-            "plain": .string("nginx:1.25"), "number-like": .string("80"), "true-like": .string("yes"), "empty": .string(""), "colon": .string("a: b"), "hash": .string("a #b"),
-            "star": .string("*x"), "dash": .string("- x"), "lines": .string("one\n  two\n"), "open": .string("no end\nhere"), "date": .string("2025-01-01T00:00:00Z"), "quote": .string("it's"),
-            "list": .array([.integer(1), .array([.string("nested")]), .object(["a": .null, "b": .bool(false)]), .object([:])]), "none": .array([]), "real": .real(0.5), "y": .string("y"),
+            "plain": .string("nginx:1.25"), "number-like": .string("80"), "true-like": .string("yes"), "empty": .string(""), "colon": .string("a: b"),
+            "hash": .string("a #b"),
+            "star": .string("*x"), "dash": .string("- x"), "lines": .string("one\n  two\n"), "open": .string("no end\nhere"), "date": .string("2025-01-01T00:00:00Z"),
+            "quote": .string("it's"),
+            "list": .array([.integer(1), .array([.string("nested")]), .object(["a": .null, "b": .bool(false)]), .object([:])]), "none": .array([]), "real": .real(0.5),
+            "y": .string("y"),
             "trailing": .string("two\n\n"), "tab": .string("a\tb"), "space": .string(" x "),
         ])
         let read = try YAMLReader.documents(text: value.yaml(), file: "x")

@@ -1,7 +1,8 @@
 import HairpinEngine
-@testable import HairpinDatapath
 import HairpinWire
 import Testing
+
+@testable import HairpinDatapath
 
 @Suite("Cables")
 struct CableTests {

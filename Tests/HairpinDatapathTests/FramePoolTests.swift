@@ -1,7 +1,8 @@
-@testable import HairpinDatapath
 import HairpinEngine
 import HairpinWire
 import Testing
+
+@testable import HairpinDatapath
 
 @Suite("Frames in memory")
 struct FramePoolTests {

@@ -1,7 +1,8 @@
 import HairpinEngine
-@testable import HairpinDatapath
 import HairpinWire
 import Testing
+
+@testable import HairpinDatapath
 
 @Suite("IP")
 struct IPTests {
@@ -11,10 +12,11 @@ struct IPTests {
         world.ping(from: 0, to: world.pods[1].address, payload: 4000, dontFragment: false)
         world.runFor(.seconds(1))
         let frames = world.trace(world.pods[1].eth0).filter { $0.hasPrefix("ICMP") }
-        #expect(frames == [
-            "ICMP 8/0 10.244.0.2 > 10.244.0.3 ttl=64 frag=0+", "ICMP 10.244.0.2 > 10.244.0.3 ttl=64 frag=1480+", "ICMP 10.244.0.2 > 10.244.0.3 ttl=64 frag=2960",
-            "ICMP 0/0 10.244.0.3 > 10.244.0.2 ttl=64 frag=0+", "ICMP 10.244.0.3 > 10.244.0.2 ttl=64 frag=1480+", "ICMP 10.244.0.3 > 10.244.0.2 ttl=64 frag=2960",
-        ])
+        #expect(
+            frames == [
+                "ICMP 8/0 10.244.0.2 > 10.244.0.3 ttl=64 frag=0+", "ICMP 10.244.0.2 > 10.244.0.3 ttl=64 frag=1480+", "ICMP 10.244.0.2 > 10.244.0.3 ttl=64 frag=2960",
+                "ICMP 0/0 10.244.0.3 > 10.244.0.2 ttl=64 frag=0+", "ICMP 10.244.0.3 > 10.244.0.2 ttl=64 frag=1480+", "ICMP 10.244.0.3 > 10.244.0.2 ttl=64 frag=2960",
+            ])
         #expect(world.delivered.map(\.packet.count) == [4028, 4028])
         #expect(world.process.frameBooks.isBalanced)
         #expect(world.process.frameBooks.inFlight == 0)
@@ -57,7 +59,8 @@ struct IPTests {
     @Test("time to live runs out at the node before it is decremented")
     func timeToLive() {
         let world = World(pods: 1)
-        world.process.addRoute(RouteState(destination: IPv4Prefix("192.0.2.0/24")!, gateway: nil, device: "cni0", source: nil, isKernel: false, isOnLink: false), namespace: world.node)
+        world.process.addRoute(
+            RouteState(destination: IPv4Prefix("192.0.2.0/24")!, gateway: nil, device: "cni0", source: nil, isKernel: false, isOnLink: false), namespace: world.node)
         world.ping(from: 0, to: IPv4Address(192, 0, 2, 1), timeToLive: 1)
         world.runFor(.milliseconds(10))
         #expect(world.errors.map { [$0.type, $0.code] } == [[11, 0]])

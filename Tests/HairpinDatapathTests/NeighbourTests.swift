@@ -1,7 +1,8 @@
 import HairpinEngine
-@testable import HairpinDatapath
 import HairpinWire
 import Testing
+
+@testable import HairpinDatapath
 
 @Suite("Neighbours")
 struct NeighbourTests {
@@ -34,7 +35,9 @@ struct NeighbourTests {
     @Test("a gratuitous announcement creates no entry and moves a known one")
     func gratuitous() {
         let world = World(pods: 2)
-        let announcement = ARPHeader(operation: .reply, senderHardware: MACAddress(rawValue: 0x0a58_0000_0001), senderProtocol: world.pods[1].address, targetHardware: .zero, targetProtocol: world.pods[1].address)
+        let announcement = ARPHeader(
+            operation: .reply, senderHardware: MACAddress(rawValue: 0x0a58_0000_0001), senderProtocol: world.pods[1].address, targetHardware: .zero,
+            targetProtocol: world.pods[1].address)
         func announce() {
             var frame = [UInt8](repeating: 0, count: 42)
             frame.withUnsafeMutableBytes {

@@ -1,6 +1,7 @@
 import HairpinEngine
-@testable import HairpinDatapath
 import HairpinWire
+
+@testable import HairpinDatapath
 
 /// A node with pods on one bridge, as the CNI bridge plugin makes it, with an upper layer that answers pings and keeps what it gets.
 final class World: UpperLayer, TapObserver {
@@ -22,7 +23,7 @@ final class World: UpperLayer, TapObserver {
 
     init(pods count: Int, hairpin: Bool = false, ageing: Duration = .seconds(300), mtu: Int = 1500) {
         var costs = SoftirqCosts()
-        costs.cold = 0      // so that times can be added up
+        costs.cold = 0  // so that times can be added up
         process = LogicalProcess(number: 0, interfaceCapacity: 2 * count + 8, namespaceCapacity: count + 1, seed: 1, costs: costs, upper: self)
         node = process.makeNamespace(name: "node1")
         process.makeLoopback(node)
@@ -38,7 +39,9 @@ final class World: UpperLayer, TapObserver {
             process.connect(eth0, port)
             process.enslave(port, to: bridge, hairpin: hairpin)
             process.addAddress(IPv4InterfaceAddress(address, prefixLength: 24), on: eth0)
-            process.addRoute(RouteState(destination: IPv4Prefix(.any, length: 0), gateway: IPv4Address(10, 244, 0, 1), device: "eth0", source: nil, isKernel: false, isOnLink: false), namespace: space)
+            process.addRoute(
+                RouteState(destination: IPv4Prefix(.any, length: 0), gateway: IPv4Address(10, 244, 0, 1), device: "eth0", source: nil, isKernel: false, isOnLink: false),
+                namespace: space)
             pods.append(Pod(namespace: space, eth0: eth0, port: port, address: address, mac: .cni(address)))
         }
         process.tap = self

@@ -9,7 +9,10 @@ struct EventQueueTests {
         var queue = EventQueue(capacity: 16)
         var expected: [(UInt64, UInt32, UInt32)] = []
         for _ in 0..<5_000 {
-            let time = UInt64(random.below(50)), kind = random.below(4), index = random.below(8), note = random.below(3)
+            let time = UInt64(random.below(50))
+            let kind = random.below(4)
+            let index = random.below(8)
+            let note = random.below(3)
             let source = EventSource(kind: kind, index: index)
             queue.push(Instant(nanoseconds: time), source, note: note)
             expected.append((time, source.rawValue, note))
@@ -25,7 +28,8 @@ struct EventQueueTests {
             let popped = queue.pop()
             #expect((popped.time.nanoseconds, popped.source.rawValue, popped.note) == event)
         }
-        let isEmpty = queue.isEmpty, nextTime = queue.nextTime
+        let isEmpty = queue.isEmpty
+        let nextTime = queue.nextTime
         #expect(isEmpty)
         #expect(nextTime == .distantFuture)
     }
@@ -35,7 +39,8 @@ struct EventQueueTests {
         var queue = EventQueue()
         queue.push(.distantFuture, EventSource(kind: 0, index: 0))
         queue.push(.zero, EventSource(kind: 63, index: (1 << 26) - 1))
-        let first = queue.pop(), second = queue.pop()
+        let first = queue.pop()
+        let second = queue.pop()
         #expect(first.source.kind == 63)
         #expect(second.time == .distantFuture)
     }
@@ -52,8 +57,10 @@ struct TimeAndChanceTests {
 
     @Test("a stream depends on seed and name alone")
     func streams() {
-        var a = SeededRandom(seed: 1, name: "pod1"), b = SeededRandom(seed: 1, name: "pod1")
-        var other = SeededRandom(seed: 1, name: "pod2"), reseeded = SeededRandom(seed: 2, name: "pod1")
+        var a = SeededRandom(seed: 1, name: "pod1")
+        var b = SeededRandom(seed: 1, name: "pod1")
+        var other = SeededRandom(seed: 1, name: "pod2")
+        var reseeded = SeededRandom(seed: 2, name: "pod1")
         let first = (0..<8).map { _ in a.next() }
         #expect(first == (0..<8).map { _ in b.next() })
         #expect(first != (0..<8).map { _ in other.next() })

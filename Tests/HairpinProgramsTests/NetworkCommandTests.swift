@@ -10,27 +10,33 @@ struct NetworkCommandTests {
     func ping() {
         let kernel = TestKernel()
         #expect(kernel.shell("ping -c 3 -i 0.2 10.244.0.3") == 0)
-        #expect(kernel.output == """
-            PING 10.244.0.3 (10.244.0.3) 56(84) bytes of data.
-            64 bytes from 10.244.0.3: icmp_seq=1 ttl=64 time=0.250 ms
-            64 bytes from 10.244.0.3: icmp_seq=2 ttl=64 time=0.250 ms
-            64 bytes from 10.244.0.3: icmp_seq=3 ttl=64 time=0.250 ms
+        #expect(
+            kernel.output == """
+                PING 10.244.0.3 (10.244.0.3) 56(84) bytes of data.
+                64 bytes from 10.244.0.3: icmp_seq=1 ttl=64 time=0.250 ms
+                64 bytes from 10.244.0.3: icmp_seq=2 ttl=64 time=0.250 ms
+                64 bytes from 10.244.0.3: icmp_seq=3 ttl=64 time=0.250 ms
 
-            --- 10.244.0.3 ping statistics ---
-            3 packets transmitted, 3 received, 0% packet loss, time 400ms
-            rtt min/avg/max/mdev = 0.250/0.250/0.250/0.000 ms
+                --- 10.244.0.3 ping statistics ---
+                3 packets transmitted, 3 received, 0% packet loss, time 400ms
+                rtt min/avg/max/mdev = 0.250/0.250/0.250/0.000 ms
 
-            """)
+                """)
     }
 
     @Test("ping reports errors of routers and of the own host")
     func pingErrors() {
         let kernel = TestKernel()
         kernel.echo = { _, sequence, _, socket, _ throws(Errno) in
-            socket.errors.append(ReceivedError(errno: .networkUnreachable, offender: IPv4Address(10, 244, 0, 1), icmpType: 3, icmpCode: 0, information: 0, identifier: 1, sequence: sequence))
+            socket.errors.append(
+                ReceivedError(
+                    errno: .networkUnreachable, offender: IPv4Address(10, 244, 0, 1), icmpType: 3, icmpCode: 0, information: 0, identifier: 1, sequence: sequence))
         }
         #expect(kernel.shell("ping -c 2 -i 0.2 -W 1 10.96.0.20") == 1)
-        #expect(kernel.output == "PING 10.96.0.20 (10.96.0.20) 56(84) bytes of data.\nFrom 10.244.0.1 icmp_seq=1 Destination Net Unreachable\nFrom 10.244.0.1 icmp_seq=2 Destination Net Unreachable\n\n--- 10.96.0.20 ping statistics ---\n2 packets transmitted, 0 received, +2 errors, 100% packet loss, time 200ms\n\n")
+        #expect(
+            kernel.output
+                == "PING 10.96.0.20 (10.96.0.20) 56(84) bytes of data.\nFrom 10.244.0.1 icmp_seq=1 Destination Net Unreachable\nFrom 10.244.0.1 icmp_seq=2 Destination Net Unreachable\n\n--- 10.96.0.20 ping statistics ---\n2 packets transmitted, 0 received, +2 errors, 100% packet loss, time 200ms\n\n"
+        )
 
         let local = TestKernel()
         local.echo = { _, sequence, _, socket, _ throws(Errno) in
@@ -47,16 +53,23 @@ struct NetworkCommandTests {
     func digRefused() {
         let kernel = TestKernel()
         #expect(kernel.shell("dig @127.0.0.1 +tries=1 +time=1 +nocookie example.test") == 9)
-        #expect(kernel.output == ";; communications error to 127.0.0.1#53: connection refused\n\n; <<>> DiG 9.18.49-1~deb12u3-Debian <<>> @127.0.0.1 +tries=1 +time=1 +nocookie example.test\n; (1 server found)\n;; global options: +cmd\n;; no servers could be reached\n")
+        #expect(
+            kernel.output
+                == ";; communications error to 127.0.0.1#53: connection refused\n\n; <<>> DiG 9.18.49-1~deb12u3-Debian <<>> @127.0.0.1 +tries=1 +time=1 +nocookie example.test\n; (1 server found)\n;; global options: +cmd\n;; no servers could be reached\n"
+        )
         let query: [UInt8] = Array(kernel.datagrams[0].dropFirst(2))
-        #expect(query == [1, 0x20, 0, 1, 0, 0, 0, 0, 0, 1, 7] + Array("example".utf8) + [4] + Array("test".utf8) + [0, 0, 1, 0, 1, 0, 0, 0x29, 4, 0xd0, 0, 0, 0, 0, 0, 0])
+        #expect(
+            query == [1, 0x20, 0, 1, 0, 0, 0, 0, 0, 1, 7] + Array("example".utf8) + [4] + Array("test".utf8) + [0, 0, 1, 0, 1, 0, 0, 0x29, 4, 0xd0, 0, 0, 0, 0, 0, 0])
     }
 
     @Test("dnsmasq: 74 bytes for a name it knows, 47 with an extended error for one it does not")
     func dnsmasq() {
         let kernel = TestKernel()
         kernel.start(DNSServer(Dnsmasq(records: ["web.default.svc.cluster.local": IPv4Address(10, 96, 0, 20)])), ["dnsmasq"])
-        #expect(kernel.shell("dig @10.96.0.10 +tries=1 +time=2 +nocookie +noall +answer web.default.svc.cluster.local; dig @10.96.0.10 +tries=1 +time=2 +nocookie +noall +answer missing.test") == 0)
+        #expect(
+            kernel.shell(
+                "dig @10.96.0.10 +tries=1 +time=2 +nocookie +noall +answer web.default.svc.cluster.local; dig @10.96.0.10 +tries=1 +time=2 +nocookie +noall +answer missing.test"
+            ) == 0)
         #expect(kernel.output == "web.default.svc.cluster.local. 0 IN\tA\t10.96.0.20\n")
         #expect(kernel.datagrams.map(\.count) == [58, 74, 41, 47])
         #expect(kernel.datagrams[1][2...3] == [0x85, 0x80])
@@ -77,12 +90,18 @@ struct NetworkCommandTests {
     @Test("a short name walks the search list: A and AAAA of each candidate back to back from one socket")
     func searchList() {
         let kernel = TestKernel()
-        kernel.files["/etc/resolv.conf"] = Array("search prod.svc.cluster.local default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n".utf8)
+        kernel.files["/etc/resolv.conf"] = Array(
+            "search prod.svc.cluster.local default.svc.cluster.local svc.cluster.local cluster.local\nnameserver 10.96.0.10\noptions ndots:5\n".utf8)
         kernel.start(DNSServer(CoreDNSNames(Names())), ["coredns"])
         #expect(kernel.shell("getent hosts web; getent hosts nothing; echo $?") == 0)
         #expect(kernel.output == "10.96.0.20      web.default.svc.cluster.local\n2\n")
-        let names = kernel.datagrams.compactMap { DNSMessage(parsing: $0) }.filter { !$0.flags.contains(.response) }.map { "\($0.questions[0].name) \($0.questions[0].type)" }
-        #expect(names.prefix(4) == ["web.prod.svc.cluster.local. A", "web.prod.svc.cluster.local. AAAA", "web.default.svc.cluster.local. A", "web.default.svc.cluster.local. AAAA"])
+        let names = kernel.datagrams.compactMap { DNSMessage(parsing: $0) }.filter { !$0.flags.contains(.response) }.map {
+            "\($0.questions[0].name) \($0.questions[0].type)"
+        }
+        #expect(
+            names.prefix(4) == [
+                "web.prod.svc.cluster.local. A", "web.prod.svc.cluster.local. AAAA", "web.default.svc.cluster.local. A", "web.default.svc.cluster.local. AAAA",
+            ])
         #expect(names.count == 4 + 10)
     }
 
@@ -104,7 +123,9 @@ struct NetworkCommandTests {
     func arping() {
         let kernel = TestKernel()
         #expect(kernel.shell("arping -q -c 1 -w 1 -U -I eth0 10.244.0.3; arping -q -c 1 -w 1 -A -I eth0 10.244.0.3") == 0)
-        let mac: [UInt8] = [0x0a, 0x58, 0x0a, 0xf4, 0, 2], all = [UInt8](repeating: 0xff, count: 6), own: [UInt8] = [10, 244, 0, 3]
+        let mac: [UInt8] = [0x0a, 0x58, 0x0a, 0xf4, 0, 2]
+        let all = [UInt8](repeating: 0xff, count: 6)
+        let own: [UInt8] = [10, 244, 0, 3]
         let start = all + mac + [8, 6, 0, 1, 8, 0, 6, 4, 0]
         #expect(kernel.transmitted == [start + [1] + mac + own + all + own, start + [2] + mac + own + mac + own])
         #expect(kernel.now >= .zero + .seconds(2))
@@ -122,8 +143,14 @@ struct NetworkCommandTests {
     @Test("tcp_peer prints a line for each step")
     func peers() {
         let kernel = TestKernel()
-        #expect(kernel.shell("tcp_peer listen 7001 recv:10 send:10 recv-eof close > /tmp/log & sleep 0.1; tcp_peer connect 10.0.0.1 7001 send:10 recv:10 sleep:0.5 close; wait; cat /tmp/log") == 0)
-        #expect(kernel.output == "send:10 0.00s done\nrecv:10 0.00s 10 bytes\nsleep:0.5 0.50s done\nclose 0.50s done\nrecv:10 0.00s 10 bytes\nsend:10 0.00s done\nrecv-eof 0.50s 0 bytes\nclose 0.50s done\n")
+        #expect(
+            kernel.shell(
+                "tcp_peer listen 7001 recv:10 send:10 recv-eof close > /tmp/log & sleep 0.1; tcp_peer connect 10.0.0.1 7001 send:10 recv:10 sleep:0.5 close; wait; cat /tmp/log"
+            ) == 0)
+        #expect(
+            kernel.output
+                == "send:10 0.00s done\nrecv:10 0.00s 10 bytes\nsleep:0.5 0.50s done\nclose 0.50s done\nrecv:10 0.00s 10 bytes\nsend:10 0.00s done\nrecv-eof 0.50s 0 bytes\nclose 0.50s done\n"
+        )
         #expect(kernel.shell("tcp_peer connect 10.0.0.1 7002") == 1)
         #expect(kernel.output.hasSuffix("connect 0.00s Connection refused\n"))
     }
@@ -132,21 +159,22 @@ struct NetworkCommandTests {
     func ip() {
         let kernel = TestKernel()
         kernel.shell("ip addr show eth0; ip -br addr; ip route; ip route get 10.96.0.1; ip neigh; hostname -i; ip addr flush dev eth0; ip route add bad")
-        #expect(kernel.output == """
-            2: eth0@if7: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000
-                link/ether 0a:58:0a:f4:00:02 brd ff:ff:ff:ff:ff:ff link-netnsid 0
-                inet 10.244.0.2/24 brd 10.244.0.255 scope global eth0
-                   valid_lft forever preferred_lft forever
-            lo               UNKNOWN        127.0.0.1/8\u{20}
-            eth0@if7         UP             10.244.0.2/24\u{20}
-            default via 10.244.0.1 dev eth0\u{20}
-            10.244.0.0/24 dev eth0 proto kernel scope link src 10.244.0.2\u{20}
-            10.96.0.1 via 10.244.0.1 dev eth0 src 10.244.0.2 uid 0\u{20}
-                cache\u{20}
-            10.244.0.1 dev eth0 lladdr 0a:58:0a:f4:00:01 REACHABLE\u{20}
-            10.244.0.2
+        #expect(
+            kernel.output == """
+                2: eth0@if7: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default qlen 1000
+                    link/ether 0a:58:0a:f4:00:02 brd ff:ff:ff:ff:ff:ff link-netnsid 0
+                    inet 10.244.0.2/24 brd 10.244.0.255 scope global eth0
+                       valid_lft forever preferred_lft forever
+                lo               UNKNOWN        127.0.0.1/8\u{20}
+                eth0@if7         UP             10.244.0.2/24\u{20}
+                default via 10.244.0.1 dev eth0\u{20}
+                10.244.0.0/24 dev eth0 proto kernel scope link src 10.244.0.2\u{20}
+                10.96.0.1 via 10.244.0.1 dev eth0 src 10.244.0.2 uid 0\u{20}
+                    cache\u{20}
+                10.244.0.1 dev eth0 lladdr 0a:58:0a:f4:00:01 REACHABLE\u{20}
+                10.244.0.2
 
-            """)
+                """)
         #expect(kernel.configured == [["ip", "addr", "flush", "dev", "eth0"]])
         #expect(kernel.errorOutput == "RTNETLINK answers: File exists\n")
     }
@@ -159,7 +187,10 @@ struct DNSMessageTests {
         var message = DNSMessage(identifier: 7, flags: [.response, .authoritative, .recursionDesired])
         message.responseCode = .nameError
         message.questions = [DNSQuestion(name: name, type: .srv)]
-        message.answers = [DNSRecord(name: name, type: .srv, timeToLive: 30, data: .srv(priority: 0, weight: 100, port: 80, target: try #require(DNSName("web.default.svc.cluster.local"))))]
+        message.answers = [
+            DNSRecord(
+                name: name, type: .srv, timeToLive: 30, data: .srv(priority: 0, weight: 100, port: 80, target: try #require(DNSName("web.default.svc.cluster.local"))))
+        ]
         message.additionals = [DNSRecord(name: name, type: .txt, timeToLive: 1, data: .txt([Array("a b".utf8)]))]
         message.ednsExtension = DNSExtension(payloadSize: 4096, options: [(10, [1, 2, 3])])
         #expect(DNSMessage(parsing: message.encoded(compresses: compresses)) == message)
@@ -170,7 +201,10 @@ struct DNSMessageTests {
         var random = SeededRandom(seed: 3, name: "dns")
         var message = DNSMessage(identifier: 1, flags: .response)
         message.questions = [DNSQuestion(name: DNSName("a.b.c")!, type: .a)]
-        message.answers = [DNSRecord(name: DNSName("a.b.c")!, type: .a, timeToLive: 1, data: .a(.loopback)), DNSRecord(name: DNSName("b.c")!, type: .cname, timeToLive: 1, data: .name(DNSName("x.c")!))]
+        message.answers = [
+            DNSRecord(name: DNSName("a.b.c")!, type: .a, timeToLive: 1, data: .a(.loopback)),
+            DNSRecord(name: DNSName("b.c")!, type: .cname, timeToLive: 1, data: .name(DNSName("x.c")!)),
+        ]
         let valid = message.encoded()
         for _ in 0..<5000 {
             var bytes = valid

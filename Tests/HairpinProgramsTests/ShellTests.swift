@@ -7,71 +7,81 @@ import Testing
 struct ShellTests {
     struct Case: Sendable { var script: String, output: String, error = "", status: Int32 = 0 }
 
-    @Test("words, quoting and expansion", arguments: [
-        Case(script: "echo a  'b  c' \"d  e\" f\\ g", output: "a b  c d  e f g\n"),
-        Case(script: "x='1  2'; echo $x \"$x\"", output: "1 2 1  2\n"),
-        Case(script: "echo ${x:-default} ${x-other}; y=; echo [${y:-e}] [${y-e}] ${y:+no}${#y}", output: "default other\n[e] [] 0\n"),
-        Case(script: "f=a.tar.gz; echo ${f%.*} ${f%%.*} ${f#*.} ${f##*.}", output: "a.tar a tar.gz gz\n"),
-        Case(script: "echo $(echo one; echo two) \"$(printf 'a\\nb\\n')\"", output: "one two a\nb\n"),
-        Case(script: "echo `echo in \\`echo deep\\``", output: "in deep\n"),
-        Case(script: "echo $((1 + 2 * 3)) $(( (1+2)*3 % 4 )) $((1<2 && 3!=3)) $((7>>1)) $((i=5)) $i", output: "7 1 0 3 5 5\n"),
-        Case(script: "set -- a 'b c'; echo $# $1 \"$2\"; for i in \"$@\"; do echo \"<$i>\"; done; shift; echo $*", output: "2 a b c\n<a>\n<b c>\nb c\n"),
-        Case(script: "echo {1..3} x{a,b}y {3..1} '{1..3}'", output: "1 2 3 xay xby 3 2 1 {1..3}\n"),
-        Case(script: "echo a # comment\necho 'b # c'#d", output: "a\nb # c#d\n"),
-        Case(script: "printf '%s-%03d\\n' a 7 b 8", output: "a-007\nb-008\n"),
-    ])
+    @Test(
+        "words, quoting and expansion",
+        arguments: [
+            Case(script: "echo a  'b  c' \"d  e\" f\\ g", output: "a b  c d  e f g\n"),
+            Case(script: "x='1  2'; echo $x \"$x\"", output: "1 2 1  2\n"),
+            Case(script: "echo ${x:-default} ${x-other}; y=; echo [${y:-e}] [${y-e}] ${y:+no}${#y}", output: "default other\n[e] [] 0\n"),
+            Case(script: "f=a.tar.gz; echo ${f%.*} ${f%%.*} ${f#*.} ${f##*.}", output: "a.tar a tar.gz gz\n"),
+            Case(script: "echo $(echo one; echo two) \"$(printf 'a\\nb\\n')\"", output: "one two a\nb\n"),
+            Case(script: "echo `echo in \\`echo deep\\``", output: "in deep\n"),
+            Case(script: "echo $((1 + 2 * 3)) $(( (1+2)*3 % 4 )) $((1<2 && 3!=3)) $((7>>1)) $((i=5)) $i", output: "7 1 0 3 5 5\n"),
+            Case(script: "set -- a 'b c'; echo $# $1 \"$2\"; for i in \"$@\"; do echo \"<$i>\"; done; shift; echo $*", output: "2 a b c\n<a>\n<b c>\nb c\n"),
+            Case(script: "echo {1..3} x{a,b}y {3..1} '{1..3}'", output: "1 2 3 xay xby 3 2 1 {1..3}\n"),
+            Case(script: "echo a # comment\necho 'b # c'#d", output: "a\nb # c#d\n"),
+            Case(script: "printf '%s-%03d\\n' a 7 b 8", output: "a-007\nb-008\n"),
+        ])
     func expansion(_ item: Case) { check(item) }
 
-    @Test("lists, conditions and loops", arguments: [
-        Case(script: "true && echo yes || echo no; false && echo yes || echo no", output: "yes\nno\n"),
-        Case(script: "! true; echo $?; ! false; echo $?", output: "1\n0\n"),
-        Case(script: "for i in 1 2 3; do echo $i; done", output: "1\n2\n3\n"),
-        Case(script: "for i in $(seq 1 5); do if [ $i -eq 2 ]; then continue; fi; [ $i = 4 ] && break; echo $i; done", output: "1\n3\n"),
-        Case(script: "i=0; while [ $i -lt 3 ]; do i=$((i+1)); echo $i; done; until [ $i -eq 0 ]; do i=$((i-1)); done; echo $i", output: "1\n2\n3\n0\n"),
-        Case(script: "if [ a = b ]; then echo 1; elif test -n x; then echo 2; else echo 3; fi", output: "2\n"),
-        Case(script: "case abc in x) echo 1;; a*|z) echo 2;; esac", output: "2\n"),
-        Case(script: "(x=1; exit 3); echo $? [$x]; { y=2; }; echo $y", output: "3 []\n2\n"),
-        Case(script: "f() { echo in $1; return 4; }; f a; echo $?", output: "in a\n4\n"),
-        Case(script: "set -e; false || true; if false; then :; fi; echo on; false; echo off", output: "on\n", status: 1),
-        Case(script: "sleep 1 & wait; echo done", output: "done\n"),
-        Case(script: "false & p=$!; wait $p; echo $?", output: "1\n"),
-        Case(script: "exit 7; echo no", output: "", status: 7),
-        Case(script: "[ 1 -gt 0 -a ! -z x ] && echo ok; [ -f /none ] || echo none", output: "ok\nnone\n"),
-    ])
+    @Test(
+        "lists, conditions and loops",
+        arguments: [
+            Case(script: "true && echo yes || echo no; false && echo yes || echo no", output: "yes\nno\n"),
+            Case(script: "! true; echo $?; ! false; echo $?", output: "1\n0\n"),
+            Case(script: "for i in 1 2 3; do echo $i; done", output: "1\n2\n3\n"),
+            Case(script: "for i in $(seq 1 5); do if [ $i -eq 2 ]; then continue; fi; [ $i = 4 ] && break; echo $i; done", output: "1\n3\n"),
+            Case(script: "i=0; while [ $i -lt 3 ]; do i=$((i+1)); echo $i; done; until [ $i -eq 0 ]; do i=$((i-1)); done; echo $i", output: "1\n2\n3\n0\n"),
+            Case(script: "if [ a = b ]; then echo 1; elif test -n x; then echo 2; else echo 3; fi", output: "2\n"),
+            Case(script: "case abc in x) echo 1;; a*|z) echo 2;; esac", output: "2\n"),
+            Case(script: "(x=1; exit 3); echo $? [$x]; { y=2; }; echo $y", output: "3 []\n2\n"),
+            Case(script: "f() { echo in $1; return 4; }; f a; echo $?", output: "in a\n4\n"),
+            Case(script: "set -e; false || true; if false; then :; fi; echo on; false; echo off", output: "on\n", status: 1),
+            Case(script: "sleep 1 & wait; echo done", output: "done\n"),
+            Case(script: "false & p=$!; wait $p; echo $?", output: "1\n"),
+            Case(script: "exit 7; echo no", output: "", status: 7),
+            Case(script: "[ 1 -gt 0 -a ! -z x ] && echo ok; [ -f /none ] || echo none", output: "ok\nnone\n"),
+        ])
     func control(_ item: Case) { check(item) }
 
-    @Test("pipelines and redirections", arguments: [
-        Case(script: "printf 'b\\na\\nb\\n' | sort | uniq -c | sort -rn", output: "      2 b\n      1 a\n"),
-        Case(script: "for i in 1 2 3; do echo $i; done | tail -n 1", output: "3\n"),
-        Case(script: "echo one > /tmp/f; echo two >> /tmp/f; cat < /tmp/f; wc -l < /tmp/f", output: "one\ntwo\n2\n"),
-        Case(script: "cat /none 2>/dev/null; echo $?; cat /none 2>&1 | grep -c 'No such'", output: "1\n1\n"),
-        Case(script: "cat /none &> /tmp/e; cat /tmp/e; echo x 1>&2", output: "cat: /none: No such file or directory\n", error: "x\n"),
-        Case(script: "printf 'a 1\\nb 2\\n' | while read n v; do echo $v $n; done", output: "1 a\n2 b\n"),
-        Case(script: "{ echo a; echo b; } > /tmp/g; while read l; do echo \"[$l]\"; done < /tmp/g", output: "[a]\n[b]\n"),
-        Case(script: "cat /none 2>&1", output: "cat: /none: No such file or directory\n", status: 1),
-        Case(script: "echo hi > /nope/x; echo after", output: "after\n", error: "sh: 1: cannot create /nope/x: Directory nonexistent\n"),
-        Case(script: "s=$(printf '  HTTP/1.1 200 OK\\n  Server: x\\n' | awk '/^  HTTP/{print $2}'); [ $s -eq 200 ] && echo up", output: "up\n"),
-        Case(script: "printf 'one\\ntwo\\nthree\\n' | grep -vn 'o$\\|e$'; printf 'Cat\\ncart\\n' | grep -ic 'ca.*t'; echo 10.0.0.1 | grep -oE '[0-9]+' | head -2", output: "2\n10\n0\n"),
-        Case(script: "echo a:b:c | cut -d: -f2; echo abc | tr a-c A-C", output: "b\nABC\n"),
-    ])
+    @Test(
+        "pipelines and redirections",
+        arguments: [
+            Case(script: "printf 'b\\na\\nb\\n' | sort | uniq -c | sort -rn", output: "      2 b\n      1 a\n"),
+            Case(script: "for i in 1 2 3; do echo $i; done | tail -n 1", output: "3\n"),
+            Case(script: "echo one > /tmp/f; echo two >> /tmp/f; cat < /tmp/f; wc -l < /tmp/f", output: "one\ntwo\n2\n"),
+            Case(script: "cat /none 2>/dev/null; echo $?; cat /none 2>&1 | grep -c 'No such'", output: "1\n1\n"),
+            Case(script: "cat /none &> /tmp/e; cat /tmp/e; echo x 1>&2", output: "cat: /none: No such file or directory\n", error: "x\n"),
+            Case(script: "printf 'a 1\\nb 2\\n' | while read n v; do echo $v $n; done", output: "1 a\n2 b\n"),
+            Case(script: "{ echo a; echo b; } > /tmp/g; while read l; do echo \"[$l]\"; done < /tmp/g", output: "[a]\n[b]\n"),
+            Case(script: "cat /none 2>&1", output: "cat: /none: No such file or directory\n", status: 1),
+            Case(script: "echo hi > /nope/x; echo after", output: "after\n", error: "sh: 1: cannot create /nope/x: Directory nonexistent\n"),
+            Case(script: "s=$(printf '  HTTP/1.1 200 OK\\n  Server: x\\n' | awk '/^  HTTP/{print $2}'); [ $s -eq 200 ] && echo up", output: "up\n"),
+            Case(
+                script: "printf 'one\\ntwo\\nthree\\n' | grep -vn 'o$\\|e$'; printf 'Cat\\ncart\\n' | grep -ic 'ca.*t'; echo 10.0.0.1 | grep -oE '[0-9]+' | head -2",
+                output: "2\n10\n0\n"),
+            Case(script: "echo a:b:c | cut -d: -f2; echo abc | tr a-c A-C", output: "b\nABC\n"),
+        ])
     func plumbing(_ item: Case) { check(item) }
 
-    @Test("errors in dash's words", arguments: [
-        Case(script: "foo", output: "", error: "sh: 1: foo: not found\n", status: 127),
-        Case(script: "echo \"a", output: "", error: "sh: 1: Syntax error: Unterminated quoted string\n", status: 2),
-        Case(script: "for i in 1 2", output: "", error: "sh: 1: Syntax error: end of file unexpected\n", status: 2),
-        Case(script: "if true; then echo", output: "", error: "sh: 1: Syntax error: end of file unexpected (expecting \"fi\")\n", status: 2),
-        Case(script: "|x", output: "", error: "sh: 1: Syntax error: \"|\" unexpected\n", status: 2),
-        Case(script: "echo a )", output: "", error: "sh: 1: Syntax error: \")\" unexpected\n", status: 2),
-        Case(script: "done", output: "", error: "sh: 1: Syntax error: \"done\" unexpected\n", status: 2),
-        Case(script: "echo $(", output: "", error: "sh: 1: Syntax error: end of file unexpected (expecting \")\")\n", status: 2),
-        Case(script: "echo ${x", output: "", error: "sh: 1: Syntax error: Missing '}'\n", status: 2),
-        Case(script: "a &&", output: "", error: "sh: 1: Syntax error: end of file unexpected\n", status: 2),
-        Case(script: "cd /nowhere", output: "", error: "sh: 1: cd: can't cd to /nowhere\n", status: 2),
-        Case(script: "[ 1 -eq a ]", output: "", error: "sh: 1: [: Illegal number: a\n", status: 2),
-        Case(script: "set -u; echo $x", output: "", error: "sh: 1: x: parameter not set\n", status: 2),
-        Case(script: "echo $((1/0))", output: "", error: "sh: 1: arithmetic expression: division by zero: \"1/0\"\n", status: 2),
-    ])
+    @Test(
+        "errors in dash's words",
+        arguments: [
+            Case(script: "foo", output: "", error: "sh: 1: foo: not found\n", status: 127),
+            Case(script: "echo \"a", output: "", error: "sh: 1: Syntax error: Unterminated quoted string\n", status: 2),
+            Case(script: "for i in 1 2", output: "", error: "sh: 1: Syntax error: end of file unexpected\n", status: 2),
+            Case(script: "if true; then echo", output: "", error: "sh: 1: Syntax error: end of file unexpected (expecting \"fi\")\n", status: 2),
+            Case(script: "|x", output: "", error: "sh: 1: Syntax error: \"|\" unexpected\n", status: 2),
+            Case(script: "echo a )", output: "", error: "sh: 1: Syntax error: \")\" unexpected\n", status: 2),
+            Case(script: "done", output: "", error: "sh: 1: Syntax error: \"done\" unexpected\n", status: 2),
+            Case(script: "echo $(", output: "", error: "sh: 1: Syntax error: end of file unexpected (expecting \")\")\n", status: 2),
+            Case(script: "echo ${x", output: "", error: "sh: 1: Syntax error: Missing '}'\n", status: 2),
+            Case(script: "a &&", output: "", error: "sh: 1: Syntax error: end of file unexpected\n", status: 2),
+            Case(script: "cd /nowhere", output: "", error: "sh: 1: cd: can't cd to /nowhere\n", status: 2),
+            Case(script: "[ 1 -eq a ]", output: "", error: "sh: 1: [: Illegal number: a\n", status: 2),
+            Case(script: "set -u; echo $x", output: "", error: "sh: 1: x: parameter not set\n", status: 2),
+            Case(script: "echo $((1/0))", output: "", error: "sh: 1: arithmetic expression: division by zero: \"1/0\"\n", status: 2),
+        ])
     func errors(_ item: Case) { check(item) }
 
     private func check(_ item: Case) {
@@ -115,7 +125,10 @@ struct ShellTests {
     @Test("no script crashes the parser")
     func garbage() {
         var random = SeededRandom(seed: 7, name: "shell")
-        let pieces = ["if", "then", "fi", "for", "do", "done", "$(", ")", "`", "'", "\"", "${", "}", "((", "$((", "))", ";", ";;", "&&", "|", "&", "<", ">", "\n", " ", "x", "=", "case", "esac", "in", "{", "!", "\\", "#", "[", "a.b", "*", "${#", "%"]
+        let pieces = [
+            "if", "then", "fi", "for", "do", "done", "$(", ")", "`", "'", "\"", "${", "}", "((", "$((", "))", ";", ";;", "&&", "|", "&", "<", ">", "\n", " ", "x", "=",
+            "case", "esac", "in", "{", "!", "\\", "#", "[", "a.b", "*", "${#", "%",
+        ]
         for _ in 0..<3000 {
             let script = (0..<random.below(12)).map { _ in pieces[Int(random.below(UInt32(pieces.count)))] }.joined(separator: random.below(2) == 0 ? "" : " ")
             _ = try? ShellParser.parse(script)

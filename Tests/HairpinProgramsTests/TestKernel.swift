@@ -150,7 +150,9 @@ final class TestSystem: SystemCalls {
     var processID: ProcessID { process.id }
     var streams: StandardStreams { process.streams }
     func processes() -> [ProcessInformation] {
-        kernel.processes.filter { $0.status == nil }.sorted { $0.id.rawValue < $1.id.rawValue }.map { ProcessInformation(id: $0.id, arguments: $0.arguments, startedAt: .zero) }
+        kernel.processes.filter { $0.status == nil }.sorted { $0.id.rawValue < $1.id.rawValue }.map {
+            ProcessInformation(id: $0.id, arguments: $0.arguments, startedAt: .zero)
+        }
     }
     func random() -> UInt32 { kernel.randomWord() }
     func compute(_ time: Duration) { kernel.now += time }
@@ -186,7 +188,9 @@ final class TestSystem: SystemCalls {
     }
     func socket(_ kind: SocketKind) throws(Errno) -> SocketID { kernel.make(TestKernel.Socket(kind)) }
     func setOption(_ socket: SocketID, _ option: SocketOption) throws(Errno) {}
-    private func isFree(_ port: UInt16, _ kind: SocketKind) -> Bool { !kernel.sockets.values.contains { $0.local.port == port && $0.kind == kind && ($0.isListening || kind == .datagram) } }
+    private func isFree(_ port: UInt16, _ kind: SocketKind) -> Bool {
+        !kernel.sockets.values.contains { $0.local.port == port && $0.kind == kind && ($0.isListening || kind == .datagram) }
+    }
     func bind(_ socket: SocketID, _ address: SocketAddress) throws(Errno) {
         let found = try find(socket)
         guard address.port == 0 || isFree(address.port, found.kind) else { throw .addressInUse }
@@ -221,7 +225,10 @@ final class TestSystem: SystemCalls {
             try send(id, Array(bytes), to: socket.remote!)
             return bytes.count
         }
-        if let error = socket.error { socket.error = nil; throw error }
+        if let error = socket.error {
+            socket.error = nil
+            throw error
+        }
         guard let peer = socket.peer, !socket.peerGone else { throw .brokenPipe }
         let room = kernel.window - peer.inbox.count
         guard room > 0 else { throw .tryAgain }
@@ -237,7 +244,10 @@ final class TestSystem: SystemCalls {
             socket.inbox.removeFirst(bytes.count)
             return bytes
         }
-        if let error = socket.error { socket.error = nil; throw error }
+        if let error = socket.error {
+            socket.error = nil
+            throw error
+        }
         if socket.atEnd { return [] }
         throw .tryAgain
     }
@@ -248,18 +258,24 @@ final class TestSystem: SystemCalls {
         kernel.wire.append("udp \(address) \(bytes.count)")
         let candidates = kernel.sockets.values.filter { $0.kind == .datagram && $0.local.port == address.port && $0 !== socket }
         if let target = candidates.first {
-            target.messages.append(ReceivedMessage(source: SocketAddress(kernel.address, socket.local.port), bytes: bytes, timeToLive: 64, typeOfService: 0, at: kernel.now))
+            target.messages.append(
+                ReceivedMessage(source: SocketAddress(kernel.address, socket.local.port), bytes: bytes, timeToLive: 64, typeOfService: 0, at: kernel.now))
         } else if !kernel.silent.contains(address.address) {
             socket.error = .connectionRefused
         }
     }
     func receiveMessage(_ id: SocketID) throws(Errno) -> ReceivedMessage {
         let socket = try find(id)
-        if let error = socket.error { socket.error = nil; throw error }
+        if let error = socket.error {
+            socket.error = nil
+            throw error
+        }
         guard !socket.messages.isEmpty else { throw .tryAgain }
         return socket.messages.removeFirst()
     }
-    func sendEcho(_ id: SocketID, to address: IPv4Address, sequence: UInt16, payload: [UInt8]) throws(Errno) { try kernel.echo(address, sequence, payload, try find(id), kernel) }
+    func sendEcho(_ id: SocketID, to address: IPv4Address, sequence: UInt16, payload: [UInt8]) throws(Errno) {
+        try kernel.echo(address, sequence, payload, try find(id), kernel)
+    }
     func shutdown(_ id: SocketID, read: Bool, write: Bool) throws(Errno) { if write { try find(id).peer?.atEnd = true } }
     func close(_ id: SocketID) {
         guard let socket = kernel.sockets.removeValue(forKey: id) else { return }
@@ -298,8 +314,12 @@ final class TestSystem: SystemCalls {
 
     func interfaces() -> [InterfaceInformation] {
         [
-            InterfaceInformation(index: 1, name: "lo", kind: "loopback", peerIndex: nil, mac: .zero, mtu: 65536, isUp: true, master: nil, addresses: [IPv4InterfaceAddress("127.0.0.1/8")!]),
-            InterfaceInformation(index: 2, name: "eth0", kind: "veth", peerIndex: 7, mac: MACAddress("0a:58:0a:f4:00:02")!, mtu: 1500, isUp: true, master: nil, addresses: [IPv4InterfaceAddress("10.244.0.2/24")!]),
+            InterfaceInformation(
+                index: 1, name: "lo", kind: "loopback", peerIndex: nil, mac: .zero, mtu: 65536, isUp: true, master: nil, addresses: [IPv4InterfaceAddress("127.0.0.1/8")!]
+            ),
+            InterfaceInformation(
+                index: 2, name: "eth0", kind: "veth", peerIndex: 7, mac: MACAddress("0a:58:0a:f4:00:02")!, mtu: 1500, isUp: true, master: nil,
+                addresses: [IPv4InterfaceAddress("10.244.0.2/24")!]),
         ]
     }
     func routes() -> [String] { kernel.routes }

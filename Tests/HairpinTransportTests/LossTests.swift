@@ -86,7 +86,9 @@ struct LossTests {
     func anyWeather(seed: UInt64) throws {
         let world = World(seed: seed)
         var random = SeededRandom(seed: seed, name: "weather")
-        let loss = random.below(25), duplication = random.below(20), spread = Int64(random.below(3000)) + 1
+        let loss = random.below(25)
+        let duplication = random.below(20)
+        let spread = Int64(random.below(3000)) + 1
         world.hasFate = true
         world.fate = { _ in
             var arrivals: [HairpinEngine.Duration] = []
@@ -95,7 +97,9 @@ struct LossTests {
             return arrivals
         }
         var server: Peer?
-        try Peer.serve(world.b, port: 7, options: seed % 3 == 0 ? [.receiveBuffer(8192)] : [], [.send(20_000), .receive(60_000), .send(5000), .receiveToEnd, .close]) { server = $0 }
+        try Peer.serve(world.b, port: 7, options: seed % 3 == 0 ? [.receiveBuffer(8192)] : [], [.send(20_000), .receive(60_000), .send(5000), .receiveToEnd, .close]) {
+            server = $0
+        }
         let client = try Peer.connect(world.a, to: SocketAddress(world.b.address, 7), [.send(30_000), .receive(20_000), .send(30_000), .receive(5000), .close])
         world.run(.seconds(600))
         #expect(client.received == (0..<25_000).map(Peer.pattern))
@@ -111,7 +115,8 @@ struct LossTests {
         var random = SeededRandom(seed: seed, name: "fuzz")
         try Peer.serve(world.b, port: 7, [.receive(3000), .send(5000), .receiveToEnd, .close])
         let ways: [[Peer.Step]] = [
-            [.send(3000), .sleep(2), .receive(5000), .sleep(3), .close], [.send(3000), .shutdown, .receiveToEnd, .close], [.send(10), .sleep(5), .abort], [.send(5), .sleep(1), .close],
+            [.send(3000), .sleep(2), .receive(5000), .sleep(3), .close], [.send(3000), .shutdown, .receiveToEnd, .close], [.send(10), .sleep(5), .abort],
+            [.send(5), .sleep(1), .close],
         ]
         for round in 0..<40 {
             _ = try Peer.connect(world.a, to: SocketAddress(world.b.address, 7), ways[round % 4])

@@ -33,7 +33,7 @@ struct StateTests {
         inject(packet, into: world.b, offset: 110, flags: .rst)
         #expect(world.lines.last == "b [A] seq=1 ack=11 win=509 len=0")
         let count = world.lines.count
-        inject(packet, into: world.b, offset: 111, flags: .rst)   // the limit: one challenge in half a second
+        inject(packet, into: world.b, offset: 111, flags: .rst)  // the limit: one challenge in half a second
         inject(packet, into: world.b, offset: 200_000, flags: .rst)
         #expect(world.lines.count == count)
         #expect(world.b.stack.sockets().map(\.state) == ["LISTEN", "ESTAB"])

@@ -181,7 +181,12 @@ final class Host: NetworkLayer {
     func arm(_ deadline: Instant) {
         armedAt = deadline
         guard deadline != .distantFuture else { return }
-        world.at(deadline) { [self] in if armedAt == deadline { armedAt = .distantFuture; stack.timerExpired() } }
+        world.at(deadline) { [self] in
+            if armedAt == deadline {
+                armedAt = .distantFuture
+                stack.timerExpired()
+            }
+        }
     }
 
     func readinessChanged(_ socket: SocketID) {
@@ -196,7 +201,11 @@ final class Host: NetworkLayer {
 /// A program that works through a list of steps on one connection, sleeping whenever a step would block.
 final class Peer {
     enum Step {
-        case send(Int), receive(Int), receiveToEnd, sleep(Int), shutdown, close, abort
+        case send(Int)
+        case receive(Int)
+        case receiveToEnd
+        case sleep(Int)
+        case shutdown, close, abort
     }
     let host: Host
     private(set) var socket: SocketID
@@ -221,7 +230,9 @@ final class Peer {
     }
 
     /// Accepts one connection on the port for each list of steps.
-    static func serve(_ host: Host, port: UInt16, address: IPv4Address = .any, options: [SocketOption] = [], _ steps: [Step], _ accepted: @escaping (Peer) -> Void = { _ in }) throws {
+    static func serve(
+        _ host: Host, port: UInt16, address: IPv4Address = .any, options: [SocketOption] = [], _ steps: [Step], _ accepted: @escaping (Peer) -> Void = { _ in }
+    ) throws {
         let listener = try host.stack.socket(.stream)
         try host.stack.setOption(listener, .reuseAddress(true))
         for option in options { try host.stack.setOption(listener, option) }

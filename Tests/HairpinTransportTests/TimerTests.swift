@@ -109,7 +109,7 @@ struct TimerTests {
         let edge = Int(world.lines[closed].split(separator: " ")[3].dropFirst(4))!
         let probes = world.lines.indices.filter { world.lines[$0] == "a [A] seq=\(edge - 1) ack=1 win=502 len=0" }
         try #require(probes.count == 3)
-        #expect(probes[2] == probes[1] + 1)   // the second probe gets no answer
+        #expect(probes[2] == probes[1] + 1)  // the second probe gets no answer
         let gaps = zip([closed] + probes, probes).map { (world.times[$1] - world.times[$0]).nanoseconds / 1_000_000 }
         #expect(200...225 ~= gaps[0])
         #expect(408...450 ~= gaps[1])

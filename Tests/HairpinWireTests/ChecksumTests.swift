@@ -52,11 +52,13 @@ import Testing
             var bytes = (0..<40).map { _ in UInt8(truncatingIfNeeded: random.next()) }
             let before = ChecksumTests.full(bytes)
             let at = Int(random.next() % 9) * 4
-            let old32 = bytes.withUnsafeBytes { $0.baseAddress!.u32(at) }, new32 = UInt32(truncatingIfNeeded: random.next())
+            let old32 = bytes.withUnsafeBytes { $0.baseAddress!.u32(at) }
+            let new32 = UInt32(truncatingIfNeeded: random.next())
             bytes.withUnsafeMutableBytes { $0.baseAddress!.put(new32, at: at) }
             let middle = ChecksumTests.full(bytes)
             #expect(InternetChecksum.update(before, from: old32, to: new32) == middle)
-            let old16 = bytes.withUnsafeBytes { $0.baseAddress!.u16(at) }, new16 = UInt16(truncatingIfNeeded: random.next())
+            let old16 = bytes.withUnsafeBytes { $0.baseAddress!.u16(at) }
+            let new16 = UInt16(truncatingIfNeeded: random.next())
             bytes.withUnsafeMutableBytes { $0.baseAddress!.put(new16, at: at) }
             #expect(InternetChecksum.update(middle, from: old16, to: new16) == ChecksumTests.full(bytes))
         }

@@ -17,10 +17,12 @@ import Testing
 
     @Test("TCP with options, data and flags")
     func tcp() {
-        #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.syn, options: Build.synOptions))))
-            == "IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [S], seq 1000, win 64240, options [mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 7], length 0")
-        #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp([.psh, .ack], payload: [1, 2, 3]))))
-            == "IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [P.], seq 1000:1003, ack 2000, win 64240, length 3")
+        #expect(
+            describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.syn, options: Build.synOptions))))
+                == "IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [S], seq 1000, win 64240, options [mss 1460,sackOK,TS val 7 ecr 0,nop,wscale 7], length 0")
+        #expect(
+            describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp([.psh, .ack], payload: [1, 2, 3]))))
+                == "IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [P.], seq 1000:1003, ack 2000, win 64240, length 3")
         #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp([])))).contains("Flags [none], win"))
         #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp([.rst, .ack, .ece, .cwr])))).contains("Flags [R.EW]"))
         #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.ack, options: [8, 9, 0, 0])))).contains("options [[|tcp options]]"))
@@ -29,7 +31,9 @@ import Testing
     @Test("verbose adds IP's fields and the checksums")
     func verboseTCP() {
         var frame = Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.ack)) { $0.dontFragment = true })
-        #expect(describe(frame, DescribeTests.verbose).hasPrefix("IP (tos 0x0, ttl 64, id 0, offset 0, flags [DF], proto TCP (6), length 40) 10.244.0.2.40000 > 10.244.0.3.80: Flags [.], cksum 0x"))
+        #expect(
+            describe(frame, DescribeTests.verbose).hasPrefix(
+                "IP (tos 0x0, ttl 64, id 0, offset 0, flags [DF], proto TCP (6), length 40) 10.244.0.2.40000 > 10.244.0.3.80: Flags [.], cksum 0x"))
         #expect(describe(frame, DescribeTests.verbose).contains("(correct)"))
         frame[14 + 20 + TCPOffset.window] ^= 1
         #expect(describe(frame, DescribeTests.verbose).contains("(incorrect)"))
@@ -40,7 +44,9 @@ import Testing
     @Test("the link header on request, with a VLAN tag always")
     func link() {
         let options = DescribeOptions(link: true)
-        #expect(describe(Build.ethernet(EtherType(0x88cc), [1, 2]), options) == "0a:58:0a:f4:00:02 > 0a:58:0a:f4:00:03, ethertype Unknown (0x88cc), length 16: ethertype Unknown (0x88cc), length 2")
+        #expect(
+            describe(Build.ethernet(EtherType(0x88cc), [1, 2]), options)
+                == "0a:58:0a:f4:00:02 > 0a:58:0a:f4:00:03, ethertype Unknown (0x88cc), length 16: ethertype Unknown (0x88cc), length 2")
         let tagged = Build.ethernet(.vlan, [0x60, 5, 8, 0] + Build.ipv4(.tcp, Build.tcp(.ack)))
         #expect(describe(tagged).hasPrefix("vlan 5, p 3, IP 10.244.0.2.40000 > "))
     }
@@ -64,8 +70,13 @@ import Testing
         func error(_ type: UInt8, _ code: UInt8, _ rest: UInt32, _ quote: [UInt8]) -> String {
             describe(Build.ethernet(.ipv4, Build.ipv4(.icmp, Build.icmp(type: type, code: code, rest: rest, quote))))
         }
-        #expect(error(3, 3, 0, quoted) == "IP 10.244.0.2 > 10.244.0.3: ICMP 10.244.0.3 tcp port 80 unreachable, length 48 | IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [S], seq 1000, win 64240, length 0")
-        #expect(error(3, 4, 1450, Array(quoted[..<28])).hasSuffix("ICMP 10.244.0.3 unreachable - need to frag (mtu 1450), length 36 | IP 10.244.0.2.40000 > 10.244.0.3.80: TCP, ttl 64"))
+        #expect(
+            error(3, 3, 0, quoted)
+                == "IP 10.244.0.2 > 10.244.0.3: ICMP 10.244.0.3 tcp port 80 unreachable, length 48 | IP 10.244.0.2.40000 > 10.244.0.3.80: Flags [S], seq 1000, win 64240, length 0"
+        )
+        #expect(
+            error(3, 4, 1450, Array(quoted[..<28])).hasSuffix(
+                "ICMP 10.244.0.3 unreachable - need to frag (mtu 1450), length 36 | IP 10.244.0.2.40000 > 10.244.0.3.80: TCP, ttl 64"))
         #expect(error(11, 0, 0, Array(quoted[..<28])).contains("ICMP time exceeded in-transit, length 36 | "))
         #expect(error(3, 1, 0, []).hasSuffix("ICMP host ? unreachable, length 8"))
     }
@@ -76,7 +87,9 @@ import Testing
         let question: [UInt8] = [0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0] + name + [0, 1, 0, 1]
         #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.udp, Build.udp(question, destination: 53)))) == "IP 10.244.0.2.40000 > 10.244.0.3.53: 4660+ A? web.test. (26)")
         let answer: [UInt8] = [0x12, 0x34, 0x85, 0x80, 0, 1, 0, 1, 0, 0, 0, 0] + name + [0, 1, 0, 1, 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, 10, 96, 0, 20]
-        #expect(describe(Build.ethernet(.ipv4, Build.ipv4(.udp, Build.udp(answer, source: 53, destination: 4000)))) == "IP 10.244.0.2.53 > 10.244.0.3.4000: 4660* 1/0/0 A 10.96.0.20 (42)")
+        #expect(
+            describe(Build.ethernet(.ipv4, Build.ipv4(.udp, Build.udp(answer, source: 53, destination: 4000))))
+                == "IP 10.244.0.2.53 > 10.244.0.3.4000: 4660* 1/0/0 A 10.96.0.20 (42)")
     }
 
     @Test("a DNS name that points at itself ends")
@@ -90,7 +103,9 @@ import Testing
         var frame = Build.ethernet(.ipv4, Build.ipv4(.icmp, Build.icmp(type: 8, code: 0, rest: 0, [])))
         func tunnel() { frame = Build.ethernet(.ipv4, Build.ipv4(.udp, Build.udp([8, 0, 0, 0, 0, 0, 1, 0] + frame, destination: 8472))) }
         tunnel()
-        #expect(describe(frame) == "IP 10.244.0.2.40000 > 10.244.0.3.8472: VXLAN, flags [I] (0x08), vni 1 | IP 10.244.0.2 > 10.244.0.3: ICMP echo request, id 0, seq 0, length 8")
+        #expect(
+            describe(frame)
+                == "IP 10.244.0.2.40000 > 10.244.0.3.8472: VXLAN, flags [I] (0x08), vni 1 | IP 10.244.0.2 > 10.244.0.3: ICMP echo request, id 0, seq 0, length 8")
         for _ in 0..<9 { tunnel() }
         #expect(describe(frame).components(of: "VXLAN") == 3)
     }

@@ -16,35 +16,38 @@ enum Build {
     }
 
     static func tcp(_ flags: TCPFlags, options: [UInt8] = [], payload: [UInt8] = [], source: UInt16 = 40000, destination: UInt16 = 80) -> [UInt8] {
-        var bytes = emit(20) {
-            $0.put(source, at: TCPOffset.sourcePort)
-            $0.put(destination, at: TCPOffset.destinationPort)
-            $0.put(UInt32(1000), at: TCPOffset.sequence)
-            $0.put(UInt32(2000), at: TCPOffset.acknowledgment)
-            $0.put(UInt8((20 + options.count) / 4) << 4, at: TCPOffset.dataOffset)
-            $0.put(flags.rawValue, at: TCPOffset.flags)
-            $0.put(UInt16(64240), at: TCPOffset.window)
-        } + options + payload
+        var bytes =
+            emit(20) {
+                $0.put(source, at: TCPOffset.sourcePort)
+                $0.put(destination, at: TCPOffset.destinationPort)
+                $0.put(UInt32(1000), at: TCPOffset.sequence)
+                $0.put(UInt32(2000), at: TCPOffset.acknowledgment)
+                $0.put(UInt8((20 + options.count) / 4) << 4, at: TCPOffset.dataOffset)
+                $0.put(flags.rawValue, at: TCPOffset.flags)
+                $0.put(UInt16(64240), at: TCPOffset.window)
+            } + options + payload
         finish(&bytes, proto: 6, at: TCPOffset.checksum)
         return bytes
     }
 
     static func udp(_ payload: [UInt8], source: UInt16 = 40000, destination: UInt16) -> [UInt8] {
-        var bytes = emit(8) {
-            $0.put(source, at: UDPOffset.sourcePort)
-            $0.put(destination, at: UDPOffset.destinationPort)
-            $0.put(UInt16(8 + payload.count), at: UDPOffset.length)
-        } + payload
+        var bytes =
+            emit(8) {
+                $0.put(source, at: UDPOffset.sourcePort)
+                $0.put(destination, at: UDPOffset.destinationPort)
+                $0.put(UInt16(8 + payload.count), at: UDPOffset.length)
+            } + payload
         finish(&bytes, proto: 17, at: UDPOffset.checksum)
         return bytes
     }
 
     static func icmp(type: UInt8, code: UInt8, rest: UInt32, _ payload: [UInt8]) -> [UInt8] {
-        var bytes = emit(8) {
-            $0.put(type, at: ICMPOffset.type)
-            $0.put(code, at: ICMPOffset.code)
-            $0.put(rest, at: ICMPOffset.identifier)
-        } + payload
+        var bytes =
+            emit(8) {
+                $0.put(type, at: ICMPOffset.type)
+                $0.put(code, at: ICMPOffset.code)
+                $0.put(rest, at: ICMPOffset.identifier)
+            } + payload
         let sum = bytes.withUnsafeBytes { InternetChecksum.checksum($0) }
         bytes.withUnsafeMutableBytes { $0.baseAddress!.put(sum, at: ICMPOffset.checksum) }
         return bytes

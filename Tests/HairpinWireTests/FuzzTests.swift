@@ -4,7 +4,10 @@ import Testing
 @Suite struct FuzzTests {
     /// Frames of every protocol there is a description of.
     static let seeds: [[UInt8]] = {
-        let dns: [UInt8] = [0, 9, 0x85, 0x80, 0, 1, 0, 2, 0, 0, 0, 0, 3] + Array("web".utf8) + [0, 0, 1, 0, 1, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 5, 0, 2, 0xc0, 12, 0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 5, 0, 8, 0, 1, 0, 1, 0, 80, 0xc0, 12]
+        let dns: [UInt8] =
+            [0, 9, 0x85, 0x80, 0, 1, 0, 2, 0, 0, 0, 0, 3] + Array("web".utf8) + [
+                0, 0, 1, 0, 1, 0xc0, 12, 0, 5, 0, 1, 0, 0, 0, 5, 0, 2, 0xc0, 12, 0xc0, 12, 0, 33, 0, 1, 0, 0, 0, 5, 0, 8, 0, 1, 0, 1, 0, 80, 0xc0, 12,
+            ]
         let syn = Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.syn, options: Build.synOptions)))
         return [
             syn, Build.ethernet(.ipv4, Build.ipv4(.tcp, Build.tcp(.ack, options: [1, 1, 5, 18] + [UInt8](1...16), payload: [1, 2, 3]))),
@@ -12,7 +15,9 @@ import Testing
             Build.ethernet(.ipv4, Build.ipv4(.udp, Build.udp([8, 0, 0, 0, 0, 0, 1, 0] + syn, destination: 8472))),
             Build.ethernet(.ipv4, Build.ipv4(.icmp, Build.icmp(type: 3, code: 4, rest: 1450, Array(syn[14..<48])))),
             Build.ethernet(.vlan, [0, 5] + syn[12...]), Build.ethernet(.ipv6, [0x60, 0, 0, 0, 0, 20, 6, 64] + [UInt8](repeating: 1, count: 52)),
-            Build.ethernet(.arp, Build.emit(28) { ARPHeader(operation: .reply, senderHardware: .zero, senderProtocol: .any, targetHardware: .zero, targetProtocol: .any).emit(to: $0) }),
+            Build.ethernet(
+                .arp,
+                Build.emit(28) { ARPHeader(operation: .reply, senderHardware: .zero, senderProtocol: .any, targetHardware: .zero, targetProtocol: .any).emit(to: $0) }),
         ]
     }()
 

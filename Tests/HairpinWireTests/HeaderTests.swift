@@ -29,7 +29,8 @@ import Testing
 
     @Test("an ARP packet round trips; other hardware and short packets are refused")
     func arp() {
-        let header = ARPHeader(operation: .reply, senderHardware: Build.serverMAC, senderProtocol: Build.server, targetHardware: Build.clientMAC, targetProtocol: Build.client)
+        let header = ARPHeader(
+            operation: .reply, senderHardware: Build.serverMAC, senderProtocol: Build.server, targetHardware: Build.clientMAC, targetProtocol: Build.client)
         var bytes = Build.emit(28) { header.emit(to: $0) }
         #expect(bytes.withUnsafeBytes { ARPHeader(parsing: $0) } == header)
         #expect(bytes.dropLast().withUnsafeBytes { ARPHeader(parsing: $0) } == nil)
@@ -133,7 +134,10 @@ import Testing
     @Test("SACK blocks")
     func sack() throws {
         let (options, _) = TCPOptionsTests.options([1, 1, 5, 18, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 20, 0, 0, 0, 30])
-        guard case .sack(let blocks) = try #require(options.last) else { Issue.record("no SACK option"); return }
+        guard case .sack(let blocks) = try #require(options.last) else {
+            Issue.record("no SACK option")
+            return
+        }
         #expect(blocks.map { [$0.left.rawValue, $0.right.rawValue] } == [[1, 9], [20, 30]])
     }
 

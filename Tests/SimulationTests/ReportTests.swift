@@ -1,23 +1,30 @@
 import Foundation
 import HairpinEngine
 import Testing
+
 @testable import HairpinScenario
 
 @Suite("Expectations about text")
 struct TextConditionTests {
-    @Test("A condition that holds finds nothing", arguments: [
-        (TextCondition.contains("b"), "abc\n"), (.excludes("x"), "abc"), (.equals("abc"), "abc\n"), (.matches("^b.$"), "a\nbc\n"), (.lines(.exactly(2)), "a\nb\n"),
-        (.lines(.exactly(0)), ""), (.distinctLines(2), "a\nb\na\n"), (.eachLine(.exactly(2)), "a\nb\na\nb\n"), (.counts(text: "a", Bounds(minimum: 2)), "a b a"), (.empty, ""),
-    ])
+    @Test(
+        "A condition that holds finds nothing",
+        arguments: [
+            (TextCondition.contains("b"), "abc\n"), (.excludes("x"), "abc"), (.equals("abc"), "abc\n"), (.matches("^b.$"), "a\nbc\n"), (.lines(.exactly(2)), "a\nb\n"),
+            (.lines(.exactly(0)), ""), (.distinctLines(2), "a\nb\na\n"), (.eachLine(.exactly(2)), "a\nb\na\nb\n"), (.counts(text: "a", Bounds(minimum: 2)), "a b a"),
+            (.empty, ""),
+        ])
     func holds(condition: TextCondition, text: String) {
         #expect(condition.mismatch(text) == nil)
     }
 
-    @Test("A condition that does not hold says what was found", arguments: [
-        (TextCondition.contains("x"), "abc\n", "it is \"abc\\n\""), (.equals("abc"), "abd", "it is \"abd\""), (.lines(.exactly(2)), "a\n", "it has 1"),
-        (.distinctLines(3), "a\nb\na\n", "it has 2: \"a\" × 2, \"b\" × 1"), (.eachLine(.exactly(2)), "a\na\nb\n", "it has \"a\" × 2, \"b\" × 1"),
-        (.eachLine(.exactly(1)), "", "it is empty"), (.counts(text: "a", .exactly(1)), "aa", "it has it 2 times"), (.empty, "x", "it is \"x\""), (.matches("^c"), "abc", "it is \"abc\""),
-    ])
+    @Test(
+        "A condition that does not hold says what was found",
+        arguments: [
+            (TextCondition.contains("x"), "abc\n", "it is \"abc\\n\""), (.equals("abc"), "abd", "it is \"abd\""), (.lines(.exactly(2)), "a\n", "it has 1"),
+            (.distinctLines(3), "a\nb\na\n", "it has 2: \"a\" × 2, \"b\" × 1"), (.eachLine(.exactly(2)), "a\na\nb\n", "it has \"a\" × 2, \"b\" × 1"),
+            (.eachLine(.exactly(1)), "", "it is empty"), (.counts(text: "a", .exactly(1)), "aa", "it has it 2 times"), (.empty, "x", "it is \"x\""),
+            (.matches("^c"), "abc", "it is \"abc\""),
+        ])
     func fails(condition: TextCondition, text: String, found: String) {
         #expect(condition.mismatch(text) == found)
     }
@@ -62,10 +69,12 @@ struct ReportTests {
         #expect(text == "\nok page: exit status 0\nFAILED page: stdout is \"x\" (t.yaml:9)\n       it is \"\u{1}\"\n")
     }
 
-    @Test("SHA-256 has the digests of FIPS 180-4's examples", arguments: [
-        ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-        ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-    ])
+    @Test(
+        "SHA-256 has the digests of FIPS 180-4's examples",
+        arguments: [
+            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
+            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
+        ])
     func digest(text: String, digest: String) {
         #expect(FileDigest.sha256(Array(text.utf8)) == digest)
     }

@@ -1,6 +1,7 @@
 import Foundation
 import HairpinEngine
 import Testing
+
 @testable import HairpinScenario
 
 /// A folder of files that goes away with the test.
@@ -36,31 +37,34 @@ struct ScenarioFileTests {
 
     @Test("Every field of a scenario is read with its unit")
     func everyField() throws {
-        let path = folder.write("t.yaml", scenarioText("""
-              seed: 7
-              until: 90s
-              cluster:
-                nodes: [{name: a, address: 10.0.0.1}, {name: b, address: 10.0.0.2, labels: {zone: x}}]
-                podCIDR: 10.1.0.0/16
-                serviceCIDR: 10.2.0.0/16
-                cni: flannel-host-gw
-                proxyMode: ipvs
-                dns: false
-                links: {node: {rate: 10Gbit, delay: 50us}}
-              hosts: [{name: client, address: 10.0.0.9}]
-              steps:
-              - {id: one, at: 1500ms, in: host/client, run: ping -c 1 10.0.0.1, repeat: 3, timeout: 2s}
-              - {id: two, after: {step: one, delay: 250ms}, in: shop/deploy/web, container: app, run: ls}
-              - {in: node/a, run: ip route}
-              faults:
-              - {at: 5s, for: 2s, link: a, loss: 1%, down: true}
-              expect:
-              - {step: one, exit: 1, stdout: {contains: [a, b], lines: 2, counts: {x: 1}}, duration: {maximum: 1s}}
-              - {drops: {maximum: 0, reason: no socket}}
-              - {frames: {on: "a:*", filter: tcp, minimum: 1}}
-              - {captures: {interfaces: ["a:eth0"], frames: 12}}
-              capture: {interfaces: ["a:*"], filter: tcp or arp}
-            """))
+        let path = folder.write(
+            "t.yaml",
+            scenarioText(
+                """
+                  seed: 7
+                  until: 90s
+                  cluster:
+                    nodes: [{name: a, address: 10.0.0.1}, {name: b, address: 10.0.0.2, labels: {zone: x}}]
+                    podCIDR: 10.1.0.0/16
+                    serviceCIDR: 10.2.0.0/16
+                    cni: flannel-host-gw
+                    proxyMode: ipvs
+                    dns: false
+                    links: {node: {rate: 10Gbit, delay: 50us}}
+                  hosts: [{name: client, address: 10.0.0.9}]
+                  steps:
+                  - {id: one, at: 1500ms, in: host/client, run: ping -c 1 10.0.0.1, repeat: 3, timeout: 2s}
+                  - {id: two, after: {step: one, delay: 250ms}, in: shop/deploy/web, container: app, run: ls}
+                  - {in: node/a, run: ip route}
+                  faults:
+                  - {at: 5s, for: 2s, link: a, loss: 1%, down: true}
+                  expect:
+                  - {step: one, exit: 1, stdout: {contains: [a, b], lines: 2, counts: {x: 1}}, duration: {maximum: 1s}}
+                  - {drops: {maximum: 0, reason: no socket}}
+                  - {frames: {on: "a:*", filter: tcp, minimum: 1}}
+                  - {captures: {interfaces: ["a:eth0"], frames: 12}}
+                  capture: {interfaces: ["a:*"], filter: tcp or arp}
+                """))
         let scenario = try ScenarioFile.load(path).scenario
         #expect(scenario.seed == 7)
         #expect(scenario.until == Instant(nanoseconds: 90_000_000_000))
@@ -78,28 +82,33 @@ struct ScenarioFileTests {
         #expect(scenario.capture.filter == "tcp or arp")
     }
 
-    @Test("A mistake is named with its line and what to write instead", arguments: [
-        ("  stepps: []", "t.yaml:5: spec: \"stepps\" is an unknown field. Did you mean \"steps\"?"),
-        ("  steps:\n  - {in: pod/x, run: ls, timout: 1s}", "t.yaml:6: spec.steps[0]: \"timout\" is an unknown field. Did you mean \"timeout\"?"),
-        ("  steps:\n  - {in: pod/x, run: ls, at: 5}", "t.yaml:6: spec.steps[0].at: \"5\" has no unit. Write \"5s\" for seconds"),
-        ("  steps:\n  - {in: pood/x, run: ls}", "t.yaml:6: spec.steps[0].in: \"pood/x\" is not a place. Did you mean \"pod/…\"?"),
-        ("  steps:\n  - {id: a, in: pod/x, run: ls}\n  - {id: a, in: pod/x, run: ls}", "t.yaml:7: spec.steps[1].id: \"a\" is the id of an earlier step"),
-        ("  steps:\n  - {id: a, after: b, in: pod/x, run: ls}", "t.yaml:6: spec.steps[0].after: \"b\" is no earlier step"),
-        ("  steps:\n  - {id: page, in: pod/x, run: ls}\n  expect:\n  - {step: pagee, exit: 0}", "t.yaml:8: spec.expect[0].step: \"pagee\" is not the id of a step. Did you mean \"page\"?"),
-        ("  expect:\n  - {drops: {reason: no sockets, maximum: 0}}", "Did you mean \"no socket\"?"),
-        ("  expect:\n  - {frames: {on: \"*\"}}", "spec.expect[0].frames: has no limit"),
-        ("  expect:\n  - {exit: 0}", "belongs to a step"),
-        ("  steps:\n  - {id: a, in: pod/x, run: ls}\n  expect:\n  - {step: a, stdout: {matches: \"(\"}}", "\"(\" is not a regular expression"),
-        ("  cluster: {cni: calico-vxlan}", "\"calico-vxlan\" is not modelled yet"),
-        ("  cluster: {cni: brigde}", "Did you mean \"bridge\"?"),
-        ("  cluster: {nodes: [{name: a}, {name: a}]}", "is the name of another node"),
-        ("  cluster: {nodes: 100000}", "is out of range"),
-        ("  cluster: {links: {node: {rate: 10Gbps}}}", "\"10Gbps\" is not a rate"),
-        ("  faults:\n  - {at: 1s, link: node1}", "does nothing"),
-        ("  faults:\n  - {at: 1s, link: deploy/web, down: true}", "has no cable of its own"),
-        ("  manifests: [t.yaml]", "includes itself: "),
-        ("  manifests: [missing.yaml]", "t.yaml:5: spec.manifests[0]: \"missing.yaml\" does not exist"),
-    ])
+    @Test(
+        "A mistake is named with its line and what to write instead",
+        arguments: [
+            ("  stepps: []", "t.yaml:5: spec: \"stepps\" is an unknown field. Did you mean \"steps\"?"),
+            ("  steps:\n  - {in: pod/x, run: ls, timout: 1s}", "t.yaml:6: spec.steps[0]: \"timout\" is an unknown field. Did you mean \"timeout\"?"),
+            ("  steps:\n  - {in: pod/x, run: ls, at: 5}", "t.yaml:6: spec.steps[0].at: \"5\" has no unit. Write \"5s\" for seconds"),
+            ("  steps:\n  - {in: pood/x, run: ls}", "t.yaml:6: spec.steps[0].in: \"pood/x\" is not a place. Did you mean \"pod/…\"?"),
+            ("  steps:\n  - {id: a, in: pod/x, run: ls}\n  - {id: a, in: pod/x, run: ls}", "t.yaml:7: spec.steps[1].id: \"a\" is the id of an earlier step"),
+            ("  steps:\n  - {id: a, after: b, in: pod/x, run: ls}", "t.yaml:6: spec.steps[0].after: \"b\" is no earlier step"),
+            (
+                "  steps:\n  - {id: page, in: pod/x, run: ls}\n  expect:\n  - {step: pagee, exit: 0}",
+                "t.yaml:8: spec.expect[0].step: \"pagee\" is not the id of a step. Did you mean \"page\"?"
+            ),
+            ("  expect:\n  - {drops: {reason: no sockets, maximum: 0}}", "Did you mean \"no socket\"?"),
+            ("  expect:\n  - {frames: {on: \"*\"}}", "spec.expect[0].frames: has no limit"),
+            ("  expect:\n  - {exit: 0}", "belongs to a step"),
+            ("  steps:\n  - {id: a, in: pod/x, run: ls}\n  expect:\n  - {step: a, stdout: {matches: \"(\"}}", "\"(\" is not a regular expression"),
+            ("  cluster: {cni: calico-vxlan}", "\"calico-vxlan\" is not modelled yet"),
+            ("  cluster: {cni: brigde}", "Did you mean \"bridge\"?"),
+            ("  cluster: {nodes: [{name: a}, {name: a}]}", "is the name of another node"),
+            ("  cluster: {nodes: 100000}", "is out of range"),
+            ("  cluster: {links: {node: {rate: 10Gbps}}}", "\"10Gbps\" is not a rate"),
+            ("  faults:\n  - {at: 1s, link: node1}", "does nothing"),
+            ("  faults:\n  - {at: 1s, link: deploy/web, down: true}", "has no cable of its own"),
+            ("  manifests: [t.yaml]", "includes itself: "),
+            ("  manifests: [missing.yaml]", "t.yaml:5: spec.manifests[0]: \"missing.yaml\" does not exist"),
+        ])
     func mistakes(spec: String, message: String) throws {
         let failure = try #require(self.refusal(spec))
         #expect(failure.kind == .input)
@@ -132,10 +141,13 @@ struct ScenarioFileTests {
         }
     }
 
-    @Test("Places are written as kubectl writes them", arguments: [
-        ("web-0", Place(kind: .pod, name: "web-0")), ("po/web-0", Place(kind: .pod, name: "web-0")), ("shop/svc/web", Place(kind: .service, namespace: "shop", name: "web")),
-        ("statefulset/db", Place(kind: .statefulSet, name: "db")), ("node/node1", Place(kind: .node, name: "node1")),
-    ])
+    @Test(
+        "Places are written as kubectl writes them",
+        arguments: [
+            ("web-0", Place(kind: .pod, name: "web-0")), ("po/web-0", Place(kind: .pod, name: "web-0")),
+            ("shop/svc/web", Place(kind: .service, namespace: "shop", name: "web")),
+            ("statefulset/db", Place(kind: .statefulSet, name: "db")), ("node/node1", Place(kind: .node, name: "node1")),
+        ])
     func places(text: String, place: Place) {
         #expect(Place(text) == place)
     }

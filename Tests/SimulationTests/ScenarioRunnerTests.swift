@@ -2,6 +2,7 @@ import Foundation
 import HairpinEngine
 import Logging
 import Testing
+
 @testable import HairpinScenario
 
 @Suite("Running scenarios")
@@ -16,7 +17,8 @@ struct ScenarioRunnerTests {
     func run(_ loaded: LoadedScenario, configure: (inout RunOptions, inout RunHooks) -> Void = { _, _ in }) throws -> RunResult {
         var log = Logger(label: "test")
         log.logLevel = .critical
-        var options = RunOptions(), hooks = RunHooks(log: log)
+        var options = RunOptions()
+        var hooks = RunHooks(log: log)
         configure(&options, &hooks)
         return try ScenarioRunner(loaded, options: options, hooks: hooks).run()
     }
@@ -46,7 +48,8 @@ struct ScenarioRunnerTests {
 
     @Test("A step starts when the one before it ends, one with a time at its time, one after another after that one's end")
     func schedule() throws {
-        let result = try run("""
+        let result = try run(
+            """
               cluster: {dns: false}
               steps:
               - {id: a, in: node/node1, run: sleep 2}
@@ -55,7 +58,10 @@ struct ScenarioRunnerTests {
               - {id: d, after: {step: a, delay: 250ms}, in: node/node1, run: echo d}
             """)
         let steps = Dictionary(uniqueKeysWithValues: result.steps.map { ($0.id, $0) })
-        let a = try #require(steps["a"]), b = try #require(steps["b"]), c = try #require(steps["c"]), d = try #require(steps["d"])
+        let a = try #require(steps["a"])
+        let b = try #require(steps["b"])
+        let c = try #require(steps["c"])
+        let d = try #require(steps["d"])
         #expect(a.startedNanoseconds == 1_000_000_000)
         #expect(b.startedNanoseconds == a.endedNanoseconds)
         #expect(c.startedNanoseconds == 1_500_000_000)
@@ -65,7 +71,8 @@ struct ScenarioRunnerTests {
 
     @Test("Exit status, standard error and repetitions are kept")
     func outputs() throws {
-        let result = try run("""
+        let result = try run(
+            """
               cluster: {dns: false}
               steps:
               - {id: a, in: node/node1, run: "echo out; echo err >&2; exit 3", repeat: 2}
@@ -88,7 +95,9 @@ struct ScenarioRunnerTests {
 
     @Test("--until ends a run; a step that still runs is a failure")
     func until() throws {
-        let result = try run("  cluster: {dns: false}\n  steps:\n  - {id: a, in: node/node1, run: sleep 60}") { options, _ in options.until = Instant(nanoseconds: 5_000_000_000) }
+        let result = try run("  cluster: {dns: false}\n  steps:\n  - {id: a, in: node/node1, run: sleep 60}") { options, _ in
+            options.until = Instant(nanoseconds: 5_000_000_000)
+        }
         #expect(result.virtualNanoseconds == 5_000_000_000)
         #expect(result.status == .failed)
         #expect(result.steps[0].problem?.contains("still running") == true)
@@ -113,7 +122,8 @@ struct ScenarioRunnerTests {
 
     @Test("A cut cable loses what is sent meanwhile, and the drops have a name")
     func cut() throws {
-        let result = try run("""
+        let result = try run(
+            """
               cluster: {nodes: 2, dns: false}
               steps:
               - {id: p, in: node/node1, run: ping -c 4 -W 1 192.168.50.12}

@@ -4,7 +4,9 @@ import Testing
 /// What the documents say about files is true. A document that does not exist says nothing.
 @Suite("Documents")
 struct DocumentTests {
-    static let documents = SourceTree.paths.filter { $0 == "README.md" || $0.hasPrefix("Docs/") && $0.hasSuffix(".md") || $0 == "captures/README.md" || $0 == "CHANGELOG.md" }
+    static let documents = SourceTree.paths.filter {
+        $0 == "README.md" || $0.hasPrefix("Docs/") && $0.hasSuffix(".md") || $0 == "captures/README.md" || $0 == "CHANGELOG.md"
+    }
 
     /// The targets of Markdown links and images, outside code blocks.
     static func links(in text: String) -> [String] {
@@ -32,7 +34,8 @@ struct DocumentTests {
             guard !isCode, let match = line.wholeMatch(of: /#{1,6}\s+(.*?)\s*#*/) else { continue }
             let plain = match.1.replacing(/\[([^\]]*)\]\([^)]*\)/) { $0.1 }.replacing("`", with: "").replacing("*", with: "")
             let stem = anchor(plain)
-            var name = stem, number = 0
+            var name = stem
+            var number = 0
             while !result.insert(name).inserted {
                 number += 1
                 name = "\(stem)-\(number)"
@@ -69,14 +72,16 @@ struct DocumentTests {
     @Test("Every folder of the datapath is a stop of Docs/LifeOfAFrame.md", .enabled(if: SourceTree.exists("Docs/LifeOfAFrame.md")))
     func folders() throws {
         let text = try #require(SourceTree.text("Docs/LifeOfAFrame.md"))
-        let folders = Set(SourceTree.paths.filter { $0.hasPrefix("Sources/HairpinDatapath/") }.map { $0.split(separator: "/") }.filter { $0.count > 3 }.map { String($0[2]) })
+        let folders = Set(
+            SourceTree.paths.filter { $0.hasPrefix("Sources/HairpinDatapath/") }.map { $0.split(separator: "/") }.filter { $0.count > 3 }.map { String($0[2]) })
         #expect(folders.count > 5)
         for folder in folders.sorted() { #expect(text.contains("\(folder)/") || text.contains("`\(folder)`"), "\(folder)") }
     }
 
     @Test("The built-in scenarios have their files")
     func scenarios() {
-        let folders = Set(SourceTree.paths.filter { $0.hasPrefix("Sources/HairpinScenario/Builtin/") }.compactMap { $0.split(separator: "/").dropFirst(3).first.map(String.init) })
+        let folders = Set(
+            SourceTree.paths.filter { $0.hasPrefix("Sources/HairpinScenario/Builtin/") }.compactMap { $0.split(separator: "/").dropFirst(3).first.map(String.init) })
         for folder in folders.sorted() { #expect(SourceTree.exists("Sources/HairpinScenario/Builtin/\(folder)/scenario.yaml"), "\(folder)") }
     }
 }

@@ -60,9 +60,13 @@ struct HouseRuleTests {
         #expect(cases.count > 30)
         let others = SourceTree.sources.filter { $0.path != home.path }
         for name in cases {
-            let isUsed = others.contains { file in file.lines.contains { line in SourceTree.code(line).ranges(of: ".\(name)").contains { range in
-                range.upperBound == line.endIndex || !(line[range.upperBound].isLetter || line[range.upperBound].isNumber)
-            } } }
+            let isUsed = others.contains { file in
+                file.lines.contains { line in
+                    SourceTree.code(line).ranges(of: ".\(name)").contains { range in
+                        range.upperBound == line.endIndex || !(line[range.upperBound].isLetter || line[range.upperBound].isNumber)
+                    }
+                }
+            }
             #expect(isUsed, "DropReason.\(name) is never given")
         }
     }
@@ -70,7 +74,8 @@ struct HouseRuleTests {
     @Test("Lines fit a screen and files fit a head")
     func sizes() {
         let files = SourceTree.sources + SourceTree.tests
-        let longest = 200, tallest = 700
+        let longest = 200
+        let tallest = 700
         let wide = files.flatMap { file in file.lines.enumerated().filter { $1.count > longest }.map { "\(file.path):\($0 + 1): \($1.count) characters" } }
         #expect(wide.isEmpty, "\(wide.count) lines:\n\(wide.joined(separator: "\n"))")
         let tall = files.filter { $0.lines.count > tallest }.map { "\($0.path): \($0.lines.count) lines" }

@@ -15,7 +15,8 @@ struct ImportTests {
         "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],
         "HairpinScenario": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams", "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams",
+            "Foundation",
         ],
         "HairpinConformance": ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture", "Foundation"],
     ]
@@ -25,8 +26,10 @@ struct ImportTests {
     @Test("Every module imports only what is below it")
     func directions() {
         #expect(SourceTree.sources.count > 100)
-        let pattern = /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/
-        var wrong: [String] = [], unknown: Set<String> = []
+        let pattern =
+            /^\s*(?:@\w+(?:\([^)]*\))?\s+)*(?:(?:public|package|internal|fileprivate|private)\s+)?import\s+(?:(?:struct|class|enum|protocol|func|var|let|typealias)\s+)?(\w+)/
+        var wrong: [String] = []
+        var unknown: Set<String> = []
         for file in SourceTree.sources where !Self.free.contains(file.module) {
             guard let allowed = Self.allowed[file.module] else {
                 unknown.insert(file.module)

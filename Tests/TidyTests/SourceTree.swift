@@ -50,7 +50,8 @@ struct SourceTree {
 
     /// The part of a line that is not a `//` comment; a "//" inside a string literal is left alone.
     static func code(_ line: Substring) -> Substring {
-        var isInString = false, previous: Character = " "
+        var isInString = false
+        var previous: Character = " "
         for index in line.indices {
             let character = line[index]
             if character == "\"", previous != "\\" { isInString.toggle() }

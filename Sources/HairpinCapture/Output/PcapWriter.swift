@@ -29,7 +29,7 @@ public struct PcapWriter: ~Copyable {
         header.little(Pcap.magic, at: 0)
         header.little(UInt16(2), at: 4)
         header.little(UInt16(4), at: 6)
-        header.little(UInt64(0), at: 8)         // time zone and accuracy, always zero
+        header.little(UInt64(0), at: 8)  // time zone and accuracy, always zero
         header.little(UInt32(truncatingIfNeeded: snapLength), at: 16)
         header.little(Pcap.linkTypeEthernet, at: 20)
         self.output = output

@@ -9,7 +9,7 @@ struct PcapngBlock {
     init(_ type: UInt32) {
         self.type = type
         append(type)
-        append(UInt32(0))               // the length, once it is known
+        append(UInt32(0))  // the length, once it is known
     }
 
     mutating func append<Number: FixedWidthInteger>(_ number: Number) {

@@ -83,7 +83,7 @@ public struct PcapngWriter: ~Copyable {
         header.append(Pcapng.byteOrderMagic)
         header.append(UInt16(1))
         header.append(UInt16(0))
-        header.append(UInt64.max)           // the section's length is not known beforehand
+        header.append(UInt64.max)  // the section's length is not known beforehand
         header.option(Pcapng.comment, text: section.comment)
         header.option(Pcapng.hardware, text: section.hardware)
         header.option(Pcapng.operatingSystem, text: section.operatingSystem)
@@ -124,7 +124,7 @@ public struct PcapngWriter: ~Copyable {
         let block = try output.reserve(total, isPacket: true)
         PcapngWriter.head(block, total, time, interface, count, originalLength ?? bytes.count)
         var at = Pcapng.packetHeader &+ padded
-        block.little(UInt32(0), at: at &- 4 < Pcapng.packetHeader ? at : at &- 4)      // padding, before the bytes cover it
+        block.little(UInt32(0), at: at &- 4 < Pcapng.packetHeader ? at : at &- 4)  // padding, before the bytes cover it
         if let source = bytes.baseAddress { (block + Pcapng.packetHeader).copyMemory(from: source, byteCount: count) }
         block.little(UInt32(Pcapng.packetFlags) | 4 << 16, at: at)
         block.little(flags.rawValue, at: at &+ 4)

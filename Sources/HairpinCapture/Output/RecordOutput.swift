@@ -73,7 +73,8 @@ struct RecordOutput: ~Copyable {
         switch destination {
         case .file(let path):
             do {
-                let opened = try FileDescriptor.open(FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+                let opened = try FileDescriptor.open(
+                    FilePath(path), .writeOnly, options: [.create, .truncate, .closeOnExec], permissions: [.ownerReadWrite, .groupRead, .otherRead])
                 if reopens { try opened.close() } else { descriptor = opened }
             } catch {
                 throw .cannotOpen(file: path, reason: words(error))
@@ -142,7 +143,8 @@ struct RecordOutput: ~Copyable {
     /// Cuts the file back to the last whole record of the `written` bytes of the buffer that reached it.
     private mutating func fail(_ error: any Error, written: Int) -> CaptureError {
         let reached = UnsafeRawBufferPointer(start: base, count: written)
-        var end = 0, whole = packetsWritten
+        var end = 0
+        var whole = packetsWritten
         while let record = format.record(at: end, of: reached), record.length > 0 {
             end += record.length
             if record.isPacket { whole += 1 }
@@ -155,7 +157,7 @@ struct RecordOutput: ~Copyable {
         }
         descriptor = nil
         packets = whole
-        (used, capacity) = (0, 0)       // every later `reserve` takes the slow path and throws
+        (used, capacity) = (0, 0)  // every later `reserve` takes the slow path and throws
         let failure = CaptureError.writeFailed(file: destination.name, reason: words(error), packets: whole, isReadable: isReadable && bytesWritten + Int64(end) > 0)
         self.failure = failure
         return failure

@@ -46,23 +46,34 @@ public enum CaptureReader {
         input.isBigEndian = swapped == Pcap.magic || swapped == Pcap.microsecondMagic
         let magic = input.u32(0)
         guard magic == Pcap.magic || magic == Pcap.microsecondMagic else {
-            throw .malformed(file: name, offset: 0, reason: "neither pcap nor pcapng: the first bytes are \(bytes.prefix(4).map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined(separator: " "))")
+            throw .malformed(
+                file: name, offset: 0,
+                reason:
+                    "neither pcap nor pcapng: the first bytes are \(bytes.prefix(4).map { $0 < 16 ? "0" + String($0, radix: 16) : String($0, radix: 16) }.joined(separator: " "))"
+            )
         }
         guard input.count >= Pcap.fileHeader else { throw .malformed(file: name, offset: input.count, reason: "the file header is cut") }
         let unit: UInt64 = magic == Pcap.magic ? 1 : 1000
         var file = CaptureFile(format: .pcap)
         var interface = CapturedInterface()
-        interface.linkType = input.u32(20) & 0x0fff_ffff        // the upper bits tell about a frame check sequence
+        interface.linkType = input.u32(20) & 0x0fff_ffff  // the upper bits tell about a frame check sequence
         file.interfaces = [interface]
         var at = Pcap.fileHeader
         while at < input.count {
-            guard at + Pcap.recordHeader <= input.count else { file.isTruncated = true; break }
+            guard at + Pcap.recordHeader <= input.count else {
+                file.isTruncated = true
+                break
+            }
             let captured = Int(input.u32(at + 8))
-            guard at + Pcap.recordHeader + captured <= input.count else { file.isTruncated = true; break }
+            guard at + Pcap.recordHeader + captured <= input.count else {
+                file.isTruncated = true
+                break
+            }
             let start = at + Pcap.recordHeader
             let nanoseconds = UInt64(input.u32(at)) * 1_000_000_000 + UInt64(input.u32(at + 4)) * unit
-            file.packets.append(CapturedPacket(
-                time: Instant(nanoseconds: nanoseconds), interface: 0, bytes: input.slice(start..<start + captured), originalLength: Int(input.u32(at + 12))))
+            file.packets.append(
+                CapturedPacket(
+                    time: Instant(nanoseconds: nanoseconds), interface: 0, bytes: input.slice(start..<start + captured), originalLength: Int(input.u32(at + 12))))
             at = start + captured
         }
         return file

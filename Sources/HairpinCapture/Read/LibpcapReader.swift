@@ -23,9 +23,10 @@ extension CaptureReader {
             }
             // With nanosecond precision `tv_usec` counts nanoseconds.
             let time = UInt64(bitPattern: Int64(header.pointee.ts.tv_sec)) &* 1_000_000_000 &+ UInt64(bitPattern: Int64(header.pointee.ts.tv_usec))
-            file.packets.append(CapturedPacket(
-                time: Instant(nanoseconds: time), interface: 0, bytes: [UInt8](UnsafeBufferPointer(start: data, count: Int(header.pointee.caplen)))[...],
-                originalLength: Int(header.pointee.len)))
+            file.packets.append(
+                CapturedPacket(
+                    time: Instant(nanoseconds: time), interface: 0, bytes: [UInt8](UnsafeBufferPointer(start: data, count: Int(header.pointee.caplen)))[...],
+                    originalLength: Int(header.pointee.len)))
         }
     }
 }

@@ -11,7 +11,10 @@ extension CaptureReader {
         /// Where the present section's interfaces begin.
         var first = 0
         while at < input.count {
-            guard at + 12 <= input.count else { file.isTruncated = true; break }
+            guard at + 12 <= input.count else {
+                file.isTruncated = true
+                break
+            }
             let isSection = input.u32(at) == Pcapng.sectionHeader
             if isSection {
                 input.isBigEndian = false
@@ -20,7 +23,10 @@ extension CaptureReader {
             }
             let length = Int(input.u32(at + 4))
             guard length >= (isSection ? 28 : 12), length % 4 == 0 else { throw .malformed(file: name, offset: at + 4, reason: "a block of \(length) bytes") }
-            guard at + length <= input.count else { file.isTruncated = true; break }
+            guard at + length <= input.count else {
+                file.isTruncated = true
+                break
+            }
             let type = input.u32(at)
             var body = CaptureBytes(input.slice(at + 8..<at + length - 4))
             body.isBigEndian = input.isBigEndian
@@ -62,7 +68,8 @@ extension CaptureReader {
         var result: [(code: UInt16, value: ArraySlice<UInt8>)] = []
         var at = start
         while at + 4 <= body.count {
-            let code = body.u16(at), length = Int(body.u16(at + 2))
+            let code = body.u16(at)
+            let length = Int(body.u16(at + 2))
             guard code != 0, at + 4 + length <= body.count else { break }
             result.append((code, body.slice(at + 4..<at + 4 + length)))
             at += 4 + (length + 3) & ~3
@@ -105,7 +112,8 @@ extension CaptureReader {
         let position = interfaces.startIndex + number
         guard position < interfaces.endIndex else { return nil }
         if type == Pcapng.simplePacket {
-            let original = Int(body.u32(0)), captured = min(original, body.count - fixed)
+            let original = Int(body.u32(0))
+            let captured = min(original, body.count - fixed)
             return CapturedPacket(time: .zero, interface: position, bytes: body.slice(fixed..<fixed + captured), originalLength: original)
         }
         let captured = Int(body.u32(12))

@@ -50,7 +50,8 @@ struct BufferMerge {
     private mutating func sink(_ position: Int) {
         var position = position
         while true {
-            let left = 2 * position + 1, right = left + 1
+            let left = 2 * position + 1
+            let right = left + 1
             var least = position
             if left < heads.count, heads[left] < heads[least] { least = left }
             if right < heads.count, heads[right] < heads[least] { least = right }

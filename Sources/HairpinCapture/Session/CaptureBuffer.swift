@@ -147,7 +147,8 @@ struct RecordBuffer {
         for _ in 0..<64 where at >= start {
             let record = base + at
             if record.load(fromByteOffset: RecordBuffer.packetIDOffset, as: UInt64.self) == packetID,
-                record.load(fromByteOffset: RecordBuffer.slotOffset, as: UInt32.self) == slot {
+                record.load(fromByteOffset: RecordBuffer.slotOffset, as: UInt32.self) == slot
+            {
                 guard record.load(fromByteOffset: RecordBuffer.reasonOffset, as: UInt8.self) == RecordBuffer.noReason else { return false }
                 record.storeBytes(of: reason, toByteOffset: RecordBuffer.reasonOffset, as: UInt8.self)
                 return true

@@ -60,8 +60,10 @@ public struct InterfacePattern: Sendable, Hashable {
 ///
 /// - Complexity: O(pattern × text) at worst.
 private func glob(_ pattern: String, _ text: String) -> Bool {
-    let pattern = Array(pattern.utf8), text = Array(text.utf8)
-    var p = 0, t = 0
+    let pattern = Array(pattern.utf8)
+    let text = Array(text.utf8)
+    var p = 0
+    var t = 0
     var star: (pattern: Int, text: Int)?
     while t < text.count {
         if p < pattern.count, pattern[p] == UInt8(ascii: "*") {

@@ -15,7 +15,12 @@ public struct ClusterStatus: Sendable {
 }
 
 public struct PodStatus: Sendable {
-    public enum Phase: String, Sendable { case pending = "Pending", running = "Running", succeeded = "Succeeded", failed = "Failed" }
+    public enum Phase: String, Sendable {
+        case pending = "Pending"
+        case running = "Running"
+        case succeeded = "Succeeded"
+        case failed = "Failed"
+    }
     public var phase: Phase
     /// Of `status.reason`: "Evicted" and the like.
     public var reason: String?

@@ -40,7 +40,10 @@ public struct GetRequest: Sendable {
             for argument in arguments {
                 let parts = argument.split(separator: "/", omittingEmptySubsequences: false)
                 guard parts.count == 2, !parts[1].isEmpty else {
-                    throw GetError(message: "error: there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'get resource/<resource_name>' instead of 'get resource resource/<resource_name>')")
+                    throw GetError(
+                        message:
+                            "error: there is no need to specify a resource type as a separate argument when passing arguments in resource/name form (e.g. 'get resource/<resource_name>' instead of 'get resource resource/<resource_name>')"
+                    )
                 }
                 result.append(Target(kind: try kind(parts[0]), name: String(parts[1])))
             }
@@ -74,7 +77,8 @@ public struct GetRequest: Sendable {
                     selector.matchLabels[String(part[..<place])] = value
                 }
             } else if !part.isEmpty, !part.contains(" ") {
-                selector.requirements.append(.init(key: part.hasPrefix("!") ? String(part.dropFirst()) : part, operation: part.hasPrefix("!") ? .doesNotExist : .exists, values: []))
+                selector.requirements.append(
+                    .init(key: part.hasPrefix("!") ? String(part.dropFirst()) : part, operation: part.hasPrefix("!") ? .doesNotExist : .exists, values: []))
             } else {
                 throw GetError(message: "error: unable to parse requirement: \"\(part)\"")
             }
@@ -125,9 +129,12 @@ extension ClusterPlan {
         case .json, .yaml:
             let items = groups.flatMap { $0.resources.map(\.object) }
             if isSingle, items.isEmpty { return result }
-            let value: JSONValue = isSingle ? items[0] : .object([
-                "apiVersion": .string("v1"), "kind": .string("List"), "items": .array(items), "metadata": .object(["resourceVersion": .string("")]),
-            ])
+            let value: JSONValue =
+                isSingle
+                ? items[0]
+                : .object([
+                    "apiVersion": .string("v1"), "kind": .string("List"), "items": .array(items), "metadata": .object(["resourceVersion": .string("")]),
+                ])
             result.output = request.output == .json ? value.json() + "\n" : value.yaml()
             return result
         case .name:

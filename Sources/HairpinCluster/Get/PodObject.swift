@@ -38,7 +38,9 @@ struct PodObject {
 
     private var conditions: [JSONValue] {
         func condition(_ type: String, _ isTrue: Bool, reason: String? = nil, message: String? = nil) -> JSONValue {
-            var value: JSONValue = .object(["type": .string(type), "status": .string(isTrue ? "True" : "False"), "lastTransitionTime": .string(Age.timestamp(status.created))])
+            var value: JSONValue = .object([
+                "type": .string(type), "status": .string(isTrue ? "True" : "False"), "lastTransitionTime": .string(Age.timestamp(status.created)),
+            ])
             if let reason { value["reason"] = .string(reason) }
             if let message { value["message"] = .string(message) }
             return value
@@ -49,7 +51,8 @@ struct PodObject {
         let isReady = state.isReady
         let reason = isReady ? nil : state.phase == .succeeded ? "PodCompleted" : "ContainersNotReady"
         return [
-            condition("PodReadyToStartContainers", pod.address != nil, message: sandboxMessage), condition("Initialized", state.phase != .pending || pod.template.initContainers.isEmpty),
+            condition("PodReadyToStartContainers", pod.address != nil, message: sandboxMessage),
+            condition("Initialized", state.phase != .pending || pod.template.initContainers.isEmpty),
             condition("Ready", isReady, reason: reason), condition("ContainersReady", isReady, reason: reason), condition("PodScheduled", true),
         ]
     }
@@ -66,15 +69,21 @@ struct PodObject {
             isStarted = true
             current = .object(["running": .object(["startedAt": .string(Age.timestamp(since))])])
         case .terminated(let code, let reason, let started, let finished):
-            current = .object(["terminated": .object([
-                "exitCode": .integer(Int(code)), "reason": .string(reason), "startedAt": .string(Age.timestamp(started)), "finishedAt": .string(Age.timestamp(finished)),
-            ])])
+            current = .object([
+                "terminated": .object([
+                    "exitCode": .integer(Int(code)), "reason": .string(reason), "startedAt": .string(Age.timestamp(started)),
+                    "finishedAt": .string(Age.timestamp(finished)),
+                ])
+            ])
         }
         var last: JSONValue = .object([:])
         if let termination = container.lastTermination {
-            last = .object(["terminated": .object([
-                "exitCode": .integer(Int(termination.exitCode)), "reason": .string(termination.exitCode == 0 ? "Completed" : "Error"), "finishedAt": .string(Age.timestamp(termination.finished)),
-            ])])
+            last = .object([
+                "terminated": .object([
+                    "exitCode": .integer(Int(termination.exitCode)), "reason": .string(termination.exitCode == 0 ? "Completed" : "Error"),
+                    "finishedAt": .string(Age.timestamp(termination.finished)),
+                ])
+            ])
         }
         return .object([
             "name": .string(container.name), "image": .string(templates.first { $0.name == container.name }?.image ?? ""), "ready": .bool(container.ready),

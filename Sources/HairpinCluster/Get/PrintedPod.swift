@@ -8,7 +8,8 @@ struct PrintedPod {
 
     init(_ pod: PlannedPod, _ state: PodStatus, now: Instant) {
         let sidecars = Set(pod.template.initContainers.filter(\.isSidecar).map(\.name))
-        var readyCount = 0, restartCount = 0
+        var readyCount = 0
+        var restartCount = 0
         var lastRestart: Instant?
         func count(_ container: ContainerStatus) {
             restartCount += container.restarts
@@ -61,7 +62,9 @@ enum Age {
         let seconds = Int(age.nanoseconds / 1_000_000_000)
         if seconds < 0 { return seconds < -1 ? "<invalid>" : "0s" }
         func pair(_ large: Int, _ unit: String, _ small: Int, _ smallUnit: String) -> String { small == 0 ? "\(large)\(unit)" : "\(large)\(unit)\(small)\(smallUnit)" }
-        let minutes = seconds / 60, hours = minutes / 60, days = hours / 24
+        let minutes = seconds / 60
+        let hours = minutes / 60
+        let days = hours / 24
         if seconds < 120 { return "\(seconds)s" }
         if minutes < 10 { return pair(minutes, "m", seconds % 60, "s") }
         if minutes < 180 { return "\(minutes)m" }
@@ -76,7 +79,8 @@ enum Age {
     /// RFC 3339. Virtual time begins with the year 2025, so that the same run prints the same dates for ever.
     static func timestamp(_ instant: Instant) -> String {
         let seconds = Int(instant.nanoseconds / 1_000_000_000)
-        var day = seconds / 86400, year = 2025
+        var day = seconds / 86400
+        var year = 2025
         func length(_ year: Int) -> Int { year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365 }
         while day >= length(year) {
             day -= length(year)

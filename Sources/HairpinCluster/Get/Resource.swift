@@ -43,18 +43,19 @@ struct ResourceSource {
     private var age: String { Age.text(status.now - status.created) }
 
     func resources(_ kind: ResourceKind) -> [Resource] {
-        let list: [Resource] = switch kind {
-        case .pods: plan.pods.map(pod)
-        case .services: plan.services.map(service)
-        case .endpointSlices: slices.map(slice)
-        case .endpoints: plan.services.compactMap(endpoints)
-        case .nodes: plan.nodes.map(node)
-        case .namespaces: plan.namespaces.map(namespace)
-        case .configMaps: plan.configMaps.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
-        case .secrets: plan.secrets.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
-        case .cronJobs, .networkPolicies, .serviceAccounts: plan.kept.filter { $0.kind == kind.kind }.map { kept($0, kind) }
-        default: plan.workloads.filter { $0.kind == kind.workloadKind }.map { workload($0, kind) }
-        }
+        let list: [Resource] =
+            switch kind {
+            case .pods: plan.pods.map(pod)
+            case .services: plan.services.map(service)
+            case .endpointSlices: slices.map(slice)
+            case .endpoints: plan.services.compactMap(endpoints)
+            case .nodes: plan.nodes.map(node)
+            case .namespaces: plan.namespaces.map(namespace)
+            case .configMaps: plan.configMaps.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
+            case .secrets: plan.secrets.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
+            case .cronJobs, .networkPolicies, .serviceAccounts: plan.kept.filter { $0.kind == kind.kind }.map { kept($0, kind) }
+            default: plan.workloads.filter { $0.kind == kind.workloadKind }.map { workload($0, kind) }
+            }
         return list.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }
     }
 
@@ -65,7 +66,9 @@ struct ResourceSource {
         let printed = PrintedPod(pod, state, now: status.now)
         return Resource(
             namespace: pod.metadata.namespace, name: pod.metadata.name, labels: pod.labels,
-            cells: [pod.metadata.name, printed.ready, printed.status, printed.restarts, age, pod.address?.description ?? "<none>", pod.node ?? "<none>", "<none>", "<none>"],
+            cells: [
+                pod.metadata.name, printed.ready, printed.status, printed.restarts, age, pod.address?.description ?? "<none>", pod.node ?? "<none>", "<none>", "<none>",
+            ],
             object: PodObject(plan: plan, status: status, pod: pod, state: state).value)
     }
 
@@ -74,11 +77,12 @@ struct ResourceSource {
     private func service(_ service: PlannedService) -> Resource {
         let kind = service.service.kind
         let clusterAddress = kind == .externalName ? "<none>" : service.clusterAddress?.description ?? "None"
-        let external: String = switch kind {
-        case .externalName: service.service.externalName ?? "<none>"
-        case .loadBalancer where service.service.externalAddresses.isEmpty: "<pending>"
-        default: service.service.externalAddresses.isEmpty ? "<none>" : service.service.externalAddresses.map(\.description).joined(separator: ",")
-        }
+        let external: String =
+            switch kind {
+            case .externalName: service.service.externalName ?? "<none>"
+            case .loadBalancer where service.service.externalAddresses.isEmpty: "<pending>"
+            default: service.service.externalAddresses.isEmpty ? "<none>" : service.service.externalAddresses.map(\.description).joined(separator: ",")
+            }
         let ports = service.ports.map { port in port.nodePort.map { "\(port.port):\($0)/\(port.proto.rawValue)" } ?? "\(port.port)/\(port.proto.rawValue)" }
         var object = finished(service.service.source, service.service.metadata, .services)
         var spec = object["spec"] ?? .object([:])
@@ -94,17 +98,19 @@ struct ResourceSource {
         }
         if kind == .nodePort || kind == .loadBalancer { spec["externalTrafficPolicy"] = .string(service.service.externalTrafficPolicy.rawValue) }
         if !service.ports.isEmpty {
-            spec["ports"] = .array(service.ports.map { port in
-                var value: JSONValue = .object(["port": .integer(Int(port.port)), "protocol": .string(port.proto.rawValue)])
-                if !port.name.isEmpty { value["name"] = .string(port.name) }
-                if let number = port.nodePort { value["nodePort"] = .integer(Int(number)) }
-                if let appProtocol = port.appProtocol { value["appProtocol"] = .string(appProtocol) }
-                value["targetPort"] = switch port.target {
-                case .number(let number): .integer(Int(number))
-                case .name(let name): .string(name)
-                }
-                return value
-            })
+            spec["ports"] = .array(
+                service.ports.map { port in
+                    var value: JSONValue = .object(["port": .integer(Int(port.port)), "protocol": .string(port.proto.rawValue)])
+                    if !port.name.isEmpty { value["name"] = .string(port.name) }
+                    if let number = port.nodePort { value["nodePort"] = .integer(Int(number)) }
+                    if let appProtocol = port.appProtocol { value["appProtocol"] = .string(appProtocol) }
+                    value["targetPort"] =
+                        switch port.target {
+                        case .number(let number): .integer(Int(number))
+                        case .name(let name): .string(name)
+                        }
+                    return value
+                })
         }
         object["spec"] = spec
         object["status"] = .object(["loadBalancer": .object([:])])
@@ -124,24 +130,29 @@ struct ResourceSource {
         let labels = ["kubernetes.io/service-name": slice.service.name, "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"]
         let metadata = ObjectMeta(name: slice.name, namespace: slice.service.namespace, labels: labels)
         var object = finished(.object(["addressType": .string("IPv4")]), metadata, .endpointSlices)
-        object["ports"] = .array(slice.ports.map { port in
-            var value: JSONValue = .object(["name": .string(port.name), "protocol": .string(port.proto.rawValue)])
-            if let number = port.port { value["port"] = .integer(Int(number)) }
-            return value
-        })
-        object["endpoints"] = .array(slice.endpoints.map { endpoint in
-            var value: JSONValue = .object([
-                "addresses": .array([.string(endpoint.address.description)]),
-                "conditions": .object(["ready": .bool(endpoint.ready), "serving": .bool(endpoint.serving), "terminating": .bool(endpoint.terminating)]),
-            ])
-            if let node = endpoint.nodeName { value["nodeName"] = .string(node) }
-            if let hostname = endpoint.hostname { value["hostname"] = .string(hostname) }
-            if let pod = endpoint.pod { value["targetRef"] = reference("Pod", pod) }
-            return value
-        })
+        object["ports"] = .array(
+            slice.ports.map { port in
+                var value: JSONValue = .object(["name": .string(port.name), "protocol": .string(port.proto.rawValue)])
+                if let number = port.port { value["port"] = .integer(Int(number)) }
+                return value
+            })
+        object["endpoints"] = .array(
+            slice.endpoints.map { endpoint in
+                var value: JSONValue = .object([
+                    "addresses": .array([.string(endpoint.address.description)]),
+                    "conditions": .object(["ready": .bool(endpoint.ready), "serving": .bool(endpoint.serving), "terminating": .bool(endpoint.terminating)]),
+                ])
+                if let node = endpoint.nodeName { value["nodeName"] = .string(node) }
+                if let hostname = endpoint.hostname { value["hostname"] = .string(hostname) }
+                if let pod = endpoint.pod { value["targetRef"] = reference("Pod", pod) }
+                return value
+            })
         return Resource(
             namespace: slice.service.namespace, name: slice.name, labels: labels,
-            cells: [slice.name, "IPv4", short(slice.ports.map { $0.port.map(String.init) ?? "*" }, none: "<unset>"), short(slice.endpoints.map(\.address.description), none: "<unset>"), age],
+            cells: [
+                slice.name, "IPv4", short(slice.ports.map { $0.port.map(String.init) ?? "*" }, none: "<unset>"),
+                short(slice.endpoints.map(\.address.description), none: "<unset>"), age,
+            ],
             object: object)
     }
 
@@ -152,27 +163,35 @@ struct ResourceSource {
     private func endpoints(_ service: PlannedService) -> Resource? {
         let own = slices.filter { $0.service == service.key }
         guard service.service.kind != .externalName, !own.isEmpty || !service.service.selector.isEmpty else { return nil }
-        var texts: [String] = [], subsets: [JSONValue] = []
+        var texts: [String] = []
+        var subsets: [JSONValue] = []
         for slice in own where !slice.endpoints.isEmpty {
             for port in slice.ports { texts += slice.endpoints.filter(\.ready).map { "\($0.address):\(port.port.map(String.init) ?? "")" } }
             func addresses(_ ready: Bool) -> JSONValue {
-                .array(slice.endpoints.filter { $0.ready == ready }.map { endpoint in
-                    var value: JSONValue = .object(["ip": .string(endpoint.address.description)])
-                    if let node = endpoint.nodeName { value["nodeName"] = .string(node) }
-                    if let pod = endpoint.pod { value["targetRef"] = reference("Pod", pod) }
-                    return value
-                })
+                .array(
+                    slice.endpoints.filter { $0.ready == ready }.map { endpoint in
+                        var value: JSONValue = .object(["ip": .string(endpoint.address.description)])
+                        if let node = endpoint.nodeName { value["nodeName"] = .string(node) }
+                        if let pod = endpoint.pod { value["targetRef"] = reference("Pod", pod) }
+                        return value
+                    })
             }
-            var subset: JSONValue = .object(["ports": .array(slice.ports.map { port in
-                .object(["name": .string(port.name), "port": .integer(Int(port.port ?? 0)), "protocol": .string(port.proto.rawValue)])
-            })])
-            for (name, ready) in [("addresses", true), ("notReadyAddresses", false)] where slice.endpoints.contains(where: { $0.ready == ready }) { subset[name] = addresses(ready) }
+            var subset: JSONValue = .object([
+                "ports": .array(
+                    slice.ports.map { port in
+                        .object(["name": .string(port.name), "port": .integer(Int(port.port ?? 0)), "protocol": .string(port.proto.rawValue)])
+                    })
+            ])
+            for (name, ready) in [("addresses", true), ("notReadyAddresses", false)] where slice.endpoints.contains(where: { $0.ready == ready }) {
+                subset[name] = addresses(ready)
+            }
             subsets.append(subset)
         }
         let metadata = ObjectMeta(name: service.name, namespace: service.namespace, labels: service.service.metadata.labels)
         var object = finished(.object([:]), metadata, .endpoints)
         object["subsets"] = subsets.isEmpty ? nil : .array(subsets)
-        return Resource(namespace: service.namespace, name: service.name, labels: metadata.labels, cells: [service.name, short(texts, none: "<none>"), age], object: object)
+        return Resource(
+            namespace: service.namespace, name: service.name, labels: metadata.labels, cells: [service.name, short(texts, none: "<none>"), age], object: object)
     }
 
     // MARK: Nodes, namespaces, data
@@ -186,16 +205,23 @@ struct ResourceSource {
         object["spec"] = spec
         object["status"] = .object([
             "addresses": .array([("InternalIP", node.address.description), ("Hostname", node.name)].map { .object(["type": .string($0.0), "address": .string($0.1)]) }),
-            "conditions": .array([.object(["type": .string("Ready"), "status": .string("True"), "reason": .string("KubeletReady"), "lastTransitionTime": .string(Age.timestamp(status.created))])]),
+            "conditions": .array([
+                .object([
+                    "type": .string("Ready"), "status": .string("True"), "reason": .string("KubeletReady"), "lastTransitionTime": .string(Age.timestamp(status.created)),
+                ])
+            ]),
             "nodeInfo": .object([
-                "kubeletVersion": .string(Self.version), "osImage": .string("Hairpin"), "kernelVersion": .string(Self.kernel), "containerRuntimeVersion": .string("hairpin://1"),
+                "kubeletVersion": .string(Self.version), "osImage": .string("Hairpin"), "kernelVersion": .string(Self.kernel),
+                "containerRuntimeVersion": .string("hairpin://1"),
                 "architecture": .string("amd64"), "operatingSystem": .string("linux"),
             ]),
         ])
         return Resource(
             namespace: "", name: node.name, labels: node.labels,
-            cells: [node.name, node.isUnschedulable ? "Ready,SchedulingDisabled" : "Ready", roles.isEmpty ? "<none>" : roles.joined(separator: ","), age, Self.version,
-                    node.address.description, "<none>", "Hairpin", Self.kernel, "hairpin://1"],
+            cells: [
+                node.name, node.isUnschedulable ? "Ready,SchedulingDisabled" : "Ready", roles.isEmpty ? "<none>" : roles.joined(separator: ","), age, Self.version,
+                node.address.description, "<none>", "Hairpin", Self.kernel, "hairpin://1",
+            ],
             object: object)
     }
     /// The versions whose behaviour is modelled.
@@ -213,7 +239,8 @@ struct ResourceSource {
         var type: [String] = []
         if kind == .secrets { if case .string(let text)? = source["type"] { type = [text] } else { type = ["Opaque"] } }
         return Resource(
-            namespace: metadata.namespace, name: metadata.name, labels: metadata.labels, cells: [metadata.name] + type + [String(count), age], object: finished(source, metadata, kind))
+            namespace: metadata.namespace, name: metadata.name, labels: metadata.labels, cells: [metadata.name] + type + [String(count), age],
+            object: finished(source, metadata, kind))
     }
 
     private func kept(_ object: KeptObject, _ kind: ResourceKind) -> Resource {
@@ -242,7 +269,8 @@ struct ResourceSource {
         let succeeded = states.filter { $0.phase == .succeeded }.count
         let current = states.filter { $0.phase == .pending || $0.phase == .running }.count
         let wanted = workload.replicas
-        let containers = workload.template.containers.map(\.name).joined(separator: ","), images = workload.template.containers.map(\.image).joined(separator: ",")
+        let containers = workload.template.containers.map(\.name).joined(separator: ",")
+        let images = workload.template.containers.map(\.image).joined(separator: ",")
         let wide = [containers, images, workload.selector.text]
         let name = workload.metadata.name
         var state: JSONValue = .object(["replicas": .integer(current), "readyReplicas": .integer(ready), "availableReplicas": .integer(ready)])
@@ -256,7 +284,10 @@ struct ResourceSource {
         case .daemonSet:
             let nodeSelector = LabelSelector(matchLabels: workload.template.nodeSelector).text
             cells = [name, String(wanted), String(current), String(ready), String(current), String(ready), nodeSelector, age] + wide
-            state = .object(["desiredNumberScheduled": .integer(wanted), "currentNumberScheduled": .integer(current), "numberReady": .integer(ready), "numberAvailable": .integer(ready)])
+            state = .object([
+                "desiredNumberScheduled": .integer(wanted), "currentNumberScheduled": .integer(current), "numberReady": .integer(ready),
+                "numberAvailable": .integer(ready),
+            ])
         case .job:
             let isDone = succeeded >= workload.completions
             let hasFailed = !isDone && states.contains { $0.phase == .failed } && current == 0
@@ -290,10 +321,13 @@ extension ObjectMeta {
         if !labels.isEmpty { value["labels"] = .object(labels.mapValues(JSONValue.string)) }
         if !annotations.isEmpty { value["annotations"] = .object(annotations.mapValues(JSONValue.string)) }
         if let owner {
-            value["ownerReferences"] = .array([.object([
-                "apiVersion": .string(owner.apiVersion), "kind": .string(owner.kind), "name": .string(owner.name), "controller": .bool(true), "blockOwnerDeletion": .bool(true),
-                "uid": .string(StableName.uid("\(owner.kind)/\(ObjectKey(namespace: namespace, name: owner.name))")),
-            ])])
+            value["ownerReferences"] = .array([
+                .object([
+                    "apiVersion": .string(owner.apiVersion), "kind": .string(owner.kind), "name": .string(owner.name), "controller": .bool(true),
+                    "blockOwnerDeletion": .bool(true),
+                    "uid": .string(StableName.uid("\(owner.kind)/\(ObjectKey(namespace: namespace, name: owner.name))")),
+                ])
+            ])
         }
         return value
     }

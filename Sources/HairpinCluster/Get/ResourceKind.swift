@@ -1,8 +1,18 @@
 /// What `kubectl get` can be asked for.
 public enum ResourceKind: String, Sendable, CaseIterable {
-    case pods, services, endpointSlices = "endpointslices", endpoints, nodes, namespaces, deployments, replicaSets = "replicasets", statefulSets = "statefulsets"
-    case daemonSets = "daemonsets", jobs, cronJobs = "cronjobs", replicationControllers = "replicationcontrollers", configMaps = "configmaps", secrets
-    case networkPolicies = "networkpolicies", serviceAccounts = "serviceaccounts"
+    case pods, services
+    case endpointSlices = "endpointslices"
+    case endpoints, nodes, namespaces, deployments
+    case replicaSets = "replicasets"
+    case statefulSets = "statefulsets"
+    case daemonSets = "daemonsets"
+    case jobs
+    case cronJobs = "cronjobs"
+    case replicationControllers = "replicationcontrollers"
+    case configMaps = "configmaps"
+    case secrets
+    case networkPolicies = "networkpolicies"
+    case serviceAccounts = "serviceaccounts"
 
     /// Accepts kubectl's plural, singular, short and qualified names ("deployments.apps"), in any case.
     public init?(argument: String) {

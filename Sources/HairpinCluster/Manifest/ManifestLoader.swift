@@ -27,7 +27,10 @@ public struct ManifestLoader: Sendable {
             throw InputError(kind: .unreadable, file: path, problem: "cannot be listed", fix: "Check its permissions.")
         }
         let manifests = names.filter { !$0.hasPrefix(".") && ($0.hasSuffix(".yaml") || $0.hasSuffix(".yml") || $0.hasSuffix(".json")) }.sorted()
-        guard !manifests.isEmpty else { throw InputError(kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.") }
+        guard !manifests.isEmpty else {
+            throw InputError(
+                kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
+        }
         for name in manifests { try load(documents: YAMLReader.documents(path: path.hasSuffix("/") ? path + name : path + "/" + name)) }
     }
 
@@ -107,14 +110,17 @@ public struct ManifestLoader: Sendable {
         if let first = places[key] {
             let name = document["metadata"]?["name"] ?? document
             let place = first.file == document.file ? "line \(first.line)" : "\(first.file):\(first.line)"
-            throw name.error(problem: "is the name of another \(kind)\(metadata.namespace.isEmpty ? "" : " in namespace \(metadata.namespace)"), in \(place)", fix: "Rename one of them, or remove it.")
+            throw name.error(
+                problem: "is the name of another \(kind)\(metadata.namespace.isEmpty ? "" : " in namespace \(metadata.namespace)"), in \(place)",
+                fix: "Rename one of them, or remove it.")
         }
         places[key] = (document.file, document["metadata"]?["name"]?.line ?? document.line)
     }
 
     private func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
         let value = try document.require("metadata", fix: "Add \"metadata:\" with \"name:\".")
-        let nameValue = try value.require("name", fix: value["generateName"] == nil ? "Add \"name:\"." : "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
+        let nameValue = try value.require(
+            "name", fix: value["generateName"] == nil ? "Add \"name:\"." : "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
         let name: String
         switch kind {
         case "Namespace": name = try Names.label(nameValue)
@@ -126,7 +132,8 @@ public struct ManifestLoader: Sendable {
         let namespace = isNamespaced ? try value["namespace"].map(Names.label) ?? "default" : ""
         var annotations: [String: String] = [:]
         for (key, text) in try value["annotations"]?.stringMap() ?? [] { annotations[key] = text }
-        return ObjectMeta(name: name, namespace: namespace, labels: try Names.labels(value["labels"]), annotations: annotations, file: document.file, line: nameValue.line)
+        return ObjectMeta(
+            name: name, namespace: namespace, labels: try Names.labels(value["labels"]), annotations: annotations, file: document.file, line: nameValue.line)
     }
 }
 
@@ -140,7 +147,8 @@ extension ManifestLoader {
     private static let coreKinds: Set<String> = ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]
     /// Kinds that belong to no namespace.
     private static let clusterKinds: Set<String> = [
-        "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "IngressClass", "RuntimeClass",
+        "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "IngressClass",
+        "RuntimeClass",
         "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CSIDriver", "VolumeAttachment", "GatewayClass",
     ]
 }

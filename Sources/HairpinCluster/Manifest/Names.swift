@@ -5,10 +5,11 @@ enum Names {
             && isLowercaseAlphanumeric(text.utf8.first!) && isLowercaseAlphanumeric(text.utf8.last!)
     }
     static func isSubdomain(_ text: String) -> Bool {
-        text.utf8.count <= 253 && text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy {
-            !$0.isEmpty && $0.utf8.allSatisfy { isLowercaseAlphanumeric($0) || $0 == UInt8(ascii: "-") }
-                && isLowercaseAlphanumeric($0.utf8.first!) && isLowercaseAlphanumeric($0.utf8.last!)
-        }
+        text.utf8.count <= 253
+            && text.split(separator: ".", omittingEmptySubsequences: false).allSatisfy {
+                !$0.isEmpty && $0.utf8.allSatisfy { isLowercaseAlphanumeric($0) || $0 == UInt8(ascii: "-") }
+                    && isLowercaseAlphanumeric($0.utf8.first!) && isLowercaseAlphanumeric($0.utf8.last!)
+            }
     }
     static func isLowercaseAlphanumeric(_ byte: UInt8) -> Bool { (97...122).contains(byte) || (48...57).contains(byte) }
 
@@ -22,7 +23,9 @@ enum Names {
     static func subdomain(_ value: YAMLValue) throws(InputError) -> String {
         let text = try value.string()
         guard isSubdomain(text) else {
-            throw value.error(problem: "is not a lowercase RFC 1123 subdomain", fix: example(text) + "Use lower case letters, digits, \"-\" and \".\", and begin and end with a letter or a digit.")
+            throw value.error(
+                problem: "is not a lowercase RFC 1123 subdomain",
+                fix: example(text) + "Use lower case letters, digits, \"-\" and \".\", and begin and end with a letter or a digit.")
         }
         return text
     }
@@ -30,7 +33,9 @@ enum Names {
     static func serviceName(_ value: YAMLValue) throws(InputError) -> String {
         let text = try value.string()
         guard isLabel(text), (97...122).contains(text.utf8.first!) else {
-            throw value.error(problem: "is not a DNS-1035 label", fix: example(text) + "Use at most 63 lower case letters, digits and \"-\", begin with a letter and end with a letter or a digit.")
+            throw value.error(
+                problem: "is not a DNS-1035 label",
+                fix: example(text) + "Use at most 63 lower case letters, digits and \"-\", begin with a letter and end with a letter or a digit.")
         }
         return text
     }
@@ -50,7 +55,8 @@ enum Names {
         var result: [String: String] = [:]
         for (key, text) in try value.stringMap() {
             guard text.utf8.count <= 63, text.isEmpty || isLabelValue(text) else {
-                throw (value[key] ?? value).error(problem: "is not a valid label value", fix: "Use at most 63 letters, digits, \"-\", \"_\" and \".\", and begin and end with a letter or a digit.")
+                throw (value[key] ?? value).error(
+                    problem: "is not a valid label value", fix: "Use at most 63 letters, digits, \"-\", \"_\" and \".\", and begin and end with a letter or a digit.")
             }
             result[key] = text
         }

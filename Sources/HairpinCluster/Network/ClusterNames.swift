@@ -2,7 +2,13 @@ import HairpinWire
 
 /// What the cluster's DNS knows: a pure function of Services, endpoints and pods (the kubernetes plugin's schema, version 1.1.0).
 public struct ClusterNames: Sendable {
-    public enum RecordType: UInt16, Sendable { case a = 1, cname = 5, ptr = 12, aaaa = 28, srv = 33 }
+    public enum RecordType: UInt16, Sendable {
+        case a = 1
+        case cname = 5
+        case ptr = 12
+        case aaaa = 28
+        case srv = 33
+    }
 
     public enum Record: Hashable, Sendable {
         case address(IPv4Address)

@@ -23,15 +23,18 @@ extension ClusterPlan {
     }
 
     private func writePluginRules(_ node: PlannedNode, _ set: inout RuleSet) {
-        let cluster = configuration.podCIDR, own = node.podCIDR
+        let cluster = configuration.podCIDR
+        let own = node.podCIDR
         switch configuration.networkPlugin {
         case .flannelHostGateway:
             set.filter.append("FORWARD", "-m comment --comment \"flanneld forward\" -j FLANNEL-FWD")
             set.filter.append("FLANNEL-FWD", "-s \(cluster) -j ACCEPT")
             set.filter.append("FLANNEL-FWD", "-d \(cluster) -j ACCEPT")
             set.nat.append("POSTROUTING", "-m comment --comment \"flanneld masq\" -j FLANNEL-POSTRTG")
-            for rule in ["-m mark --mark 0x4000/0x4000 -j RETURN", "-s \(own) -d \(cluster) -j RETURN", "-s \(cluster) -d \(own) -j RETURN", "! -s \(cluster) -d \(own) -j RETURN",
-                         "-s \(cluster) ! -d 224.0.0.0/4 -j MASQUERADE --random-fully", "! -s \(cluster) -d \(cluster) -j MASQUERADE --random-fully"] {
+            for rule in [
+                "-m mark --mark 0x4000/0x4000 -j RETURN", "-s \(own) -d \(cluster) -j RETURN", "-s \(cluster) -d \(own) -j RETURN", "! -s \(cluster) -d \(own) -j RETURN",
+                "-s \(cluster) ! -d 224.0.0.0/4 -j MASQUERADE --random-fully", "! -s \(cluster) -d \(cluster) -j MASQUERADE --random-fully",
+            ] {
                 set.nat.append("FLANNEL-POSTRTG", rule)
             }
         case .bridge:

@@ -42,7 +42,8 @@ extension ClusterPlan {
     /// eth0 of a node or an outside host. A lone node has one that leads nowhere, so that it has an address and a default route as machines do.
     private func ethernet(_ machine: String, _ address: IPv4Address) -> InterfaceDescription {
         var interface = InterfaceDescription(
-            name: "eth0", kind: hasLAN ? .veth(peerHost: "lan", peerInterface: "port-\(machine)") : .dummy, mac: .lan(address, prefixLength: configuration.lanPrefixLength),
+            name: "eth0", kind: hasLAN ? .veth(peerHost: "lan", peerInterface: "port-\(machine)") : .dummy,
+            mac: .lan(address, prefixLength: configuration.lanPrefixLength),
             addresses: [IPv4InterfaceAddress(address, prefixLength: configuration.lanPrefixLength)])
         if hasLAN { interface.link = nodeLink }
         return interface
@@ -57,23 +58,29 @@ extension ClusterPlan {
 
     private func describe(_ node: PlannedNode, _ endpoints: [EndpointSlice]) -> HostDescription {
         var bridge = InterfaceDescription(
-            name: "cni0", kind: .bridge(ageing: .seconds(300)), mac: .cni(node.gateway), addresses: [IPv4InterfaceAddress(node.gateway, prefixLength: node.podCIDR.length)])
+            name: "cni0", kind: .bridge(ageing: .seconds(300)), mac: .cni(node.gateway),
+            addresses: [IPv4InterfaceAddress(node.gateway, prefixLength: node.podCIDR.length)])
         bridge.mtu = 1500
         var interfaces = [loopback, ethernet(node.name, node.address), bridge]
         if configuration.proxyMode == .ipvs {
-            interfaces.append(InterfaceDescription(
-                name: "kube-ipvs0", kind: .dummy, mac: .stable("\(node.name)/kube-ipvs0"), addresses: KubeProxyIPVS.virtualAddresses(self).map { IPv4InterfaceAddress($0, prefixLength: 32) }))
+            interfaces.append(
+                InterfaceDescription(
+                    name: "kube-ipvs0", kind: .dummy, mac: .stable("\(node.name)/kube-ipvs0"),
+                    addresses: KubeProxyIPVS.virtualAddresses(self).map { IPv4InterfaceAddress($0, prefixLength: 32) }))
         }
         for pod in pods where pod.node == node.name && pod.address != nil {
             var port = InterfaceDescription(
-                name: vethName(of: pod), kind: .veth(peerHost: pod.hostName, peerInterface: "eth0"), mac: .stable("\(node.name)/veth/\(pod.key)"), addresses: [], master: "cni0")
+                name: vethName(of: pod), kind: .veth(peerHost: pod.hostName, peerInterface: "eth0"), mac: .stable("\(node.name)/veth/\(pod.key)"), addresses: [],
+                master: "cni0")
             port.hairpin = configuration.isHairpin
             interfaces.append(port)
         }
         var routes: [RouteDescription] = []
         if let gateway = lanGateway { routes.append(RouteDescription(destination: IPv4Prefix(.any, length: 0), gateway: gateway, device: "eth0")) }
         for other in nodes {
-            routes.append(other.name == node.name ? connected(node.gateway, node.podCIDR, "cni0") : RouteDescription(destination: other.podCIDR, gateway: other.address, device: "eth0"))
+            routes.append(
+                other.name == node.name
+                    ? connected(node.gateway, node.podCIDR, "cni0") : RouteDescription(destination: other.podCIDR, gateway: other.address, device: "eth0"))
         }
         routes.append(connected(node.address, lan, "eth0"))
         var host = HostDescription(name: node.name, kind: .node, interfaces: interfaces, routes: routes)
@@ -86,10 +93,13 @@ extension ClusterPlan {
 
     private func describe(_ pod: PlannedPod, _ address: IPv4Address, _ node: PlannedNode) -> HostDescription {
         let eth0 = InterfaceDescription(
-            name: "eth0", kind: .veth(peerHost: node.name, peerInterface: vethName(of: pod)), mac: .cni(address), addresses: [IPv4InterfaceAddress(address, prefixLength: node.podCIDR.length)])
+            name: "eth0", kind: .veth(peerHost: node.name, peerInterface: vethName(of: pod)), mac: .cni(address),
+            addresses: [IPv4InterfaceAddress(address, prefixLength: node.podCIDR.length)])
         var routes = [RouteDescription(destination: IPv4Prefix(.any, length: 0), gateway: node.gateway, device: "eth0"), connected(address, node.podCIDR, "eth0")]
         // flannel asks the bridge plugin for a route to the whole pod network as well.
-        if configuration.networkPlugin == .flannelHostGateway { routes.append(RouteDescription(destination: configuration.podCIDR, gateway: node.gateway, device: "eth0")) }
+        if configuration.networkPlugin == .flannelHostGateway {
+            routes.append(RouteDescription(destination: configuration.podCIDR, gateway: node.gateway, device: "eth0"))
+        }
         return HostDescription(name: pod.hostName, kind: .pod, node: node.name, interfaces: [loopback, eth0], routes: routes)
     }
 
@@ -108,7 +118,8 @@ extension ClusterPlan {
         var interfaces = [loopback, InterfaceDescription(name: "br0", kind: .bridge(ageing: .seconds(300)), mac: MACAddress(rawValue: 0x0200_00ff_00ff), addresses: [])]
         for (name, address) in nodes.map({ ($0.name, $0.address) }) + configuration.hosts.map({ ($0.name, $0.address) }) {
             var port = InterfaceDescription(
-                name: "port-\(name)", kind: .veth(peerHost: name, peerInterface: "eth0"), mac: .lanPort(address, prefixLength: configuration.lanPrefixLength), addresses: [], master: "br0")
+                name: "port-\(name)", kind: .veth(peerHost: name, peerInterface: "eth0"), mac: .lanPort(address, prefixLength: configuration.lanPrefixLength),
+                addresses: [], master: "br0")
             port.link = nodeLink
             interfaces.append(port)
         }

@@ -14,7 +14,9 @@ struct KubeProxyIPTables {
         for service in plan.services where service.clusterAddress != nil {
             for port in service.ports { write(service, port) }
         }
-        set.nat.append("KUBE-SERVICES", #"-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"#)
+        set.nat.append(
+            "KUBE-SERVICES",
+            #"-m comment --comment "kubernetes service nodeports; NOTE: this must be the last rule in this chain" -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS"#)
     }
 
     /// What is there without any Service. The proxy inserts its jumps at the head of the built-in chains one after the other, so the last stands first.
@@ -39,7 +41,7 @@ struct KubeProxyIPTables {
 
     private struct Destination {
         var address: IPv4Address
-        var label: String       // "external IP"
+        var label: String  // "external IP"
     }
 
     private mutating func write(_ service: PlannedService, _ port: ServicePort) {
@@ -48,7 +50,9 @@ struct KubeProxyIPTables {
         let proto = port.proto.lowercased
         let endpoints = plan.endpoints(of: service, port, in: slices, on: node.name)
         let suffix = SHA256.chainSuffix(name + proto)
-        let clusterChain = "KUBE-SVC-\(suffix)", localChain = "KUBE-SVL-\(suffix)", externalChain = "KUBE-EXT-\(suffix)"
+        let clusterChain = "KUBE-SVC-\(suffix)"
+        let localChain = "KUBE-SVL-\(suffix)"
+        let externalChain = "KUBE-EXT-\(suffix)"
         let externals = service.service.externalAddresses.map { Destination(address: $0, label: "external IP") }
         let isInternalLocal = service.service.internalTrafficPolicy == .local
         let isExternalLocal = service.service.externalTrafficPolicy == .local
@@ -63,8 +67,12 @@ struct KubeProxyIPTables {
         // Without endpoints nothing is translated; the filter table answers.
         guard endpoints.hasAny else {
             set.filter.append("KUBE-SERVICES", portal(clusterAddress, "has no endpoints") + " -j REJECT --reject-with icmp-port-unreachable")
-            for external in externals { set.filter.append("KUBE-EXTERNAL-SERVICES", portal(external.address, "has no endpoints") + " -j REJECT --reject-with icmp-port-unreachable") }
-            if let number = port.nodePort { set.filter.append("KUBE-EXTERNAL-SERVICES", nodePortal("has no endpoints", number) + " -j REJECT --reject-with icmp-port-unreachable") }
+            for external in externals {
+                set.filter.append("KUBE-EXTERNAL-SERVICES", portal(external.address, "has no endpoints") + " -j REJECT --reject-with icmp-port-unreachable")
+            }
+            if let number = port.nodePort {
+                set.filter.append("KUBE-EXTERNAL-SERVICES", nodePortal("has no endpoints", number) + " -j REJECT --reject-with icmp-port-unreachable")
+            }
             return
         }
 
@@ -107,7 +115,8 @@ struct KubeProxyIPTables {
             return
         }
         set.nat.append(externalChain, "-s \(plan.configuration.podCIDR) -m comment --comment \"pod traffic for \(name) external destinations\" -j \(clusterChain)")
-        set.nat.append(externalChain, "-m comment --comment \"masquerade LOCAL traffic for \(name) external destinations\" -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ")
+        set.nat.append(
+            externalChain, "-m comment --comment \"masquerade LOCAL traffic for \(name) external destinations\" -m addrtype --src-type LOCAL -j KUBE-MARK-MASQ")
         set.nat.append(externalChain, "-m comment --comment \"route LOCAL traffic for \(name) external destinations\" -m addrtype --src-type LOCAL -j \(clusterChain)")
     }
 
@@ -116,7 +125,10 @@ struct KubeProxyIPTables {
         if let affinity {
             for endpoint in endpoints {
                 let target = endpointChain(name, proto, endpoint)
-                set.nat.append(chain, "-m comment --comment \"\(name) -> \(endpoint.text)\" -m recent --rcheck --seconds \(affinity) --reap --name \(target) --mask 255.255.255.255 --rsource -j \(target)")
+                set.nat.append(
+                    chain,
+                    "-m comment --comment \"\(name) -> \(endpoint.text)\" -m recent --rcheck --seconds \(affinity) --reap --name \(target) --mask 255.255.255.255 --rsource -j \(target)"
+                )
             }
         }
         for (index, endpoint) in endpoints.enumerated() {
@@ -126,7 +138,9 @@ struct KubeProxyIPTables {
         }
     }
 
-    private func endpointChain(_ name: String, _ proto: String, _ endpoint: ServiceEndpoints.Endpoint) -> String { "KUBE-SEP-" + SHA256.chainSuffix(name + proto + endpoint.text) }
+    private func endpointChain(_ name: String, _ proto: String, _ endpoint: ServiceEndpoints.Endpoint) -> String {
+        "KUBE-SEP-" + SHA256.chainSuffix(name + proto + endpoint.text)
+    }
 
     private mutating func writeEndpoint(_ endpoint: ServiceEndpoints.Endpoint, name: String, proto: String, affinity: Int?) {
         let chain = endpointChain(name, proto, endpoint)
@@ -155,9 +169,9 @@ enum KubernetesRules {
     /// 1/count with eleven decimals, after the rounding of both ends: kube-proxy writes ten decimals, the kernel keeps 31 bits, iptables-save prints those.
     static func probability(oneIn count: Int) -> String {
         let scale: UInt128 = 10_000_000_000
-        let decimals = (scale + UInt128(count) / 2) / UInt128(count)                 // %0.10f
-        let bits = ((decimals << 31) + scale / 2) / scale                            // xt_statistic: round(p * 2^31)
-        let digits = (bits * 100_000_000_000 + (1 << 30)) >> 31                      // %.11f
+        let decimals = (scale + UInt128(count) / 2) / UInt128(count)  // %0.10f
+        let bits = ((decimals << 31) + scale / 2) / scale  // xt_statistic: round(p * 2^31)
+        let digits = (bits * 100_000_000_000 + (1 << 30)) >> 31  // %.11f
         let text = String(digits)
         let padded = String(repeating: "0", count: max(0, 12 - text.utf8.count)) + text
         return "\(padded.dropLast(11)).\(padded.suffix(11))"

@@ -21,9 +21,10 @@ struct KubeProxyIPVS {
             for port in service.ports {
                 let endpoints = plan.endpoints(of: service, port, in: slices, on: node.name)
                 func add(_ address: IPv4Address, _ number: UInt16, isLocal: Bool) {
-                    result.append(VirtualServerDescription(
-                        address: address, port: number, proto: port.proto.number, scheduler: "rr", persistenceSeconds: service.service.affinitySeconds,
-                        servers: (isLocal ? endpoints.local : endpoints.cluster).map { ($0.address, $0.port, 1) }))
+                    result.append(
+                        VirtualServerDescription(
+                            address: address, port: number, proto: port.proto.number, scheduler: "rr", persistenceSeconds: service.service.affinitySeconds,
+                            servers: (isLocal ? endpoints.local : endpoints.cluster).map { ($0.address, $0.port, 1) }))
                 }
                 add(clusterAddress, port.port, isLocal: service.service.internalTrafficPolicy == .local)
                 let isExternalLocal = service.service.externalTrafficPolicy == .local
@@ -54,18 +55,30 @@ struct KubeProxyIPVS {
             for port in service.ports {
                 let proto = port.proto.lowercased
                 // KUBE-CLUSTER-IP dst,dst
-                set.nat.append("KUBE-SERVICES", "! -s \(plan.configuration.podCIDR) -d \(clusterAddress)/32 -p \(proto) -m comment --comment \"Kubernetes service cluster ip + port for masquerade purpose\" -m \(proto) --dport \(port.port) -j KUBE-MARK-MASQ")
+                set.nat.append(
+                    "KUBE-SERVICES",
+                    "! -s \(plan.configuration.podCIDR) -d \(clusterAddress)/32 -p \(proto) -m comment --comment \"Kubernetes service cluster ip + port for masquerade purpose\" -m \(proto) --dport \(port.port) -j KUBE-MARK-MASQ"
+                )
                 // KUBE-EXTERNAL-IP dst,dst
                 for address in service.service.externalAddresses where service.service.externalTrafficPolicy == .cluster {
-                    set.nat.append("KUBE-SERVICES", "-d \(address)/32 -p \(proto) -m comment --comment \"Kubernetes service external ip + port for masquerade and filter purpose\" -m \(proto) --dport \(port.port) -j KUBE-MARK-MASQ")
+                    set.nat.append(
+                        "KUBE-SERVICES",
+                        "-d \(address)/32 -p \(proto) -m comment --comment \"Kubernetes service external ip + port for masquerade and filter purpose\" -m \(proto) --dport \(port.port) -j KUBE-MARK-MASQ"
+                    )
                 }
                 if let number = port.nodePort, service.service.externalTrafficPolicy == .cluster {
-                    set.nat.append("KUBE-NODE-PORT", "-p \(proto) -m comment --comment \"Kubernetes nodeport \(port.proto.rawValue) port for masquerade purpose\" -m \(proto) --dport \(number) -j KUBE-MARK-MASQ")
+                    set.nat.append(
+                        "KUBE-NODE-PORT",
+                        "-p \(proto) -m comment --comment \"Kubernetes nodeport \(port.proto.rawValue) port for masquerade purpose\" -m \(proto) --dport \(number) -j KUBE-MARK-MASQ"
+                    )
                 }
                 let endpoints = plan.endpoints(of: service, port, in: slices, on: node.name)
                 for endpoint in endpoints.cluster where endpoint.isLocal && hairpins.insert("\(proto) \(endpoint.text)").inserted {
                     // KUBE-LOOP-BACK dst,dst,src
-                    set.nat.append("KUBE-POSTROUTING", "-s \(endpoint.address)/32 -d \(endpoint.address)/32 -p \(proto) -m comment --comment \"Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose\" -m \(proto) --dport \(endpoint.port) -j MASQUERADE")
+                    set.nat.append(
+                        "KUBE-POSTROUTING",
+                        "-s \(endpoint.address)/32 -d \(endpoint.address)/32 -p \(proto) -m comment --comment \"Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose\" -m \(proto) --dport \(endpoint.port) -j MASQUERADE"
+                    )
                 }
             }
         }

@@ -9,7 +9,10 @@ public struct ObjectMeta: Sendable {
     /// Where the object was written; an empty file for what Hairpin made itself.
     public var file: String
     public var line: Int
-    public init(name: String, namespace: String, labels: [String: String] = [:], annotations: [String: String] = [:], owner: OwnerReference? = nil, file: String = "", line: Int = 0) {
+    public init(
+        name: String, namespace: String, labels: [String: String] = [:], annotations: [String: String] = [:], owner: OwnerReference? = nil, file: String = "",
+        line: Int = 0
+    ) {
         self.name = name
         self.namespace = namespace
         self.labels = labels
@@ -51,7 +54,12 @@ public struct OwnerReference: Hashable, Sendable {
 
 /// `matchLabels` and `matchExpressions`; empty matches everything.
 public struct LabelSelector: Sendable, Hashable {
-    public enum Operator: String, Sendable { case isIn = "In", notIn = "NotIn", exists = "Exists", doesNotExist = "DoesNotExist" }
+    public enum Operator: String, Sendable {
+        case isIn = "In"
+        case notIn = "NotIn"
+        case exists = "Exists"
+        case doesNotExist = "DoesNotExist"
+    }
     public struct Requirement: Sendable, Hashable {
         public var key: String
         public var operation: Operator
@@ -65,26 +73,29 @@ public struct LabelSelector: Sendable, Hashable {
     }
 
     public func matches(_ labels: [String: String]) -> Bool {
-        matchLabels.allSatisfy { labels[$0.key] == $0.value } && requirements.allSatisfy { requirement in
-            let value = labels[requirement.key]
-            return switch requirement.operation {
-            case .isIn: value.map(requirement.values.contains) ?? false
-            case .notIn: !(value.map(requirement.values.contains) ?? false)
-            case .exists: value != nil
-            case .doesNotExist: value == nil
+        matchLabels.allSatisfy { labels[$0.key] == $0.value }
+            && requirements.allSatisfy { requirement in
+                let value = labels[requirement.key]
+                return switch requirement.operation {
+                case .isIn: value.map(requirement.values.contains) ?? false
+                case .notIn: !(value.map(requirement.values.contains) ?? false)
+                case .exists: value != nil
+                case .doesNotExist: value == nil
+                }
             }
-        }
     }
     /// `app=web,tier in (a,b)`, as kubectl prints selectors; `<none>` when empty.
     public var text: String {
-        let parts = matchLabels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" } + requirements.map { requirement in
-            switch requirement.operation {
-            case .isIn: "\(requirement.key) in (\(requirement.values.joined(separator: ",")))"
-            case .notIn: "\(requirement.key) notin (\(requirement.values.joined(separator: ",")))"
-            case .exists: requirement.key
-            case .doesNotExist: "!\(requirement.key)"
+        let parts =
+            matchLabels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }
+            + requirements.map { requirement in
+                switch requirement.operation {
+                case .isIn: "\(requirement.key) in (\(requirement.values.joined(separator: ",")))"
+                case .notIn: "\(requirement.key) notin (\(requirement.values.joined(separator: ",")))"
+                case .exists: requirement.key
+                case .doesNotExist: "!\(requirement.key)"
+                }
             }
-        }
         return parts.isEmpty ? "<none>" : parts.joined(separator: ",")
     }
 }
@@ -102,12 +113,17 @@ extension LabelSelector {
 
 /// The transport protocol of a port, as manifests write it.
 public enum PortProtocol: String, Sendable, Hashable, CaseIterable {
-    case tcp = "TCP", udp = "UDP", sctp = "SCTP"
+    case tcp = "TCP"
+    case udp = "UDP"
+    case sctp = "SCTP"
     /// As iptables writes it.
     public var lowercased: String { rawValue.lowercased() }
 
     init(_ value: YAMLValue?) throws(InputError) {
-        guard let value else { self = .tcp; return }
+        guard let value else {
+            self = .tcp
+            return
+        }
         self = PortProtocol(rawValue: try value.word(among: ["TCP", "UDP", "SCTP"]))!
     }
 }
@@ -130,7 +146,9 @@ public enum PortReference: Hashable, Sendable, CustomStringConvertible {
         let text = try value.string()
         // Templates often quote numbers; the API server takes "80" for a name without a letter and refuses it.
         guard Names.isPortName(text) else {
-            throw value.error(problem: "is neither a port number nor a port name", fix: Int(text) == nil ? "Write a number from 1 to 65535 or the name of a container port." : "Write \(text) without quotation marks.")
+            throw value.error(
+                problem: "is neither a port number nor a port name",
+                fix: Int(text) == nil ? "Write a number from 1 to 65535 or the name of a container port." : "Write \(text) without quotation marks.")
         }
         self = .name(text)
     }

@@ -66,7 +66,10 @@ public struct EndpointSlice: Sendable, Hashable {
         public var nodeName: String?
         /// The pod's own DNS name below the Service's, where it has one.
         public var hostname: String?
-        public init(address: IPv4Address, ready: Bool = true, serving: Bool = true, terminating: Bool = false, pod: ObjectKey? = nil, nodeName: String? = nil, hostname: String? = nil) {
+        public init(
+            address: IPv4Address, ready: Bool = true, serving: Bool = true, terminating: Bool = false, pod: ObjectKey? = nil, nodeName: String? = nil,
+            hostname: String? = nil
+        ) {
             self.address = address
             self.ready = ready
             self.serving = serving
@@ -102,9 +105,10 @@ extension EndpointSlice {
             let conditions = item["conditions"]
             let ready = try conditions?.bool("ready") ?? true
             for address in try item.require("addresses").items() {
-                endpoints.append(Endpoint(
-                    address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
-                    terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
+                endpoints.append(
+                    Endpoint(
+                        address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
+                        terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
             }
         }
     }
@@ -113,11 +117,15 @@ extension EndpointSlice {
     static func mirroring(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) -> [EndpointSlice] {
         var result: [EndpointSlice] = []
         for subset in try value.items("subsets") {
-            var slice = EndpointSlice(name: "\(metadata.name)-\(StableName.suffix("\(metadata.key)/endpoints/\(result.count)"))", service: metadata.key, ports: [], endpoints: [])
+            var slice = EndpointSlice(
+                name: "\(metadata.name)-\(StableName.suffix("\(metadata.key)/endpoints/\(result.count)"))", service: metadata.key, ports: [], endpoints: [])
             slice.ports = try subset.items("ports").map { item throws(InputError) in try Port(item) }
             for (key, ready) in [("addresses", true), ("notReadyAddresses", false)] {
                 for item in try subset.items(key) {
-                    slice.endpoints.append(Endpoint(address: try item.require("ip").endpointAddress(), ready: ready, serving: ready, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
+                    slice.endpoints.append(
+                        Endpoint(
+                            address: try item.require("ip").endpointAddress(), ready: ready, serving: ready, nodeName: try item.string("nodeName"),
+                            hostname: try item.string("hostname")))
                 }
             }
             result.append(slice)

@@ -23,7 +23,9 @@ extension PodTemplate {
             }
         }
         guard !containers.isEmpty else {
-            throw InputError(file: spec.file, line: spec.line, column: spec.column, path: spec.path + ".containers", problem: "is required", fix: "Add \"containers:\" with at least one container.")
+            throw InputError(
+                file: spec.file, line: spec.line, column: spec.column, path: spec.path + ".containers", problem: "is required",
+                fix: "Add \"containers:\" with at least one container.")
         }
         restartPolicy = RestartPolicy(rawValue: try spec["restartPolicy"]?.word(among: ["Always", "OnFailure", "Never"]) ?? "Always")!
         hostname = try spec["hostname"].map(Names.label)
@@ -91,7 +93,10 @@ extension Container {
         for item in try value.items("envFrom") {
             let prefix = try item.string("prefix") ?? ""
             if let reference = item["configMapRef"] ?? item["secretRef"] {
-                environmentFrom.append(EnvironmentSource(prefix: prefix, isSecret: item["configMapRef"] == nil, name: try reference.require("name").string(), optional: try reference.bool("optional") ?? false))
+                environmentFrom.append(
+                    EnvironmentSource(
+                        prefix: prefix, isSecret: item["configMapRef"] == nil, name: try reference.require("name").string(),
+                        optional: try reference.bool("optional") ?? false))
             }
         }
         volumeMounts = []
@@ -116,7 +121,9 @@ extension Container {
     }
 
     private func checkProbePort(_ probe: YAMLValue?) throws(InputError) {
-        guard let port = probe?["httpGet"]?["port"] ?? probe?["tcpSocket"]?["port"], case .name(let name) = try PortReference(port), !ports.contains(where: { $0.name == name }) else { return }
+        guard let port = probe?["httpGet"]?["port"] ?? probe?["tcpSocket"]?["port"], case .name(let name) = try PortReference(port),
+            !ports.contains(where: { $0.name == name })
+        else { return }
         let near = nearestWord(to: name, among: ports.compactMap(\.name)).map { "Did you mean \"\($0)\"? " } ?? ""
         throw port.error(problem: "is the name of no port of this container", fix: near + "Write a port number, or name one of the container's ports so.")
     }
@@ -125,7 +132,9 @@ extension Container {
 extension EnvironmentVariable {
     init(_ value: YAMLValue) throws(InputError) {
         name = try value.require("name").string()
-        guard !name.isEmpty, !name.contains("=") else { throw try value.require("name").error(problem: "is not a name for an environment variable", fix: "Use letters, digits and \"_\".") }
+        guard !name.isEmpty, !name.contains("=") else {
+            throw try value.require("name").error(problem: "is not a name for an environment variable", fix: "Use letters, digits and \"_\".")
+        }
         guard let source = value["valueFrom"] else {
             self.value = .literal(try value.string("value") ?? "")
             return
@@ -134,9 +143,11 @@ extension EnvironmentVariable {
         if let field = source["fieldRef"] {
             self.value = .field(try field.require("fieldPath").string())
         } else if let reference = source["configMapKeyRef"] {
-            self.value = .configMap(name: try reference.require("name").string(), key: try reference.require("key").string(), optional: try reference.bool("optional") ?? false)
+            self.value = .configMap(
+                name: try reference.require("name").string(), key: try reference.require("key").string(), optional: try reference.bool("optional") ?? false)
         } else if let reference = source["secretKeyRef"] {
-            self.value = .secret(name: try reference.require("name").string(), key: try reference.require("key").string(), optional: try reference.bool("optional") ?? false)
+            self.value = .secret(
+                name: try reference.require("name").string(), key: try reference.require("key").string(), optional: try reference.bool("optional") ?? false)
         } else {
             self.value = .resource
         }

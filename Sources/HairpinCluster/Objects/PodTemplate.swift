@@ -1,6 +1,10 @@
 /// The part of a pod that a manifest decides: its containers, volumes and where it may run.
 public struct PodTemplate: Sendable {
-    public enum RestartPolicy: String, Sendable { case always = "Always", onFailure = "OnFailure", never = "Never" }
+    public enum RestartPolicy: String, Sendable {
+        case always = "Always"
+        case onFailure = "OnFailure"
+        case never = "Never"
+    }
     public var labels: [String: String]
     public var annotations: [String: String]
     public var containers: [Container]

@@ -2,14 +2,22 @@ import HairpinWire
 
 /// A Service as its manifest writes it; what the API server fills in is in `PlannedService`.
 public struct Service: Sendable {
-    public enum Kind: String, Sendable { case clusterIP = "ClusterIP", nodePort = "NodePort", loadBalancer = "LoadBalancer", externalName = "ExternalName" }
+    public enum Kind: String, Sendable {
+        case clusterIP = "ClusterIP"
+        case nodePort = "NodePort"
+        case loadBalancer = "LoadBalancer"
+        case externalName = "ExternalName"
+    }
     public enum ClusterAddress: Sendable, Hashable {
         case unassigned
         /// `clusterIP: None`
         case headless
         case given(IPv4Address)
     }
-    public enum TrafficPolicy: String, Sendable { case cluster = "Cluster", local = "Local" }
+    public enum TrafficPolicy: String, Sendable {
+        case cluster = "Cluster"
+        case local = "Local"
+    }
     public var metadata: ObjectMeta
     public var kind: Kind
     public var clusterAddress: ClusterAddress
@@ -53,7 +61,9 @@ extension Service {
         if kind == .externalName {
             let name = try spec.require("externalName", fix: "Add \"externalName:\" with a DNS name.")
             externalName = try name.string()
-            guard Names.isSubdomain(externalName!.hasSuffix(".") ? String(externalName!.dropLast()) : externalName!) else { throw name.error(problem: "is not a DNS name", fix: "Write a name such as db.example.com.") }
+            guard Names.isSubdomain(externalName!.hasSuffix(".") ? String(externalName!.dropLast()) : externalName!) else {
+                throw name.error(problem: "is not a DNS name", fix: "Write a name such as db.example.com.")
+            }
         }
         clusterAddress = .unassigned
         clusterAddressLine = nil
@@ -62,10 +72,14 @@ extension Service {
             let text = try address.string()
             clusterAddressLine = address.line
             if text == "None" {
-                guard kind == .clusterIP else { throw address.error(problem: "may not be set to None for \(kind.rawValue) services", fix: "Leave clusterIP out, or write type: ClusterIP.") }
+                guard kind == .clusterIP else {
+                    throw address.error(problem: "may not be set to None for \(kind.rawValue) services", fix: "Leave clusterIP out, or write type: ClusterIP.")
+                }
                 clusterAddress = .headless
             } else if !text.isEmpty {
-                guard let parsed = IPv4Address(text) else { throw address.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing.") }
+                guard let parsed = IPv4Address(text) else {
+                    throw address.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing.")
+                }
                 clusterAddress = .given(parsed)
             }
         }
@@ -74,26 +88,34 @@ extension Service {
             let port = try ServicePort(item)
             if ports.contains(where: { $0.name == port.name && !port.name.isEmpty }) { throw item.duplicate("name", of: "port") }
             if ports.contains(where: { $0.port == port.port && $0.proto == port.proto }) {
-                throw try item.require("port").error(problem: "is there twice with protocol \(port.proto.rawValue)", fix: "Give each port of the Service a number of its own.")
+                throw try item.require("port").error(
+                    problem: "is there twice with protocol \(port.proto.rawValue)", fix: "Give each port of the Service a number of its own.")
             }
             ports.append(port)
         }
         if ports.count > 1 {
             for item in try spec.items("ports") where item["name"] == nil {
-                throw InputError(file: item.file, line: item.line, column: item.column, path: item.path + ".name", problem: "is required when a Service has more than one port", fix: "Give each port a name.")
+                throw InputError(
+                    file: item.file, line: item.line, column: item.column, path: item.path + ".name", problem: "is required when a Service has more than one port",
+                    fix: "Give each port a name.")
             }
         }
         guard !ports.isEmpty || clusterAddress == .headless || kind == .externalName else {
-            throw InputError(file: spec.file, line: spec.line, column: spec.column, path: "spec.ports", problem: "is required", fix: "Add \"ports:\" with at least one port.")
+            throw InputError(
+                file: spec.file, line: spec.line, column: spec.column, path: "spec.ports", problem: "is required", fix: "Add \"ports:\" with at least one port.")
         }
         externalAddresses = []
         for item in try spec.items("externalIPs") {
-            guard let address = IPv4Address(try item.string()) else { throw item.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 192.168.50.200.") }
+            guard let address = IPv4Address(try item.string()) else {
+                throw item.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 192.168.50.200.")
+            }
             externalAddresses.append(address)
         }
         loadBalancerSourceRanges = []
         for item in try spec.items("loadBalancerSourceRanges") {
-            guard let range = IPv4Prefix(try item.string()) else { throw item.error(problem: "is not a valid IPv4 prefix", fix: "Write a prefix such as 203.0.113.0/24.") }
+            guard let range = IPv4Prefix(try item.string()) else {
+                throw item.error(problem: "is not a valid IPv4 prefix", fix: "Write a prefix such as 203.0.113.0/24.")
+            }
             loadBalancerSourceRanges.append(range)
         }
         affinitySeconds = nil

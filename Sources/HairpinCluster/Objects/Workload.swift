@@ -1,7 +1,11 @@
 /// A controller that makes pods from a template.
 public struct Workload: Sendable {
     public enum Kind: String, Sendable, CaseIterable {
-        case deployment = "Deployment", replicaSet = "ReplicaSet", statefulSet = "StatefulSet", daemonSet = "DaemonSet", job = "Job"
+        case deployment = "Deployment"
+        case replicaSet = "ReplicaSet"
+        case statefulSet = "StatefulSet"
+        case daemonSet = "DaemonSet"
+        case job = "Job"
         case replicationController = "ReplicationController"
     }
     public var kind: Kind
@@ -60,7 +64,8 @@ extension Workload {
         let allowed: [PodTemplate.RestartPolicy] = kind == .job ? [.onFailure, .never] : [.always]
         guard allowed.contains(template.restartPolicy) else {
             let place = spec["template"]?["spec"]?["restartPolicy"] ?? spec["template"]?["spec"] ?? spec
-            throw place.error(problem: "is not a restart policy for a \(kind.rawValue)", fix: "Write restartPolicy: \(allowed.map(\.rawValue).joined(separator: " or ")).")
+            throw place.error(
+                problem: "is not a restart policy for a \(kind.rawValue)", fix: "Write restartPolicy: \(allowed.map(\.rawValue).joined(separator: " or ")).")
         }
     }
 

@@ -4,7 +4,10 @@ import HairpinWire
 /// The cluster the manifests are applied to: what an administrator decides before the first `kubectl apply`.
 public struct ClusterConfiguration: Sendable {
     public enum ProxyMode: String, Sendable, CaseIterable { case iptables, ipvs }
-    public enum NetworkPlugin: String, Sendable, CaseIterable { case bridge, flannelHostGateway = "flannel-host-gw" }
+    public enum NetworkPlugin: String, Sendable, CaseIterable {
+        case bridge
+        case flannelHostGateway = "flannel-host-gw"
+    }
 
     public struct NodeConfiguration: Sendable {
         public var name: String
@@ -48,8 +51,10 @@ public struct ClusterConfiguration: Sendable {
     public var file = ""
 
     /// One node, and the prefixes kubeadm and flannel use.
-    public init(nodes: [NodeConfiguration] = [NodeConfiguration(name: "node1", address: IPv4Address(192, 168, 50, 11))],
-                podCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 244, 0, 0), length: 16), serviceCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 96, 0, 0), length: 12)) {
+    public init(
+        nodes: [NodeConfiguration] = [NodeConfiguration(name: "node1", address: IPv4Address(192, 168, 50, 11))],
+        podCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 244, 0, 0), length: 16), serviceCIDR: IPv4Prefix = IPv4Prefix(IPv4Address(10, 96, 0, 0), length: 12)
+    ) {
         self.nodes = nodes
         self.podCIDR = podCIDR
         self.serviceCIDR = serviceCIDR

@@ -58,8 +58,11 @@ extension ClusterPlan {
 
     /// resolv.conf as the kubelet writes it for the pod's dnsPolicy.
     public func resolverConfiguration(of pod: PlannedPod) -> String {
-        let template = pod.template, domain = configuration.clusterDomain
-        var servers: [String] = [], searches: [String] = [], options: [String] = []
+        let template = pod.template
+        let domain = configuration.clusterDomain
+        var servers: [String] = []
+        var searches: [String] = []
+        var options: [String] = []
         let usesCluster = template.dnsPolicy == "ClusterFirst" || template.dnsPolicy == "ClusterFirstWithHostNet"
         if usesCluster, let dns = service(ObjectKey(namespace: "kube-system", name: "kube-dns"))?.clusterAddress {
             servers = [dns.description]
@@ -123,7 +126,9 @@ extension ClusterPlan {
             case .configMap(let name, let key, _):
                 if let value = configMaps[ObjectKey(namespace: namespace, name: name)]?.data.first(where: { $0.key == key })?.value { set(variable.name, value) }
             case .secret(let name, let key, _):
-                if let value = secrets[ObjectKey(namespace: namespace, name: name)]?.data.first(where: { $0.key == key })?.value { set(variable.name, String(decoding: value, as: UTF8.self)) }
+                if let value = secrets[ObjectKey(namespace: namespace, name: name)]?.data.first(where: { $0.key == key })?.value {
+                    set(variable.name, String(decoding: value, as: UTF8.self))
+                }
             case .resource: set(variable.name, "0")
             }
         }
@@ -135,7 +140,9 @@ extension ClusterPlan {
         var result: [(String, String)] = []
         for service in services {
             let isMaster = service.key == ObjectKey(namespace: "default", name: "kubernetes")
-            guard let address = service.clusterAddress, !service.ports.isEmpty, isMaster || (pod.template.enableServiceLinks && service.namespace == pod.metadata.namespace) else { continue }
+            guard let address = service.clusterAddress, !service.ports.isEmpty,
+                isMaster || (pod.template.enableServiceLinks && service.namespace == pod.metadata.namespace)
+            else { continue }
             let prefix = Self.variableName(service.name)
             result.append((prefix + "_SERVICE_HOST", address.description))
             result.append((prefix + "_SERVICE_PORT", String(service.ports[0].port)))
@@ -192,7 +199,8 @@ extension ClusterPlan {
 extension StableName {
     /// A UUID of version 4's form.
     static func uid(_ text: String) -> String {
-        let a = hexadecimal(hash64("uid-a/" + text), digits: 16), b = hexadecimal(hash64("uid-b/" + text) & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000, digits: 16)
+        let a = hexadecimal(hash64("uid-a/" + text), digits: 16)
+        let b = hexadecimal(hash64("uid-b/" + text) & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000, digits: 16)
         return "\(a.prefix(8))-\(a.dropFirst(8).prefix(4))-4\(a.suffix(3))-\(b.prefix(4))-\(b.suffix(12))"
     }
 }

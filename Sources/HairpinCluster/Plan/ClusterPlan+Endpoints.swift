@@ -4,7 +4,9 @@ extension ClusterPlan {
     /// What the EndpointSlice controller makes of the pods' readiness, with the slices written by hand. In the order of the Services.
     ///
     /// `terminating` pods are those being deleted; among them those in `serving` still pass their readiness probe.
-    public func endpointSlices(readyPods: Set<ObjectKey>, terminating: Set<ObjectKey> = [], serving: Set<ObjectKey> = [], finished: Set<ObjectKey> = []) -> [EndpointSlice] {
+    public func endpointSlices(
+        readyPods: Set<ObjectKey>, terminating: Set<ObjectKey> = [], serving: Set<ObjectKey> = [], finished: Set<ObjectKey> = []
+    ) -> [EndpointSlice] {
         var result: [EndpointSlice] = []
         // Positions of the pods with an address, by namespace and label, so that a Service looks only at pods that have its first label.
         var byLabel: [String: [Int]] = [:]
@@ -27,9 +29,11 @@ extension ClusterPlan {
                 let isTerminating = terminating.contains(pod.key)
                 let isReady = !isTerminating && (readyPods.contains(pod.key) || service.service.publishNotReadyAddresses)
                 let isServing = readyPods.contains(pod.key) || service.service.publishNotReadyAddresses || serving.contains(pod.key)
-                let ports = service.ports.compactMap { port in pod.port(port.target, port.proto).map { EndpointSlice.Port(name: port.name, port: $0, proto: port.proto) } }
+                let ports = service.ports.compactMap { port in pod.port(port.target, port.proto).map { EndpointSlice.Port(name: port.name, port: $0, proto: port.proto) }
+                }
                 let named = pod.template.subdomain == service.name ? pod.template.hostname : nil
-                let endpoint = EndpointSlice.Endpoint(address: address, ready: isReady, serving: isServing, terminating: isTerminating, pod: pod.key, nodeName: pod.node, hostname: named)
+                let endpoint = EndpointSlice.Endpoint(
+                    address: address, ready: isReady, serving: isServing, terminating: isTerminating, pod: pod.key, nodeName: pod.node, hostname: named)
                 if let place = groups.firstIndex(where: { $0.ports == ports }) { groups[place].endpoints.append(endpoint) } else { groups.append((ports, [endpoint])) }
             }
             if groups.isEmpty { groups = [([], [])] }
@@ -37,9 +41,10 @@ extension ClusterPlan {
             for group in groups {
                 // The controller puts at most 100 endpoints into a slice.
                 for start in stride(from: 0, to: max(group.endpoints.count, 1), by: 100) {
-                    result.append(EndpointSlice(
-                        name: "\(service.name)-\(StableName.suffix("\(service.key)/slice/\(number)"))", service: service.key, ports: group.ports,
-                        endpoints: Array(group.endpoints.dropFirst(start).prefix(100))))
+                    result.append(
+                        EndpointSlice(
+                            name: "\(service.name)-\(StableName.suffix("\(service.key)/slice/\(number)"))", service: service.key, ports: group.ports,
+                            endpoints: Array(group.endpoints.dropFirst(start).prefix(100))))
                     number += 1
                 }
             }
@@ -68,7 +73,8 @@ struct ServiceEndpoints: Sendable {
 extension ClusterPlan {
     /// Ready endpoints; where none is ready, those that terminate but still serve (KEP-1669). Sorted by their text, as kube-proxy sorts them.
     func endpoints(of service: PlannedService, _ port: ServicePort, in slices: [EndpointSlice], on node: String) -> ServiceEndpoints {
-        var ready: Set<ServiceEndpoints.Endpoint> = [], fallback: Set<ServiceEndpoints.Endpoint> = []
+        var ready: Set<ServiceEndpoints.Endpoint> = []
+        var fallback: Set<ServiceEndpoints.Endpoint> = []
         for slice in slices where slice.service == service.key {
             guard let number = slice.ports.first(where: { $0.name == port.name && $0.proto == port.proto })?.port else { continue }
             for endpoint in slice.endpoints {

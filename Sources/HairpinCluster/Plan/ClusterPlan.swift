@@ -24,7 +24,9 @@ public struct ClusterPlan: Sendable {
 
     /// The pods of a Deployment, ReplicaSet, StatefulSet, … in order; `kind` as in `deploy/web`, with kubectl's short and plural forms.
     public func pods(ofWorkload kind: String, name: String, namespace: String) -> [PlannedPod]? {
-        guard let wanted = ResourceKind(argument: kind)?.workloadKind, let workload = workloads.first(where: { $0.kind == wanted && $0.key == ObjectKey(namespace: namespace, name: name) }) else { return nil }
+        guard let wanted = ResourceKind(argument: kind)?.workloadKind,
+            let workload = workloads.first(where: { $0.kind == wanted && $0.key == ObjectKey(namespace: namespace, name: name) })
+        else { return nil }
         return pods(of: workload)
     }
     func pods(of workload: PlannedWorkload) -> [PlannedPod] { workload.pods.compactMap { pod($0) } }

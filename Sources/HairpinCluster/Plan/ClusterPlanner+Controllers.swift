@@ -9,7 +9,9 @@ extension ClusterPlanner {
         let total = manifests.workloads.reduce(manifests.pods.count) { $0 + $1.replicas }
         guard total <= Self.maximumPodCount else {
             let largest = manifests.workloads.max { $0.replicas < $1.replicas }!
-            throw InputError(file: largest.metadata.file, line: largest.metadata.line, path: "spec.replicas", value: String(largest.replicas), problem: "makes \(total) pods in all, more than \(Self.maximumPodCount)", fix: "Write fewer replicas.")
+            throw InputError(
+                file: largest.metadata.file, line: largest.metadata.line, path: "spec.replicas", value: String(largest.replicas),
+                problem: "makes \(total) pods in all, more than \(Self.maximumPodCount)", fix: "Write fewer replicas.")
         }
         for workload in manifests.workloads { expand(workload) }
     }
@@ -18,9 +20,10 @@ extension ClusterPlanner {
 
     private mutating func expand(_ workload: Workload) {
         let index = workloads.count
-        workloads.append(PlannedWorkload(
-            kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
-            template: workload.template, source: workload.source, pods: []))
+        workloads.append(
+            PlannedWorkload(
+                kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
+                template: workload.template, source: workload.source, pods: []))
         switch workload.kind {
         case .deployment:
             let hash = StableName.templateHash(workload.template.source.json(indent: nil))
@@ -36,7 +39,10 @@ extension ClusterPlanner {
             source["kind"] = .string("ReplicaSet")
             let pods = makePods(of: template, owner: OwnerReference(kind: "ReplicaSet", name: metadata.name), metadata: metadata, count: workload.replicas)
             workloads[index].pods = pods
-            workloads.append(PlannedWorkload(kind: .replicaSet, metadata: metadata, replicas: workload.replicas, completions: 0, selector: selector, template: template, source: source, pods: pods))
+            workloads.append(
+                PlannedWorkload(
+                    kind: .replicaSet, metadata: metadata, replicas: workload.replicas, completions: 0, selector: selector, template: template, source: source, pods: pods
+                ))
         case .statefulSet:
             for ordinal in workload.firstOrdinal..<(workload.firstOrdinal + workload.replicas) {
                 var template = workload.template
@@ -45,7 +51,8 @@ extension ClusterPlanner {
                 template.labels["apps.kubernetes.io/pod-index"] = String(ordinal)
                 template.hostname = name
                 template.subdomain = workload.serviceName
-                workloads[index].pods.append(makePod(named: name, of: template, owner: OwnerReference(kind: "StatefulSet", name: workload.metadata.name), metadata: workload.metadata))
+                workloads[index].pods.append(
+                    makePod(named: name, of: template, owner: OwnerReference(kind: "StatefulSet", name: workload.metadata.name), metadata: workload.metadata))
             }
         case .daemonSet:
             // One for each node that fits; taints are not modelled, so a control plane's node counts like any other.
@@ -59,9 +66,12 @@ extension ClusterPlanner {
         case .job:
             var template = workload.template
             for key in ["batch.kubernetes.io/job-name", "job-name"] { template.labels[key] = workload.metadata.name }
-            workloads[index].pods = makePods(of: template, owner: OwnerReference(kind: "Job", name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
+            workloads[index].pods = makePods(
+                of: template, owner: OwnerReference(kind: "Job", name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
         case .replicaSet, .replicationController:
-            workloads[index].pods = makePods(of: workload.template, owner: OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
+            workloads[index].pods = makePods(
+                of: workload.template, owner: OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name), metadata: workload.metadata,
+                count: workload.replicas)
         }
     }
 
@@ -83,7 +93,8 @@ extension ClusterPlanner {
     private static func shortened(_ name: String) -> String { String(name.prefix(57)) }
 
     private mutating func makePod(named name: String, of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta) -> ObjectKey {
-        let pod = ObjectMeta(name: name, namespace: metadata.namespace, labels: template.labels, annotations: template.annotations, owner: owner, file: metadata.file, line: metadata.line)
+        let pod = ObjectMeta(
+            name: name, namespace: metadata.namespace, labels: template.labels, annotations: template.annotations, owner: owner, file: metadata.file, line: metadata.line)
         append(pod, template: template)
         return pod.key
     }
@@ -93,7 +104,8 @@ extension ClusterPlanner {
         let isDNS = metadata.namespace == "kube-system" && metadata.file.isEmpty && template.labels["k8s-app"] == "kube-dns"
         // The kernel's limit for a hostname is 63 characters here (RFC 1035 label); the kubelet cuts longer ones.
         let hostname = template.hostname ?? String(metadata.name.prefix(63))
-        pods.append(PlannedPod(metadata: metadata, template: template, placement: .unschedulable(message: ""), index: pods.count, isClusterDNS: isDNS, hostname: hostname))
+        pods.append(
+            PlannedPod(metadata: metadata, template: template, placement: .unschedulable(message: ""), index: pods.count, isClusterDNS: isDNS, hostname: hostname))
     }
 
     // MARK: Scheduling and addresses
@@ -114,7 +126,10 @@ extension ClusterPlanner {
                 if choice == nil {
                     // The kubelet that should run it does not exist; the pod waits for it for ever.
                     pods[index].placement = .unschedulable(message: "node \"\(name)\" does not exist")
-                    warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays Pending: there is no node \"\(name)\""))
+                    warnings.append(
+                        InputWarning(
+                            file: pods[index].metadata.file, line: pods[index].metadata.line,
+                            message: "pod \"\(pods[index].metadata.name)\" stays Pending: there is no node \"\(name)\""))
                     continue
                 }
             } else {
@@ -122,7 +137,10 @@ extension ClusterPlanner {
             }
             guard let choice else {
                 pods[index].placement = .unschedulable(message: unschedulableMessage(template))
-                warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays Pending: \(unschedulableMessage(template))"))
+                warnings.append(
+                    InputWarning(
+                        file: pods[index].metadata.file, line: pods[index].metadata.line,
+                        message: "pod \"\(pods[index].metadata.name)\" stays Pending: \(unschedulableMessage(template))"))
                 continue
             }
             counts[choice] += 1
@@ -135,7 +153,10 @@ extension ClusterPlanner {
             } else {
                 let message = "no addresses left in \(node.podCIDR)"
                 pods[index].placement = .withoutAddress(node: node.name, message: message)
-                warnings.append(InputWarning(file: pods[index].metadata.file, line: pods[index].metadata.line, message: "pod \"\(pods[index].metadata.name)\" stays in ContainerCreating on \(node.name): \(message)"))
+                warnings.append(
+                    InputWarning(
+                        file: pods[index].metadata.file, line: pods[index].metadata.line,
+                        message: "pod \"\(pods[index].metadata.name)\" stays in ContainerCreating on \(node.name): \(message)"))
             }
         }
     }

@@ -49,8 +49,10 @@ public struct ClusterPlanner {
         let objects = manifests.pods.map(\.metadata) + manifests.workloads.map(\.metadata) + manifests.services.map(\.metadata) + manifests.configMaps.map(\.metadata)
         for metadata in objects where !known.contains(metadata.namespace) {
             let near = nearestWord(to: metadata.namespace, among: names).map { "Did you mean \"\($0)\"? " } ?? ""
-            throw InputError(file: metadata.file, line: metadata.line, path: "metadata.namespace", value: metadata.namespace, problem: "is not the name of a namespace, for \"\(metadata.name)\"",
-                             fix: "\(near)Add a manifest of kind: Namespace with this name.")
+            throw InputError(
+                file: metadata.file, line: metadata.line, path: "metadata.namespace", value: metadata.namespace,
+                problem: "is not the name of a namespace, for \"\(metadata.name)\"",
+                fix: "\(near)Add a manifest of kind: Namespace with this name.")
         }
         return Set(names).sorted()
     }
@@ -68,8 +70,9 @@ public struct ClusterPlanner {
                 let names = configMaps.keys.filter { $0.namespace == metadata.namespace }.map(\.name).sorted()
                 guard let map = configMaps[ObjectKey(namespace: metadata.namespace, name: name)] else {
                     let near = nearestWord(to: name, among: names).map { "Did you mean \"\($0)\"? " } ?? ""
-                    throw InputError(file: metadata.file, line: metadata.line, path: user, value: name, problem: "is not the name of a ConfigMap in namespace \(metadata.namespace)",
-                                     fix: "\(near)Add the ConfigMap, or mark the reference \"optional: true\".")
+                    throw InputError(
+                        file: metadata.file, line: metadata.line, path: user, value: name, problem: "is not the name of a ConfigMap in namespace \(metadata.namespace)",
+                        fix: "\(near)Add the ConfigMap, or mark the reference \"optional: true\".")
                 }
                 guard let key, !map.data.contains(where: { $0.key == key }), map.source["binaryData"]?[key] == nil else { return }
                 let near = nearestWord(to: key, among: map.data.map(\.key)).map { "Did you mean \"\($0)\"?" } ?? "Add the key, or mark the reference \"optional: true\"."
@@ -83,27 +86,38 @@ public struct ClusterPlanner {
                 case .secret(let name, let optional):
                     warnSecret(name, optional, metadata, secrets)
                 case .other(let kind):
-                    warnings.append(InputWarning(file: metadata.file, line: metadata.line, message: "volume \"\(volume.name)\" of \"\(metadata.name)\": \(kind) is not modelled, it is an empty folder"))
+                    warnings.append(
+                        InputWarning(
+                            file: metadata.file, line: metadata.line,
+                            message: "volume \"\(volume.name)\" of \"\(metadata.name)\": \(kind) is not modelled, it is an empty folder"))
                 case .emptyDir: break
                 }
             }
             for container in template.initContainers + template.containers {
                 for variable in container.environment {
                     switch variable.value {
-                    case .configMap(let name, let key, let optional): try configMap(name, key: key, optional: optional, for: "container \(container.name): env \(variable.name)")
+                    case .configMap(let name, let key, let optional):
+                        try configMap(name, key: key, optional: optional, for: "container \(container.name): env \(variable.name)")
                     case .secret(let name, _, let optional): warnSecret(name, optional, metadata, secrets)
                     default: break
                     }
                 }
                 for source in container.environmentFrom {
-                    if source.isSecret { warnSecret(source.name, source.optional, metadata, secrets) } else { try configMap(source.name, key: nil, optional: source.optional, for: "container \(container.name): envFrom") }
+                    if source.isSecret {
+                        warnSecret(source.name, source.optional, metadata, secrets)
+                    } else {
+                        try configMap(source.name, key: nil, optional: source.optional, for: "container \(container.name): envFrom")
+                    }
                 }
                 if container.ports.contains(where: { $0.hostPort != nil }), !template.hostNetwork {
                     warnings.append(InputWarning(file: metadata.file, line: metadata.line, message: "hostPort of container \"\(container.name)\" is kept, not modelled"))
                 }
             }
             if template.hostNetwork {
-                warnings.append(InputWarning(file: metadata.file, line: metadata.line, message: "\"\(metadata.name)\" asks for hostNetwork, which is not modelled: it gets an address of its own"))
+                warnings.append(
+                    InputWarning(
+                        file: metadata.file, line: metadata.line,
+                        message: "\"\(metadata.name)\" asks for hostNetwork, which is not modelled: it gets an address of its own"))
             }
         }
     }
@@ -119,8 +133,10 @@ public struct ClusterPlanner {
         guard podIndex.count < pods.count else { return }
         var seen: Set<ObjectKey> = []
         for pod in pods where !seen.insert(pod.key).inserted {
-            throw InputError(file: pod.metadata.file, line: pod.metadata.line, path: "metadata.name", value: pod.metadata.name, problem: "is the name of two pods in namespace \(pod.metadata.namespace)",
-                             fix: "Rename the Pod or the controller that makes the other.")
+            throw InputError(
+                file: pod.metadata.file, line: pod.metadata.line, path: "metadata.name", value: pod.metadata.name,
+                problem: "is the name of two pods in namespace \(pod.metadata.namespace)",
+                fix: "Rename the Pod or the controller that makes the other.")
         }
     }
 
@@ -131,10 +147,14 @@ public struct ClusterPlanner {
         guard !configuration.nodes.isEmpty else { throw InputError(file: file, problem: "the cluster has no nodes", fix: "Name at least one node.") }
         let length = configuration.nodePrefixLength
         guard length >= configuration.podCIDR.length, length <= 29 else {
-            throw InputError(file: file, path: "podCIDR", value: configuration.podCIDR.description, problem: "is smaller than the /\(length) that each node needs", fix: "Write a prefix of at most \(length) bits, such as 10.244.0.0/16.")
+            throw InputError(
+                file: file, path: "podCIDR", value: configuration.podCIDR.description, problem: "is smaller than the /\(length) that each node needs",
+                fix: "Write a prefix of at most \(length) bits, such as 10.244.0.0/16.")
         }
         guard configuration.serviceCIDR.length <= 27 else {
-            throw InputError(file: file, path: "serviceCIDR", value: configuration.serviceCIDR.description, problem: "has too few addresses", fix: "Write a prefix of at most 27 bits, such as 10.96.0.0/12.")
+            throw InputError(
+                file: file, path: "serviceCIDR", value: configuration.serviceCIDR.description, problem: "has too few addresses",
+                fix: "Write a prefix of at most 27 bits, such as 10.96.0.0/12.")
         }
         let lan = IPv4Prefix(configuration.nodes[0].address, length: configuration.lanPrefixLength)
         let ranges = [("podCIDR", configuration.podCIDR), ("serviceCIDR", configuration.serviceCIDR), ("the LAN", lan)]
@@ -143,33 +163,49 @@ public struct ClusterPlanner {
                 throw InputError(file: file, path: a.0, value: a.1.description, problem: "overlaps \(b.0) \(b.1)", fix: "Choose prefixes that have no address in common.")
             }
         }
-        var names: Set<String> = [], addresses: Set<IPv4Address> = []
+        var names: Set<String> = []
+        var addresses: Set<IPv4Address> = []
         let machines = configuration.nodes.map { ($0.name, $0.address) } + configuration.hosts.map { ($0.name, $0.address) }
         for (name, address) in machines {
             guard Names.isSubdomain(name), name != "lan" else {
-                throw InputError(file: file, value: name, problem: "is not a name for a machine", fix: "Use lower case letters, digits, \"-\" and \".\"; \"lan\" is the switch's name.")
+                throw InputError(
+                    file: file, value: name, problem: "is not a name for a machine", fix: "Use lower case letters, digits, \"-\" and \".\"; \"lan\" is the switch's name."
+                )
             }
-            guard names.insert(name).inserted else { throw InputError(file: file, value: name, problem: "is the name of two machines", fix: "Give each node and host a name of its own.") }
-            guard addresses.insert(address).inserted else { throw InputError(file: file, value: address.description, problem: "is the address of two machines", fix: "Give each node and host an address of its own.") }
+            guard names.insert(name).inserted else {
+                throw InputError(file: file, value: name, problem: "is the name of two machines", fix: "Give each node and host a name of its own.")
+            }
+            guard addresses.insert(address).inserted else {
+                throw InputError(file: file, value: address.description, problem: "is the address of two machines", fix: "Give each node and host an address of its own.")
+            }
             guard lan.contains(address), address != lan.network, address != lan.broadcast else {
-                throw InputError(file: file, value: address.description, problem: "is not an address for a machine on the LAN \(lan)", fix: "Choose an address in \(lan).")
+                throw InputError(
+                    file: file, value: address.description, problem: "is not an address for a machine on the LAN \(lan)", fix: "Choose an address in \(lan).")
             }
         }
         for (index, node) in configuration.nodes.enumerated() {
             let offset = index << (32 - length)
             guard index < 1 << (length - configuration.podCIDR.length) else {
-                throw InputError(file: file, path: "podCIDR", value: configuration.podCIDR.description, problem: "has no /\(length) left for node \"\(node.name)\"", fix: "Write a larger prefix, or fewer nodes.")
+                throw InputError(
+                    file: file, path: "podCIDR", value: configuration.podCIDR.description, problem: "has no /\(length) left for node \"\(node.name)\"",
+                    fix: "Write a larger prefix, or fewer nodes.")
             }
             let manifest = manifests.nodes.first { $0.metadata.name == node.name }
             var labels = manifest?.metadata.labels ?? [:]
             labels.merge(node.labels) { $1 }
-            for (key, value) in ["kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"] where labels[key] == nil { labels[key] = value }
-            nodes.append(PlannedNode(
-                name: node.name, address: node.address, labels: labels, podCIDR: IPv4Prefix(configuration.podCIDR.network.advanced(by: offset), length: length),
-                isUnschedulable: manifest?.isUnschedulable ?? false))
+            for (key, value) in ["kubernetes.io/hostname": node.name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"] where labels[key] == nil {
+                labels[key] = value
+            }
+            nodes.append(
+                PlannedNode(
+                    name: node.name, address: node.address, labels: labels, podCIDR: IPv4Prefix(configuration.podCIDR.network.advanced(by: offset), length: length),
+                    isUnschedulable: manifest?.isUnschedulable ?? false))
         }
         for manifest in manifests.nodes where !nodes.contains(where: { $0.name == manifest.metadata.name }) {
-            warnings.append(InputWarning(file: manifest.metadata.file, line: manifest.metadata.line, message: "node \"\(manifest.metadata.name)\" is not in the cluster's list of nodes: it is left out"))
+            warnings.append(
+                InputWarning(
+                    file: manifest.metadata.file, line: manifest.metadata.line,
+                    message: "node \"\(manifest.metadata.name)\" is not in the cluster's list of nodes: it is left out"))
         }
     }
 }

@@ -34,16 +34,21 @@ struct ServiceAllocator {
     }
 
     private func invalid(_ service: Service, path: String, line: Int?, value: String, problem: String, fix: String) -> InputError {
-        InputError(file: service.metadata.file, line: line ?? service.metadata.line, path: path, value: value, problem: "is invalid for Service \"\(service.metadata.name)\": \(problem)", fix: fix)
+        InputError(
+            file: service.metadata.file, line: line ?? service.metadata.line, path: path, value: value,
+            problem: "is invalid for Service \"\(service.metadata.name)\": \(problem)", fix: fix)
     }
 
     private mutating func reserve(_ address: IPv4Address, for service: Service) throws(InputError) {
         let range = configuration.serviceCIDR
         func fail(_ problem: String, _ fix: String) -> InputError {
-            invalid(service, path: "spec.clusterIP", line: service.clusterAddressLine, value: address.description, problem: "failed to allocate IP \(address): \(problem)", fix: fix)
+            invalid(
+                service, path: "spec.clusterIP", line: service.clusterAddressLine, value: address.description, problem: "failed to allocate IP \(address): \(problem)",
+                fix: fix)
         }
         guard range.contains(address), address != range.network, address != range.broadcast else {
-            throw fail("the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(range)", "Choose an address in \(range), or leave clusterIP out.")
+            throw fail(
+                "the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(range)", "Choose an address in \(range), or leave clusterIP out.")
         }
         if let owner = addresses[address] { throw fail("provided IP is already allocated", "It belongs to \(owner). Choose another address, or leave clusterIP out.") }
         addresses[address] = service.metadata.key
@@ -67,7 +72,9 @@ struct ServiceAllocator {
             addresses[range.network.advanced(by: offset)] = service.metadata.key
             return range.network.advanced(by: offset)
         }
-        throw invalid(service, path: "spec.clusterIP", line: nil, value: "", problem: "failed to allocate a serviceIP: range is full", fix: "Use a larger serviceCIDR than \(range).")
+        throw invalid(
+            service, path: "spec.clusterIP", line: nil, value: "", problem: "failed to allocate a serviceIP: range is full",
+            fix: "Use a larger serviceCIDR than \(range).")
     }
 
     private mutating func reserve(nodePort port: ServicePort, for service: Service) throws(InputError) {
@@ -77,7 +84,9 @@ struct ServiceAllocator {
         }
         let range = configuration.nodePorts
         guard range.contains(number) else {
-            throw fail("provided port is not in the valid range. The range of valid ports is \(range.lowerBound)-\(range.upperBound)", "Choose a number in that range, or leave nodePort out.")
+            throw fail(
+                "provided port is not in the valid range. The range of valid ports is \(range.lowerBound)-\(range.upperBound)",
+                "Choose a number in that range, or leave nodePort out.")
         }
         let key = "\(number)/\(port.proto.rawValue)"
         if let owner = nodePorts[key] { throw fail("provided port is already allocated", "It belongs to \(owner). Choose another number, or leave nodePort out.") }
@@ -96,6 +105,8 @@ struct ServiceAllocator {
             nodePorts["\(number)/\(port.proto.rawValue)"] = service.metadata.key
             return number
         }
-        throw invalid(service, path: "spec.ports.nodePort", line: nil, value: "", problem: "failed to allocate a nodePort: range is full", fix: "Use fewer Services of type NodePort.")
+        throw invalid(
+            service, path: "spec.ports.nodePort", line: nil, value: "", problem: "failed to allocate a nodePort: range is full",
+            fix: "Use fewer Services of type NodePort.")
     }
 }

@@ -21,10 +21,11 @@ enum StableName {
     /// Five letters, as at the end of a pod's name.
     static func suffix(_ text: String) -> String {
         var hash = hash64(text)
-        return String((0..<5).map { _ in
-            defer { hash /= 27 }
-            return alphabet[Int(hash % 27)]
-        })
+        return String(
+            (0..<5).map { _ in
+                defer { hash /= 27 }
+                return alphabet[Int(hash % 27)]
+            })
     }
 
     /// A ReplicaSet's hash: the decimal digits of a 32-bit hash of the template, each written as a letter of the alphabet.

@@ -4,7 +4,9 @@
 /// alias of aliases takes exponential time to hash. Kubernetes has words as keys, so such a key together with many aliases is refused.
 enum AliasGuard {
     static func check(_ bytes: [UInt8], file: String) throws(InputError) {
-        var anchors = 0, aliases = 0, line = 1
+        var anchors = 0
+        var aliases = 0
+        var line = 1
         var complexKeyLine: Int?
         var previous: UInt8 = 10
         /// Whether an alias or the end of a flow collection was the last token: a colon after it makes that a key.
@@ -13,9 +15,13 @@ enum AliasGuard {
             let next = index + 1 < bytes.count ? bytes[index + 1] : 10
             let startsToken = isSeparator(previous)
             switch byte {
-            case 10: line += 1; collectionJustEnded = false
+            case 10:
+                line += 1
+                collectionJustEnded = false
             case UInt8(ascii: "&") where startsToken && isName(next): anchors += 1
-            case UInt8(ascii: "*") where startsToken && isName(next): aliases += 1; collectionJustEnded = true
+            case UInt8(ascii: "*") where startsToken && isName(next):
+                aliases += 1
+                collectionJustEnded = true
             case UInt8(ascii: "?") where startsToken && isSeparator(next): complexKeyLine = complexKeyLine ?? line
             case UInt8(ascii: "]"), UInt8(ascii: "}"): collectionJustEnded = true
             case UInt8(ascii: ":") where collectionJustEnded: complexKeyLine = complexKeyLine ?? line
@@ -29,8 +35,9 @@ enum AliasGuard {
         var expansion = 1.0
         for _ in 0..<min(anchors, 64) { expansion *= Double(aliases) / Double(anchors) + 1 }
         guard expansion > 100_000 else { return }
-        throw InputError(file: file, line: complexKeyLine, problem: "has a collection as a key, in a file whose aliases may expand to more than 100000 values",
-                         fix: "Use words as keys, and fewer aliases.")
+        throw InputError(
+            file: file, line: complexKeyLine, problem: "has a collection as a key, in a file whose aliases may expand to more than 100000 values",
+            fix: "Use words as keys, and fewer aliases.")
     }
 
     private static func isSeparator(_ byte: UInt8) -> Bool {

@@ -1,6 +1,12 @@
 /// A JSON value as kubectl prints it: keys in alphabetical order.
 public enum JSONValue: Hashable, Sendable {
-    case null, bool(Bool), integer(Int), real(Double), string(String), array([JSONValue]), object([String: JSONValue])
+    case null
+    case bool(Bool)
+    case integer(Int)
+    case real(Double)
+    case string(String)
+    case array([JSONValue])
+    case object([String: JSONValue])
 
     /// The value of a document, without its positions.
     public init(_ node: YAMLNode) {
@@ -42,7 +48,8 @@ public enum JSONValue: Hashable, Sendable {
         case .object(let fields):
             if fields.isEmpty { return "{}" }
             let colon = indent == nil ? ":" : ": "
-            return "{" + fields.sorted { $0.key < $1.key }.map { line(level + 1) + JSONValue.quoted($0.key) + colon + $0.value.json(indent: indent.map { $0 + 1 }) }
+            return "{"
+                + fields.sorted { $0.key < $1.key }.map { line(level + 1) + JSONValue.quoted($0.key) + colon + $0.value.json(indent: indent.map { $0 + 1 }) }
                 .joined(separator: ",") + line(level) + "}"
         }
     }
@@ -123,7 +130,8 @@ extension JSONValue {
     /// Plain where a parser would read the same string back, otherwise quoted.
     private static func yamlWord(_ text: String) -> String {
         let indicators = "-?:,[]{}#&*!|>'\"%@` "
-        var isPlain = !text.isEmpty && text.last != " " && text.last != ":" && !text.contains(": ") && !text.contains(" #")
+        var isPlain =
+            !text.isEmpty && text.last != " " && text.last != ":" && !text.contains(": ") && !text.contains(" #")
             && !text.unicodeScalars.contains { $0.value < 32 || $0.value == 127 }
         if let first = text.first, indicators.contains(first) {
             let second = text.dropFirst().first
@@ -142,7 +150,8 @@ extension JSONValue {
         if ["y", "Y", "n", "N", "="].contains(text) { return true }
         let bytes = Array(text.utf8)
         func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
-        let isDate = bytes.count >= 8 && bytes[..<4].allSatisfy(isDigit) && bytes[4] == UInt8(ascii: "-") && bytes[5...].allSatisfy { isDigit($0) || "-T:.Z ".utf8.contains($0) }
+        let isDate =
+            bytes.count >= 8 && bytes[..<4].allSatisfy(isDigit) && bytes[4] == UInt8(ascii: "-") && bytes[5...].allSatisfy { isDigit($0) || "-T:.Z ".utf8.contains($0) }
         return isDate || bytes.contains(UInt8(ascii: ":")) && bytes.allSatisfy { isDigit($0) || $0 == UInt8(ascii: ":") }
     }
 }

@@ -40,7 +40,8 @@ public enum YAMLReader {
     static func read(path: String) throws(InputError) -> [UInt8] {
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw InputError(kind: .unreadable, file: path, problem: "no such file", fix: "Check the path; it is relative to the current folder or to the file that names it.")
+            throw InputError(
+                kind: .unreadable, file: path, problem: "no such file", fix: "Check the path; it is relative to the current folder or to the file that names it.")
         }
         guard !isDirectory.boolValue else { throw InputError(kind: .unreadable, file: path, problem: "is a folder, not a file", fix: "Name a file in it.") }
         guard let handle = FileHandle(forReadingAtPath: path) else {
@@ -62,15 +63,18 @@ public enum YAMLReader {
     }
 
     private static func tooLarge(_ count: Int, file: String) -> InputError {
-        InputError(file: file, problem: "is \(count >> 20) MiB long, more than the \(maximumByteCount >> 20) MiB a file may have", fix: "Split it into several files, and leave out what the network does not need.")
+        InputError(
+            file: file, problem: "is \(count >> 20) MiB long, more than the \(maximumByteCount >> 20) MiB a file may have",
+            fix: "Split it into several files, and leave out what the network does not need.")
     }
 
     /// The text, after finding NUL bytes, invalid UTF-8, UTF-16 and the control characters that YAML forbids.
     private static func checkedText(_ bytes: [UInt8], file: String) throws(InputError) -> String {
         if let place = bytes.firstIndex(where: { $0 < 32 && $0 != 9 && $0 != 10 && $0 != 13 }) {
             let line = bytes[..<place].reduce(1) { $1 == 10 ? $0 + 1 : $0 }
-            throw InputError(file: file, line: line, problem: "is not YAML: there is a byte 0x\(hexadecimal(bytes[place])) in it",
-                             fix: "Give a text file in UTF-8; this one looks like binary data.")
+            throw InputError(
+                file: file, line: line, problem: "is not YAML: there is a byte 0x\(hexadecimal(bytes[place])) in it",
+                fix: "Give a text file in UTF-8; this one looks like binary data.")
         }
         guard let text = String(validating: bytes, as: UTF8.self) else {
             var line = 1
@@ -93,15 +97,20 @@ public enum YAMLReader {
                 return InputError(file: file, line: mark.line, column: mark.column, problem: "is nested more than 1000 levels deep", fix: "Write it flatter.")
             }
             if problem.contains("undefined alias") {
-                return InputError(file: file, line: mark.line, column: mark.column, problem: "is not valid YAML: an alias (*name) has no anchor (&name) before it", fix: "Put text that begins with * between quotation marks.")
+                return InputError(
+                    file: file, line: mark.line, column: mark.column, problem: "is not valid YAML: an alias (*name) has no anchor (&name) before it",
+                    fix: "Put text that begins with * between quotation marks.")
             }
             let started = context.map { " (\($0.text)\($0.mark.line != mark.line ? ", which began in line \($0.mark.line)" : ""))" } ?? ""
-            let fix = problem.contains("character that cannot start any token") ? "Indent with spaces, not tabs, and put text that begins with @, ` or % between quotation marks."
+            let fix =
+                problem.contains("character that cannot start any token")
+                ? "Indent with spaces, not tabs, and put text that begins with @, ` or % between quotation marks."
                 : "Check the indentation, the colons and the quotation marks of this line and the one before."
             return InputError(file: file, line: mark.line, column: mark.column, problem: "is not valid YAML: \(problem)\(started)", fix: fix)
         case .duplicatedKeysInMapping(let duplicates, let context):
-            return InputError(file: file, line: context.mark.line, column: context.mark.column, value: duplicates.first ?? "", problem: "is there more than once in one mapping",
-                              fix: "Keep one of them.")
+            return InputError(
+                file: file, line: context.mark.line, column: context.mark.column, value: duplicates.first ?? "", problem: "is there more than once in one mapping",
+                fix: "Keep one of them.")
         case .reader(let problem, _, _, _):
             return InputError(file: file, problem: "is not valid YAML: \(problem)", fix: "Save the file as UTF-8 text without control characters.")
         default:
@@ -116,11 +125,13 @@ private struct TreeBuilder {
     var count = 0
 
     mutating func build(_ node: Yams.Node) throws(InputError) -> YAMLNode {
-        let line = node.mark?.line ?? 1, column = node.mark?.column ?? 1
+        let line = node.mark?.line ?? 1
+        let column = node.mark?.column ?? 1
         count += 1
         guard count <= YAMLReader.maximumValueCount else {
-            throw InputError(file: file, line: line, column: column, problem: "has more than \(YAMLReader.maximumValueCount) values once its aliases are followed",
-                             fix: "Write less, or use fewer aliases (*name) of anchors (&name) that themselves contain aliases.")
+            throw InputError(
+                file: file, line: line, column: column, problem: "has more than \(YAMLReader.maximumValueCount) values once its aliases are followed",
+                fix: "Write less, or use fewer aliases (*name) of anchors (&name) that themselves contain aliases.")
         }
         switch node {
         case .scalar(let scalar):
@@ -143,7 +154,8 @@ private struct TreeBuilder {
         var places: [String: Int] = [:]
         var merged: [YAMLEntry] = []
         for (key, value) in mapping {
-            let line = key.mark?.line ?? 1, column = key.mark?.column ?? 1
+            let line = key.mark?.line ?? 1
+            let column = key.mark?.column ?? 1
             guard case .scalar(let scalar) = key else {
                 throw InputError(file: file, line: line, column: column, problem: "has a list or a mapping as a key", fix: "Use a word as the key.")
             }
@@ -152,7 +164,8 @@ private struct TreeBuilder {
                 continue
             }
             guard places.updateValue(result.count, forKey: scalar.string) == nil else {
-                throw InputError(file: file, line: line, column: column, value: scalar.string, problem: "is there more than once in one mapping", fix: "Keep one of them.")
+                throw InputError(
+                    file: file, line: line, column: column, value: scalar.string, problem: "is there more than once in one mapping", fix: "Keep one of them.")
             }
             result.append(YAMLEntry(key: scalar.string, keyLine: line, keyColumn: column, value: try build(value)))
         }

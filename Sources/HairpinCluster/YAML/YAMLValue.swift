@@ -74,8 +74,9 @@ extension YAMLValue {
     public func require(_ key: String, fix: String? = nil) throws(InputError) -> YAMLValue {
         _ = try entries()
         guard let value = self[key] else {
-            throw InputError(file: file, line: line, column: column, path: path.isEmpty ? key : "\(path).\(key)",
-                             problem: "is required", fix: fix ?? "Add \"\(key):\" with a value.")
+            throw InputError(
+                file: file, line: line, column: column, path: path.isEmpty ? key : "\(path).\(key)",
+                problem: "is required", fix: fix ?? "Add \"\(key):\" with a value.")
         }
         return value
     }
@@ -121,8 +122,9 @@ extension YAMLValue {
         switch content {
         case .string(let text): return text
         case .bool, .integer, .real:
-            throw InputError(file: file, line: line, column: column, path: path, value: node.text, problem: "is not a string",
-                             fix: "Put it between quotation marks: \"\(node.text)\".")
+            throw InputError(
+                file: file, line: line, column: column, path: path, value: node.text, problem: "is not a string",
+                fix: "Put it between quotation marks: \"\(node.text)\".")
         default: throw wrongType("is not a string", fix: "Write a text.")
         }
     }

@@ -34,7 +34,7 @@ struct RelativeSequences {
     mutating func relative(_ flow: Flow, _ tcp: TCPFields) -> (sequence: UInt32, acknowledgment: UInt32?, edgeBase: UInt32) {
         let back = flow.reversed
         let isAcknowledgment = tcp.flags.contains(.ack)
-        if tcp.flags.contains(.syn), !isAcknowledgment, base[flow] != tcp.sequence {     // a new connection, not a repeated SYN
+        if tcp.flags.contains(.syn), !isAcknowledgment, base[flow] != tcp.sequence {  // a new connection, not a repeated SYN
             base[back] = nil
             base[flow] = tcp.sequence
         }
@@ -64,7 +64,8 @@ struct CanonicalLines {
 
     private static func text(_ arp: ARPFields, _ names: CaptureNames) -> String {
         let operation = ARPHeader.Operation(rawValue: arp.operation).map { $0 == .request ? "request" : "reply" } ?? String(arp.operation)
-        return "ARP \(operation) sender=\(names.ip(arp.senderProtocol))@\(names.mac(arp.senderHardware)) target=\(names.ip(arp.targetProtocol))@\(names.mac(arp.targetHardware))"
+        return
+            "ARP \(operation) sender=\(names.ip(arp.senderProtocol))@\(names.mac(arp.senderHardware)) target=\(names.ip(arp.targetProtocol))@\(names.mac(arp.targetHardware))"
     }
 
     private mutating func body(_ packet: Dissection, _ ip: IPFields, _ names: inout CaptureNames) -> String? {
@@ -121,7 +122,7 @@ struct CanonicalLines {
             case .maximumSegmentSize(let size): "mss:\(size)"
             case .windowScale(let shift): "wscale:\(shift)"
             case .sack(let blocks): isExact ? "sack" + blocks.map { "{\($0.0 &- edgeBase):\($0.1 &- edgeBase)}" }.joined() : nil
-            case .timestamps(let echo): echo == 0 ? "ts0" : "ts"         // ts0: nothing to echo yet
+            case .timestamps(let echo): echo == 0 ? "ts0" : "ts"  // ts0: nothing to echo yet
             case .other(let kind, let length): "opt\(kind):\(length)"
             }
         }.joined(separator: ",")

@@ -59,7 +59,8 @@ public func compare(
     let rendered = references.map { $0.render(level) }
     for (run, reference) in rendered.enumerated() {
         for interface in Set(reference.keys).union(produced.keys).sorted() {
-            let a = reference[interface], b = produced[interface]
+            let a = reference[interface]
+            let b = produced[interface]
             var similar = 0.0
             if let a, let b { similar = a == b ? 1 : similarity(a, b) }
             let row = ComparisonReport.Row(interface: interface, reference: a?.count, candidate: b?.count, isIdentical: a == b, similarity: similar, run: run)
@@ -81,7 +82,9 @@ public func compare(
 
 /// Compares folders of captures. With `anyRun` the recorded runs in `runs/` count too. A candidate folder without a `scenario.json` uses
 /// the reference's names. Throws `CaptureError` and `ComparisonError`.
-public func compare(reference: URL, candidate: URL, level: ComparisonLevel, anyRun: Bool = false, differenceLines: Int = 12, compareTiming: Bool = false) throws -> ComparisonReport {
+public func compare(
+    reference: URL, candidate: URL, level: ComparisonLevel, anyRun: Bool = false, differenceLines: Int = 12, compareTiming: Bool = false
+) throws -> ComparisonReport {
     let own = candidate.appendingPathComponent("scenario.json")
     let names = FileManager.default.fileExists(atPath: own.path) ? own : CaptureDescription.find(near: reference)
     let capture = try CanonicalCapture(folder: candidate, description: names.map { try CaptureDescription(contentsOf: $0) })
@@ -94,7 +97,8 @@ public func compare(
 ) throws -> ComparisonReport {
     let folders = anyRun ? recordedRuns(of: reference) : [reference]
     return compare(
-        references: try folders.map { try CanonicalCapture(folder: $0) }, candidate: candidate, level: level, differenceLines: differenceLines, compareTiming: compareTiming)
+        references: try folders.map { try CanonicalCapture(folder: $0) }, candidate: candidate, level: level, differenceLines: differenceLines,
+        compareTiming: compareTiming)
 }
 
 /// The reference run and the other recorded ones.
@@ -111,14 +115,17 @@ func firstDifference(_ a: [String], _ b: [String], limit: Int) -> [String] {
     var common = 0
     while common < min(a.count, b.count), a[common] == b[common] { common += 1 }
     // Far from the difference the alignment does not matter; it costs too much for captures of thousands of lines.
-    let window = 40 + 2 * limit, longest = max(limit / 2, 1)
-    let left = Array(a[common...].prefix(window)), right = Array(b[common...].prefix(window))
+    let window = 40 + 2 * limit
+    let longest = max(limit / 2, 1)
+    let left = Array(a[common...].prefix(window))
+    let right = Array(b[common...].prefix(window))
     func run(_ lines: ArraySlice<String>, behind: Int, _ sign: String) -> [String] {
         let more = max(lines.count - longest, 0) + behind
         return lines.prefix(longest).map { sign + $0 } + (more > 0 ? [sign + "… \(more) more"] : [])
     }
     var result = common > 0 ? [" " + a[common - 1]] : []
-    var i = 0, j = 0
+    var i = 0
+    var j = 0
     for (k, l) in matchingPairs(left, right) + [(left.count, right.count)] {
         let isLast = k == left.count && l == right.count
         result += run(left[i..<k], behind: isLast ? a.count - common - k : 0, "-") + run(right[j..<l], behind: isLast ? b.count - common - l : 0, "+")
@@ -131,15 +138,18 @@ func firstDifference(_ a: [String], _ b: [String], limit: Int) -> [String] {
 
 /// Aligns the packets of both sides and compares the gaps between neighbours in the alignment.
 private func timing(_ reference: CanonicalCapture, _ candidate: CanonicalCapture, _ level: ComparisonLevel) -> TimingReport {
-    let a = reference.rendered(level), b = candidate.rendered(level)
-    var good = 0, total = 0
+    let a = reference.rendered(level)
+    let b = candidate.rendered(level)
+    var good = 0
+    var total = 0
     var worst = (seconds: 0.0, interface: "", packet: "")
     for interface in Set(a.keys).intersection(b.keys).sorted() {
         guard let left = a[interface], let right = b[interface] else { continue }
         let pairs = matchingPairs(left.map(\.line), right.map(\.line))
         for (first, second) in zip(pairs, pairs.dropFirst()) {
             func gap(_ lines: [(line: String, time: UInt64)], _ from: Int, _ to: Int) -> Double { Double(Int64(bitPattern: lines[to].time &- lines[from].time)) / 1e9 }
-            let gapA = gap(left, first.0, second.0), gapB = gap(right, first.1, second.1)
+            let gapA = gap(left, first.0, second.0)
+            let gapB = gap(right, first.1, second.1)
             let error = abs(gapA - gapB)
             total += 1
             if error <= max(TimingReport.toleratedSeconds, TimingReport.toleratedFraction * max(gapA, gapB)) { good += 1 }

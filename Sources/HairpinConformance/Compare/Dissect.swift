@@ -33,7 +33,8 @@ extension Dissection {
         var fields: IPFields
         if type == EtherType.ipv4.rawValue {
             guard body.count >= IPv4Header.byteCount else { return false }
-            let fragment = base.u16(IPv4Offset.flagsAndOffset), header = Int(base.u8(0) & 15) * 4
+            let fragment = base.u16(IPv4Offset.flagsAndOffset)
+            let header = Int(base.u8(0) & 15) * 4
             fields = IPFields(
                 version: 4, source: .v4(base.ipv4(IPv4Offset.source)), destination: .v4(base.ipv4(IPv4Offset.destination)),
                 timeToLive: Int(base.u8(IPv4Offset.timeToLive)), typeOfService: Int(base.u8(IPv4Offset.typeOfService)),
@@ -83,7 +84,8 @@ extension Dissection {
         case 17:
             udp = UDPFields(sourcePort: base.u16(UDPOffset.sourcePort), destinationPort: base.u16(UDPOffset.destinationPort), length: Int(base.u16(UDPOffset.length)) - 8)
             if vxlanPorts.contains(base.u16(UDPOffset.destinationPort)), !isQuoted, payload.count > 30, depth < 4,
-                let inner = Dissection(UnsafeRawBufferPointer(rebasing: payload[16...]), depth: depth + 1) {
+                let inner = Dissection(UnsafeRawBufferPointer(rebasing: payload[16...]), depth: depth + 1)
+            {
                 vxlanIdentifier = base.u32(12) >> 8
                 nested = .tunnelled(inner)
             }
@@ -145,7 +147,9 @@ extension TCPFields {
                 continue
             }
             guard at + 1 < bytes.count, base.u8(at + 1) >= 2 else { return }
-            let length = Int(base.u8(at + 1)), body = min(length, bytes.count - at) - 2, data = base + at + 2
+            let length = Int(base.u8(at + 1))
+            let body = min(length, bytes.count - at) - 2
+            let data = base + at + 2
             switch (kind, body) {
             case (2, 2): options.append(.maximumSegmentSize(data.u16(0)))
             case (3, 1...): options.append(.windowScale(data.u8(0)))

@@ -74,7 +74,8 @@ struct IPFields {
 struct TCPFields {
     enum Option {
         case end, nop, sackPermitted
-        case maximumSegmentSize(UInt16), windowScale(UInt8)
+        case maximumSegmentSize(UInt16)
+        case windowScale(UInt8)
         case sack([(UInt32, UInt32)])
         case timestamps(echo: UInt32)
         case other(kind: UInt8, length: Int)

@@ -10,10 +10,12 @@ func editDistance(_ a: [String], _ b: [String]) -> Int {
             return number
         }
     }
-    var a = number(a)[...], b = number(b)[...]
+    var a = number(a)[...]
+    var b = number(b)[...]
     while let first = a.first, first == b.first { (a, b) = (a.dropFirst(), b.dropFirst()) }
     while let last = a.last, last == b.last { (a, b) = (a.dropLast(), b.dropLast()) }
-    let left = Array(a), right = Array(b)
+    let left = Array(a)
+    let right = Array(b)
     var row = Array(0...right.count)
     row.withUnsafeMutableBufferPointer { row in
         right.withUnsafeBufferPointer { right in

@@ -16,7 +16,8 @@ struct FlowFacts {
         var connections: [RelativeSequences.Flow: Connection] = [:]
         var sequences = RelativeSequences()
         for outer in packets {
-            var packet = outer, tunnel = ""
+            var packet = outer
+            var tunnel = ""
             if case .tunnelled(let inner) = outer.nested, let ip = outer.ip {
                 tunnel = "VXLAN vni=\(outer.vxlanIdentifier) \(names.ip(ip.source)) > \(names.ip(ip.destination)) ttl=\(ip.timeToLive) | "
                 packet = inner

@@ -29,7 +29,9 @@ public struct ReferenceSet: Sendable {
             let known = try JSONDecoder().decode([String: Stability].self, from: Data(contentsOf: file))
             scenarios = try known.sorted { $0.key < $1.key }.map { name, stability in
                 guard let level = ComparisonLevel(rawValue: stability.compareAt) else {
-                    throw ComparisonError.unreadable(file: file.path, reason: "\(name): compare_at \"\(stability.compareAt)\" is not one of \(ComparisonLevel.allCases.map(\.rawValue).joined(separator: ", "))")
+                    throw ComparisonError.unreadable(
+                        file: file.path,
+                        reason: "\(name): compare_at \"\(stability.compareAt)\" is not one of \(ComparisonLevel.allCases.map(\.rawValue).joined(separator: ", "))")
                 }
                 let ceilings = stability.similarity.compactMap { key, value in ComparisonLevel(rawValue: key).map { ($0, value) } }
                 return Scenario(name: name, folder: folder.appendingPathComponent(name), compareAt: level, ceilings: Dictionary(uniqueKeysWithValues: ceilings))

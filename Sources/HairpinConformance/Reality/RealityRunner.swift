@@ -41,7 +41,8 @@ public struct RealityRunner: Sendable {
         if files.fileExists(atPath: folder.appendingPathComponent("scenario.json").path) {
             let parent = folder.standardizedFileURL.deletingLastPathComponent()
             if files.fileExists(atPath: parent.appendingPathComponent("stability.json").path),
-                let known = try ReferenceSet(folder: parent).scenarios.first(where: { $0.name == folder.standardizedFileURL.lastPathComponent }) {
+                let known = try ReferenceSet(folder: parent).scenarios.first(where: { $0.name == folder.standardizedFileURL.lastPathComponent })
+            {
                 return [known]
             }
             return [ReferenceSet.Scenario(name: folder.standardizedFileURL.lastPathComponent, folder: folder, compareAt: .strict, ceilings: [:])]
@@ -96,7 +97,8 @@ public struct RealityRunner: Sendable {
     /// From the first to the last packet of the recording: how long it was watched, which `scenario.json` does not say. Nothing else is taken
     /// from the recorded packets.
     private func observedTime(_ folder: URL) throws -> Duration {
-        var first = UInt64.max, last: UInt64 = 0
+        var first = UInt64.max
+        var last: UInt64 = 0
         for file in try CanonicalCapture.captureFiles(in: folder) {
             for packet in try CaptureReader.read(file.path).packets {
                 first = min(first, packet.time.nanoseconds)
@@ -226,7 +228,9 @@ struct RecordedPlay {
             program = DNSServer(Dnsmasq(records: (server.records ?? [:]).compactMapValues { IPv4Address($0) }), port: server.port)
             arguments = ["dnsmasq"]
         case nil:
-            guard let command = server.command, let shell = CommandTable.program(named: "sh", arguments: ["-c", command]) else { throw Unsupported("a server without a command") }
+            guard let command = server.command, let shell = CommandTable.program(named: "sh", arguments: ["-c", command]) else {
+                throw Unsupported("a server without a command")
+            }
             program = shell
             arguments = ["sh", "-c", command]
         case let other?: throw Unsupported("a server called \(other)")

@@ -75,26 +75,27 @@ extension RecordedScenario {
     func topology() throws -> Topology {
         // A machine that others use as their gateway is a router.
         let gateways = Set(hosts.flatMap(\.routes).compactMap { RouteDescription($0)?.gateway })
-        return Topology(hosts: try hosts.map { host in
-            guard let kind = HostDescription.Kind(rawValue: host.kind) else { throw Unsupported("\(host.name): a host of kind \(host.kind)") }
-            if host.routes6?.isEmpty == false { throw Unsupported("\(host.name): IPv6") }
-            var result = HostDescription(name: host.name, kind: kind, node: host.node)
-            result.interfaces = try host.interfaces.map { try interface($0, of: host) }
-            result.routes = try host.routes.map { text in
-                guard let route = RouteDescription(text) else { throw Unsupported("\(host.name): the route \"\(text)\"") }
-                return route
-            }
-            result.neighbours = (host.neighbours ?? []).compactMap { line in
-                let words = line.split(separator: " ").map(String.init)
-                guard words.count >= 5, let address = IPv4Address(words[0]), let mac = MACAddress(words[4]) else { return nil }
-                return NeighbourDescription(address: address, device: words[2], mac: mac)
-            }
-            result.iptables = host.iptables ?? []
-            let addresses = result.interfaces.flatMap(\.addresses).map(\.address)
-            if kind == .node { result.sysctls = RecordedScenario.nodeSettings }
-            if kind == .external, addresses.contains(where: gateways.contains) { result.sysctls = ["net.ipv4.ip_forward": "1"] }
-            return result
-        })
+        return Topology(
+            hosts: try hosts.map { host in
+                guard let kind = HostDescription.Kind(rawValue: host.kind) else { throw Unsupported("\(host.name): a host of kind \(host.kind)") }
+                if host.routes6?.isEmpty == false { throw Unsupported("\(host.name): IPv6") }
+                var result = HostDescription(name: host.name, kind: kind, node: host.node)
+                result.interfaces = try host.interfaces.map { try interface($0, of: host) }
+                result.routes = try host.routes.map { text in
+                    guard let route = RouteDescription(text) else { throw Unsupported("\(host.name): the route \"\(text)\"") }
+                    return route
+                }
+                result.neighbours = (host.neighbours ?? []).compactMap { line in
+                    let words = line.split(separator: " ").map(String.init)
+                    guard words.count >= 5, let address = IPv4Address(words[0]), let mac = MACAddress(words[4]) else { return nil }
+                    return NeighbourDescription(address: address, device: words[2], mac: mac)
+                }
+                result.iptables = host.iptables ?? []
+                let addresses = result.interfaces.flatMap(\.addresses).map(\.address)
+                if kind == .node { result.sysctls = RecordedScenario.nodeSettings }
+                if kind == .external, addresses.contains(where: gateways.contains) { result.sysctls = ["net.ipv4.ip_forward": "1"] }
+                return result
+            })
     }
 
     private func interface(_ interface: Interface, of host: Host) throws -> InterfaceDescription {

@@ -26,7 +26,8 @@ extension LogicalProcess {
     }
 
     func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
-        let entry = pool.pointee[frame], table = bridges + Int(interface(bridge).pointee.bridge)
+        let entry = pool.pointee[frame]
+        let table = bridges + Int(interface(bridge).pointee.bridge)
         let destination = entry.pointee.data.mac(EthernetOffset.destination)
         table.pointee.learn(entry.pointee.data.mac(EthernetOffset.source), port: interface(port).pointee.portNumber, now: now)
         let own = interface(bridge).pointee.mac
@@ -70,7 +71,8 @@ extension LogicalProcess {
 
     /// The host's copy of a frame (`br_pass_frame_up`): it comes in on the bridge device.
     private func passUp(_ frame: FrameHandle, bridge: InterfaceIndex) {
-        let entry = pool.pointee[frame], device = interface(bridge)
+        let entry = pool.pointee[frame]
+        let device = interface(bridge)
         entry.pointee.device = bridge
         device.pointee.counters.receivedFrames += 1
         device.pointee.counters.receivedBytes += UInt64(entry.pointee.count)

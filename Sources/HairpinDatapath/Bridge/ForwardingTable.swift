@@ -60,7 +60,8 @@ struct ForwardingTable {
 
     /// Doubles the table, leaving aged entries behind; if many have aged the size stays.
     private mutating func rehash(_ now: Instant) {
-        let old = entries, size = mask + 1
+        let old = entries
+        let size = mask + 1
         var alive = 0
         for i in 0..<size where old[i].key != 0 && old[i].seen + ageing > now { alive += 1 }
         let newSize = alive * 4 > size ? size * 2 : size

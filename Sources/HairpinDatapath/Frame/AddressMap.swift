@@ -67,7 +67,8 @@ struct AddressMap {
     }
 
     private mutating func grow() {
-        let old = slots, size = mask + 1
+        let old = slots
+        let size = mask + 1
         slots = .allocate(capacity: size * 2)
         slots.initialize(repeating: Slot(key: 0, value: 0), count: size * 2)
         mask = size * 2 - 1

@@ -95,7 +95,7 @@ struct FramePool {
     private(set) var live = 0
 
     init() {
-        _ = frames.extend()     // index zero is no frame
+        _ = frames.extend()  // index zero is no frame
         bufferCapacity = 256
         references = .allocate(capacity: bufferCapacity)
         buffers = .allocate(capacity: bufferCapacity)
@@ -121,9 +121,10 @@ struct FramePool {
         precondition(headroom + count <= FramePool.largeCapacity, "a frame larger than any interface carries")
         let buffer = takeBuffer(large: large)
         references[Int(buffer)] = 1
-        frames[Int(handle.index)].initialize(to: Frame(
-            buffer: buffers[Int(buffer)], capacity: UInt32(large ? FramePool.largeCapacity : FramePool.smallCapacity),
-            start: UInt32(headroom), count: UInt32(count), shared: buffer))
+        frames[Int(handle.index)].initialize(
+            to: Frame(
+                buffer: buffers[Int(buffer)], capacity: UInt32(large ? FramePool.largeCapacity : FramePool.smallCapacity),
+                start: UInt32(headroom), count: UInt32(count), shared: buffer))
         live += 1
         return handle
     }

@@ -31,7 +31,8 @@ extension LogicalProcess {
         let header = UnsafeRawPointer(entry.pointee.data + networkOffset)
         let count = Int(entry.pointee.count) - networkOffset
         guard count >= 20 else { return }
-        let source = header.ipv4(IPv4Offset.source), destination = header.ipv4(IPv4Offset.destination)
+        let source = header.ipv4(IPv4Offset.source)
+        let destination = header.ipv4(IPv4Offset.destination)
         if !entry.pointee.flags.isDisjoint(with: [.broadcast, .multicast]) || destination.isBroadcast || destination.isMulticast { return }
         if source == .any || source.isBroadcast || source.isMulticast { return }
         if header.u16(IPv4Offset.flagsAndOffset) & IPv4Offset.fragmentMask != 0 { return }
@@ -62,7 +63,6 @@ extension LogicalProcess {
         request.typeOfService = header.u8(IPv4Offset.typeOfService) & 0x1e | 0xc0
         try? send(reply, request, namespace: index)
     }
-
 
     /// REJECT's answer.
     func reject(_ frame: FrameHandle, _ kind: RejectKind, input: InterfaceIndex, networkOffset: Int, namespace index: NamespaceIndex) {
@@ -110,7 +110,8 @@ extension LogicalProcess {
             let port = pool.pointee[frame].pointee.physicalIn
             answer.pointee.device = port
             pushEthernet(
-                reset, destination: pool.pointee[frame].pointee.data.mac(EthernetOffset.source), source: pool.pointee[frame].pointee.data.mac(EthernetOffset.destination), type: .ipv4)
+                reset, destination: pool.pointee[frame].pointee.data.mac(EthernetOffset.source), source: pool.pointee[frame].pointee.data.mac(EthernetOffset.destination),
+                type: .ipv4)
             transmit(reset, port)
         } else {
             var request = OutputRequest(source: packet.destination, destination: packet.source, proto: .tcp)

@@ -13,10 +13,13 @@ extension LogicalProcess {
         if room < 8 { return drop(frame, .mustNotFragment, at: device) }
         let source = entry.pointee.data
         let payloadCount = packet.totalLength - headerLength
-        let flags = packet.moreFragments, base = packet.fragmentOffset
+        let flags = packet.moreFragments
+        let base = packet.fragmentOffset
         let dontFragment = packet.dontFragment
         var offset = 0
-        let mark = entry.pointee.mark, packetID = entry.pointee.packetID, socket = entry.pointee.socket
+        let mark = entry.pointee.mark
+        let packetID = entry.pointee.packetID
+        let socket = entry.pointee.socket
         while offset < payloadCount {
             let count = min(room, payloadCount - offset)
             let isLast = offset + count == payloadCount

@@ -6,7 +6,7 @@ import HairpinWire
 struct IdentificationCounters {
     private struct Bucket {
         var identification: UInt32
-        var seen: UInt32      // in ticks of 4 ms
+        var seen: UInt32  // in ticks of 4 ms
     }
     private static let bucketCount = 256
     private let buckets: UnsafeMutablePointer<Bucket>

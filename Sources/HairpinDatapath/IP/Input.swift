@@ -31,7 +31,8 @@ extension LogicalProcess {
             guard hook(frame, .prerouting, input: device, output: .none, networkOffset: 0) else { return }
         }
         let header = pool.pointee[frame].pointee.data
-        let source = header.ipv4(IPv4Offset.source), destination = header.ipv4(IPv4Offset.destination)
+        let source = header.ipv4(IPv4Offset.source)
+        let destination = header.ipv4(IPv4Offset.destination)
         switch routeInput(destination: destination, source: source, device: device) {
         case .local, .broadcast: deliverLocally(frame, device)
         case .forward(let route):

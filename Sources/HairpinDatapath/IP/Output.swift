@@ -3,7 +3,11 @@ import HairpinWire
 
 /// What a socket's packet asks of IP.
 public struct OutputRequest: Sendable {
-    public enum Identification: Sendable { case zero, value(UInt16), host }
+    public enum Identification: Sendable {
+        case zero
+        case value(UInt16)
+        case host
+    }
     public var source: IPv4Address
     public var destination: IPv4Address
     public var proto: IPProtocol
@@ -36,7 +40,8 @@ extension LogicalProcess {
 
     /// Sends a filled packet of this namespace (`ip_queue_xmit`, `ip_push_pending_frames`): header, LOCAL_OUT, route, POSTROUTING.
     public func send(_ frame: FrameHandle, _ request: OutputRequest, namespace index: NamespaceIndex) throws(OutputError) {
-        let entry = pool.pointee[frame], space = namespace(index)
+        let entry = pool.pointee[frame]
+        let space = namespace(index)
         books.emitted += 1
         entry.pointee.packetID = makePacketID()
         entry.pointee.device = space.pointee.loopback
@@ -49,7 +54,8 @@ extension LogicalProcess {
         header.typeOfService = request.typeOfService
         header.timeToLive = request.timeToLive
         // __ip_make_skb: IP_PMTUDISC_WANT sets DF on what fits and cuts the rest.
-        header.dontFragment = request.dontFragment
+        header.dontFragment =
+            request.dontFragment
             && !(request.mayFragmentLocally && Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space))
         switch request.identification {
         case .zero: header.identification = 0
@@ -62,7 +68,8 @@ extension LogicalProcess {
         if request.confirmsNeighbour { entry.pointee.flags.insert(.confirmsNeighbour) }
         if request.mayFragmentLocally { entry.pointee.flags.insert(.mayFragment) }
         if !request.mayFragmentLocally, request.dontFragment,
-            Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space) {
+            Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space)
+        {
             drop(frame, .mustNotFragment, at: found.route.device)
             throw .tooLong
         }
@@ -109,7 +116,8 @@ extension LogicalProcess {
     func output(_ frame: FrameHandle, _ route: Route, input: InterfaceIndex) {
         pool.pointee[frame].pointee.device = route.device
         guard hook(frame, .postrouting, input: .none, output: route.device, networkOffset: 0) else { return }
-        let entry = pool.pointee[frame], out = interface(route.device)
+        let entry = pool.pointee[frame]
+        let out = interface(route.device)
         let space = namespace(out.pointee.namespace)
         let header = entry.pointee.data
         let destination = header.ipv4(IPv4Offset.destination)
@@ -118,7 +126,9 @@ extension LogicalProcess {
         if Int(entry.pointee.count) > mtu {
             let must = header.u16(IPv4Offset.flagsAndOffset) & IPv4Offset.dontFragment != 0 && !entry.pointee.flags.contains(.mayFragment)
             if must {
-                sendError(about: frame, networkOffset: 0, type: ICMPv4.destinationUnreachable, code: ICMPv4.fragmentationNeeded, namespace: out.pointee.namespace, information: UInt32(mtu))
+                sendError(
+                    about: frame, networkOffset: 0, type: ICMPv4.destinationUnreachable, code: ICMPv4.fragmentationNeeded, namespace: out.pointee.namespace,
+                    information: UInt32(mtu))
                 return drop(frame, .mustNotFragment, at: route.device)
             }
             return fragment(frame, networkOffset: 0, limit: mtu) { piece in finishOutput(piece, route) }
@@ -127,7 +137,8 @@ extension LogicalProcess {
     }
 
     private func finishOutput(_ frame: FrameHandle, _ route: Route) {
-        let entry = pool.pointee[frame], device = interface(route.device)
+        let entry = pool.pointee[frame]
+        let device = interface(route.device)
         let destination = entry.pointee.data.ipv4(IPv4Offset.destination)
         switch device.pointee.kind {
         case .loopback:
@@ -144,7 +155,8 @@ extension LogicalProcess {
             }
             if destination.isMulticast {
                 // RFC 1112 §6.4
-                pushEthernet(frame, destination: MACAddress(rawValue: 0x0100_5e00_0000 | UInt64(destination.rawValue & 0x7f_ffff)), source: device.pointee.mac, type: .ipv4)
+                pushEthernet(
+                    frame, destination: MACAddress(rawValue: 0x0100_5e00_0000 | UInt64(destination.rawValue & 0x7f_ffff)), source: device.pointee.mac, type: .ipv4)
                 return transmit(frame, route.device)
             }
             let nextHop = route.gateway == .any ? destination : route.gateway

@@ -34,7 +34,8 @@ extension LogicalProcess {
     /// Takes a fragment; returns the whole packet when this one completed it (`ip_defrag`). The frame's link header is kept.
     func reassemble(_ frame: FrameHandle, networkOffset: Int, namespace index: NamespaceIndex, key user: ReassemblyUser) -> FrameHandle? {
         let space = namespace(index)
-        let entry = pool.pointee[frame], device = entry.pointee.device
+        let entry = pool.pointee[frame]
+        let device = entry.pointee.device
         guard let packet = IPv4View(UnsafeRawBufferPointer(rebasing: entry.pointee.bytes[networkOffset...])) else {
             drop(frame, .malformedIP, at: device)
             return nil
@@ -50,7 +51,8 @@ extension LogicalProcess {
             drop(frame, .fragmentQueueFull, at: device)
             return nil
         }
-        let key = ReassemblyQueue.Key(source: packet.source, destination: packet.destination, identification: packet.identification, proto: packet.proto.rawValue, user: user)
+        let key = ReassemblyQueue.Key(
+            source: packet.source, destination: packet.destination, identification: packet.identification, proto: packet.proto.rawValue, user: user)
         var partial: ReassemblyQueue.Partial
         if let known = space.pointee.reassembly.partials.removeValue(forKey: key) {
             partial = known
@@ -66,7 +68,10 @@ extension LogicalProcess {
             return nil
         }
         let overlaps = partial.fragments.contains { offset < $0.offset + $0.count && $0.offset < offset + count }
-        let contradictsEnd = packet.moreFragments ? partial.total.map { offset + count > $0 } ?? false : partial.total.map { $0 != offset + count } ?? partial.fragments.contains { $0.offset + $0.count > offset + count }
+        let contradictsEnd =
+            packet.moreFragments
+            ? partial.total.map { offset + count > $0 } ?? false
+            : partial.total.map { $0 != offset + count } ?? partial.fragments.contains { $0.offset + $0.count > offset + count }
         if overlaps || contradictsEnd {
             space.pointee.reassembly.fragmentCount -= partial.fragments.count
             for piece in partial.fragments { drop(piece.frame, .fragmentInvalid, at: device) }
@@ -91,7 +96,8 @@ extension LogicalProcess {
         let headerLength = Int(pool.pointee[first].pointee.data.u8(networkOffset) & 15) * 4
         let whole = pool.pointee.allocate(networkOffset + headerLength + total)
         books.emitted += 1
-        let entry = pool.pointee[whole], old = pool.pointee[first]
+        let entry = pool.pointee[whole]
+        let old = pool.pointee[first]
         entry.pointee.device = old.pointee.device
         entry.pointee.packetID = old.pointee.packetID
         entry.pointee.flags = old.pointee.flags

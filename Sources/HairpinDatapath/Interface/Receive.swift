@@ -4,7 +4,8 @@ import HairpinWire
 extension LogicalProcess {
     /// A frame taken from a backlog or a cable (`__netif_receive_skb_core`): taps, then the bridge if the device is a port, else a protocol.
     func receive(_ frame: FrameHandle, on device: InterfaceIndex) {
-        let entry = pool.pointee[frame], input = interface(device)
+        let entry = pool.pointee[frame]
+        let input = interface(device)
         entry.pointee.device = device
         spend(costs.receive, bytes: entry.pointee.count)
         if !input.pointee.isUp { return drop(frame, .interfaceDown, at: device) }

@@ -4,7 +4,8 @@ import HairpinWire
 extension LogicalProcess {
     /// Sends a complete frame out of a device (`dev_queue_xmit`).
     func transmit(_ frame: FrameHandle, _ device: InterfaceIndex) {
-        let out = interface(device), entry = pool.pointee[frame]
+        let out = interface(device)
+        let entry = pool.pointee[frame]
         entry.pointee.device = device
         if !out.pointee.isUp { return drop(frame, .interfaceDown, at: device) }
         out.pointee.counters.sentFrames += 1

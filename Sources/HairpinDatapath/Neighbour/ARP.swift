@@ -4,7 +4,8 @@ import HairpinWire
 extension LogicalProcess {
     /// Asks for a neighbour (`arp_solicit`): broadcast while nothing is known, unicast to confirm what is.
     func solicit(_ index: UInt32) {
-        let entry = neighbours.pointee[index], device = entry.pointee.device
+        let entry = neighbours.pointee[index]
+        let device = entry.pointee.device
         entry.pointee.probes += 1
         let space = namespace(interface(device).pointee.namespace)
         let unicast = entry.pointee.state == .probe
@@ -16,7 +17,8 @@ extension LogicalProcess {
         }
         if source == .any { source = selectSource(toward: entry.pointee.address, device: device, space) ?? .any }
         sendARP(
-            ARPHeader(operation: .request, senderHardware: interface(device).pointee.mac, senderProtocol: source, targetHardware: .zero, targetProtocol: entry.pointee.address),
+            ARPHeader(
+                operation: .request, senderHardware: interface(device).pointee.mac, senderProtocol: source, targetHardware: .zero, targetProtocol: entry.pointee.address),
             to: unicast ? entry.pointee.mac : .broadcast, device)
     }
 
@@ -67,7 +69,9 @@ extension LogicalProcess {
     private func answer(_ request: ARPHeader, _ device: InterfaceIndex) {
         let own = interface(device).pointee.mac
         sendARP(
-            ARPHeader(operation: .reply, senderHardware: own, senderProtocol: request.targetProtocol, targetHardware: request.senderHardware, targetProtocol: request.senderProtocol),
+            ARPHeader(
+                operation: .reply, senderHardware: own, senderProtocol: request.targetProtocol, targetHardware: request.senderHardware,
+                targetProtocol: request.senderProtocol),
             to: request.senderHardware, device)
     }
 

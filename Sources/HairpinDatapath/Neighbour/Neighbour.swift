@@ -148,7 +148,8 @@ extension LogicalProcess {
 
     /// Every waiting packet is answered with host unreachable (`neigh_invalidate`, `arp_error_report`, `ipv4_link_failure`).
     private func fail(_ index: UInt32) {
-        let entry = neighbours.pointee[index], device = entry.pointee.device
+        let entry = neighbours.pointee[index]
+        let device = entry.pointee.device
         while !entry.pointee.waiting.isEmpty {
             let frame = entry.pointee.waiting.removeFirst(pool)
             noteHeld(frame, -1)

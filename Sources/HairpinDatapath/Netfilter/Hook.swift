@@ -21,7 +21,7 @@ enum HookVerdict {
 
 /// `--reject-with` of the REJECT target.
 enum RejectKind: Hashable, Sendable {
-    case icmp(code: UInt8)      // type 3, destination unreachable
+    case icmp(code: UInt8)  // type 3, destination unreachable
     case tcpReset
 }
 

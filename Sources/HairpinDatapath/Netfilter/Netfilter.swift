@@ -233,7 +233,9 @@ struct Netfilter {
 
     /// An ICMP error about a translated connection: the quoted packet is shown as its sender knows it, and the error goes where that one is
     /// (`nf_nat_icmp_reply_translation`).
-    private mutating func translateError(_ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ isSource: Bool) -> HookVerdict? {
+    private mutating func translateError(
+        _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ pool: inout FramePool, _ isSource: Bool
+    ) -> HookVerdict? {
         let frame = pool[handle]
         guard let connection = connections.entry(frame.pointee.connection) else { return nil }
         let isReply = frame.pointee.connectionInfo.isReply

@@ -16,10 +16,13 @@ enum InputRoute {
 extension LogicalProcess {
     /// `ip_route_input_slow`, with the checks on the source.
     func routeInput(destination: IPv4Address, source: IPv4Address, device: InterfaceIndex) -> InputRoute {
-        let input = interface(device), space = namespace(input.pointee.namespace)
+        let input = interface(device)
+        let space = namespace(input.pointee.namespace)
         let onLoopback = input.pointee.kind == .loopback
         if source.isMulticast || source.isBroadcast { return .martian(.martianSource) }
-        if !onLoopback, !space.pointee.routesLoopback, source.isLoopback || destination.isLoopback { return .martian(source.isLoopback ? .martianSource : .martianDestination) }
+        if !onLoopback, !space.pointee.routesLoopback, source.isLoopback || destination.isLoopback {
+            return .martian(source.isLoopback ? .martianSource : .martianDestination)
+        }
         if destination.isBroadcast || space.pointee.broadcasts.find(UInt64(destination.rawValue)) != nil { return .broadcast }
         if destination == .any { return .martian(.martianDestination) }
         // fib_validate_source: our own address does not come from outside.

@@ -33,7 +33,7 @@ extension Process {
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
 
     func transmit(_ frame: [UInt8], device: String) throws(Errno) {
-        guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }     // ENODEV
+        guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }  // ENODEV
         guard frame.count >= EthernetHeader.byteCount, frame.count <= 65536 else { throw .messageTooLong }
         kernel.process.transmitRaw(frame, on: interface)
         kernel.process.runSoftirqs()
@@ -82,7 +82,8 @@ struct NamespaceConfiguration {
             for word in words.dropFirst() where word.contains("=") {
                 let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
                 guard parts.count == 2, process.setSysctl(parts[0], parts[1], namespace: namespace) else {
-                    throw ConfigurationError("sysctl: cannot stat /proc/sys/\(parts[0].split(separator: ".").joined(separator: "/")): No such file or directory", status: 255)
+                    throw ConfigurationError(
+                        "sysctl: cannot stat /proc/sys/\(parts[0].split(separator: ".").joined(separator: "/")): No such file or directory", status: 255)
                 }
             }
         case "ip": try ip(words.dropFirst().filter { !$0.hasPrefix("-") }[...])
@@ -118,7 +119,9 @@ struct NamespaceConfiguration {
         let index = try device(value("dev", words) ?? words.last ?? "")
         switch action {
         case "flush":
-            for address in process.interfaceStates(namespace: namespace).first(where: { $0.index == index })?.addresses ?? [] { process.removeAddress(address, from: index) }
+            for address in process.interfaceStates(namespace: namespace).first(where: { $0.index == index })?.addresses ?? [] {
+                process.removeAddress(address, from: index)
+            }
         case "add", "del", "delete", "replace":
             guard let text = words.first, let address = IPv4InterfaceAddress(text) ?? IPv4Address(text).map({ IPv4InterfaceAddress($0, prefixLength: 32) }) else {
                 throw ConfigurationError("Error: any valid prefix is expected rather than \"\(words.first ?? "")\".", status: 1)
@@ -149,7 +152,9 @@ struct NamespaceConfiguration {
                 guard let mac = rest.popFirst().flatMap({ MACAddress($0) }) else { throw ConfigurationError("\"address\" is not a valid lladdr", status: 1) }
                 process.setMAC(mac, on: index)
             case "mtu":
-                guard let mtu = rest.popFirst().flatMap({ Int($0) }), 68...65536 ~= mtu else { throw ConfigurationError("Error: mtu less than device minimum.", status: 2) }
+                guard let mtu = rest.popFirst().flatMap({ Int($0) }), 68...65536 ~= mtu else {
+                    throw ConfigurationError("Error: mtu less than device minimum.", status: 2)
+                }
                 process.setMTU(mtu, index)
             default: throw ConfigurationError("ip: link set \(word) is not modelled", status: 255)
             }
@@ -167,7 +172,8 @@ struct NamespaceConfiguration {
             if known, action == "replace" { process.removeRoute(route.destination, gateway: nil, device: nil, namespace: namespace) }
             _ = try device(route.device)
             process.addRoute(
-                RouteState(destination: route.destination, gateway: route.gateway, device: route.device, source: route.source, isKernel: false, isOnLink: route.isOnLink), namespace: namespace)
+                RouteState(destination: route.destination, gateway: route.gateway, device: route.device, source: route.source, isKernel: false, isOnLink: route.isOnLink),
+                namespace: namespace)
         case "del", "delete":
             guard process.removeRoute(route.destination, gateway: route.gateway, device: route.device, namespace: namespace) else {
                 throw ConfigurationError("RTNETLINK answers: No such process", status: 2)
@@ -182,14 +188,18 @@ struct NamespaceConfiguration {
             let on = process.routeStates(namespace: namespace).last(where: { $0.gateway == nil && $0.destination.contains(gateway) })
         else {
             // `ip route del PREFIX` names no device at all.
-            guard let first = words.first, let known = process.routeStates(namespace: namespace).first(where: { "\($0.destination)" == first || first == "default" && $0.destination.length == 0 }) else { return nil }
+            guard let first = words.first,
+                let known = process.routeStates(namespace: namespace).first(where: { "\($0.destination)" == first || first == "default" && $0.destination.length == 0 })
+            else { return nil }
             return RouteDescription(destination: known.destination, gateway: known.gateway, device: known.device)
         }
         return RouteDescription(words.joined(separator: " ") + " dev \(on.device)")
     }
 
     private func neighbour(_ action: String, _ words: ArraySlice<String>) throws(ConfigurationError) {
-        guard let address = words.first.flatMap({ IPv4Address($0) }), let name = value("dev", words) else { throw ConfigurationError("Device and destination are required arguments.", status: 255) }
+        guard let address = words.first.flatMap({ IPv4Address($0) }), let name = value("dev", words) else {
+            throw ConfigurationError("Device and destination are required arguments.", status: 255)
+        }
         let index = try device(name)
         switch action {
         case "add", "replace":

@@ -77,7 +77,7 @@ final class Process {
             }
             stopWaiting()
         } else if isTimer {
-            return      // a deadline of an earlier wait
+            return  // a deadline of an earlier wait
         }
         isScheduled = true
         run()

@@ -32,7 +32,9 @@ extension Process {
     func connect(_ socket: SocketID, _ address: SocketAddress) throws(Errno) { try call { stack throws(Errno) in try stack.connect(socket, address) } }
     func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int { try call { stack throws(Errno) in try stack.send(socket, bytes) } }
     func receive(_ socket: SocketID, _ count: Int) throws(Errno) -> [UInt8] { try call { stack throws(Errno) in try stack.receive(socket, count) } }
-    func send(_ socket: SocketID, _ bytes: [UInt8], to address: SocketAddress) throws(Errno) { try call { stack throws(Errno) in try stack.send(socket, bytes, to: address) } }
+    func send(_ socket: SocketID, _ bytes: [UInt8], to address: SocketAddress) throws(Errno) {
+        try call { stack throws(Errno) in try stack.send(socket, bytes, to: address) }
+    }
     func receiveMessage(_ socket: SocketID) throws(Errno) -> ReceivedMessage { try stack.receiveMessage(socket) }
     func sendEcho(_ socket: SocketID, to address: IPv4Address, sequence: UInt16, payload: [UInt8]) throws(Errno) {
         try call { stack throws(Errno) in try stack.sendEcho(socket, to: address, sequence: sequence, payload: payload) }

@@ -12,7 +12,10 @@ public struct DNSType: Hashable, Sendable, CustomStringConvertible {
     ]
     public init?(_ name: String) {
         let upper = name.uppercased()
-        if let match = DNSType.names.first(where: { $0.1 == upper }) { self = match.0; return }
+        if let match = DNSType.names.first(where: { $0.1 == upper }) {
+            self = match.0
+            return
+        }
         guard upper.hasPrefix("TYPE"), let number = UInt16(upper.dropFirst(4)) else { return nil }
         rawValue = number
     }
@@ -34,7 +37,7 @@ public struct DNSResponseCode: Hashable, Sendable, CustomStringConvertible {
 public enum DNSData: Hashable, Sendable {
     case a(IPv4Address)
     case aaaa([UInt8])
-    case name(DNSName)      // NS, CNAME, PTR
+    case name(DNSName)  // NS, CNAME, PTR
     case srv(priority: UInt16, weight: UInt16, port: UInt16, target: DNSName)
     case soa(primary: DNSName, mailbox: DNSName, serial: UInt32, refresh: UInt32, retry: UInt32, expire: UInt32, minimum: UInt32)
     case txt([[UInt8]])
@@ -228,7 +231,9 @@ public struct DNSMessage: Hashable, Sendable {
         /// Pointers must lead backwards, so a name always ends.
         mutating func name() -> DNSName? {
             var labels: [[UInt8]] = []
-            var at = position, limit = position, length = 1
+            var at = position
+            var limit = position
+            var length = 1
             var end: Int?
             while true {
                 guard at < bytes.count else { return nil }
@@ -257,7 +262,8 @@ public struct DNSMessage: Hashable, Sendable {
         mutating func record(_ ednsExtension: inout DNSExtension?) -> DNSRecord?? {
             guard let name = name(), let rawType = u16(), let rawClass = u16(), let timeToLive = u32(), let length = u16(), position + Int(length) <= bytes.count
             else { return nil }
-            let type = DNSType(rawType), end = position + Int(length)
+            let type = DNSType(rawType)
+            let end = position + Int(length)
             defer { position = end }
             let content = Array(bytes[position..<end])
             switch type {
@@ -314,7 +320,8 @@ extension DNSData: CustomStringConvertible {
         case .soa(let primary, let mailbox, let serial, let refresh, let retry, let expire, let minimum):
             return "\(primary) \(mailbox) \(serial) \(refresh) \(retry) \(expire) \(minimum)"
         case .txt(let strings): return strings.map { "\"\(text($0))\"" }.joined(separator: " ")
-        case .aaaa(let bytes): return stride(from: 0, to: bytes.count - 1, by: 2).map { String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16) }.joined(separator: ":")
+        case .aaaa(let bytes):
+            return stride(from: 0, to: bytes.count - 1, by: 2).map { String(UInt16(bytes[$0]) << 8 | UInt16(bytes[$0 + 1]), radix: 16) }.joined(separator: ":")
         case .other(let bytes): return "\\# \(bytes.count) " + bytes.map { hexadecimal(UInt64($0), digits: 2) }.joined()
         }
     }

@@ -10,7 +10,9 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
             labels = []
             return
         }
-        var labels: [[UInt8]] = [], label: [UInt8] = [], length = 1
+        var labels: [[UInt8]] = []
+        var label: [UInt8] = []
+        var length = 1
         let bytes = Array(text.utf8)
         var i = 0
         func isDigit(_ k: Int) -> Bool { k < bytes.count && (48...57).contains(bytes[k]) }

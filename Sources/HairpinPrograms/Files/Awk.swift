@@ -1,7 +1,17 @@
 /// The one-line programs people give to awk: `/pattern/ {print $2, "x"}`, `NR==2 {print $NF}`, `END {print NR}`, with -F.
 final class Awk {
-    private enum Condition { case always, matches(BasicPattern), lineNumber(Int), end }
-    private enum Piece { case field(Int), lastField, text(String), lineNumber, fieldCount }
+    private enum Condition {
+        case always
+        case matches(BasicPattern)
+        case lineNumber(Int)
+        case end
+    }
+    private enum Piece {
+        case field(Int)
+        case lastField
+        case text(String)
+        case lineNumber, fieldCount
+    }
     private var rules: [(condition: Condition, print: [[Piece]])] = []
     private let separator: Character?
 
@@ -26,7 +36,9 @@ final class Awk {
         while !rest.isEmpty {
             var condition = Condition.always
             if rest.first == "/" {
-                guard let close = rest.dropFirst().firstIndex(of: "/"), let pattern = BasicPattern(String(rest[rest.index(after: rest.startIndex)..<close]), extended: true, ignoresCase: false) else { return nil }
+                guard let close = rest.dropFirst().firstIndex(of: "/"),
+                    let pattern = BasicPattern(String(rest[rest.index(after: rest.startIndex)..<close]), extended: true, ignoresCase: false)
+                else { return nil }
                 condition = .matches(pattern)
                 rest = rest[rest.index(after: close)...]
             } else if rest.hasPrefix("NR") {
@@ -101,16 +113,17 @@ final class Awk {
         func act(_ statements: [[Piece]], _ line: String, _ number: Int) {
             let fields = (separator.map { line.split(separator: $0, omittingEmptySubsequences: false) } ?? line.split(whereSeparator: \.isWhitespace)).map(String.init)
             for pieces in statements {
-                write(pieces.map { piece in
-                    switch piece {
-                    case .field(0): line
-                    case .field(let index): index <= fields.count ? fields[index - 1] : ""
-                    case .lastField: fields.last ?? ""
-                    case .text(let text): text
-                    case .lineNumber: String(number)
-                    case .fieldCount: String(fields.count)
-                    }
-                }.joined() + "\n")
+                write(
+                    pieces.map { piece in
+                        switch piece {
+                        case .field(0): line
+                        case .field(let index): index <= fields.count ? fields[index - 1] : ""
+                        case .lastField: fields.last ?? ""
+                        case .text(let text): text
+                        case .lineNumber: String(number)
+                        case .fieldCount: String(fields.count)
+                        }
+                    }.joined() + "\n")
             }
         }
         for (index, line) in input.enumerated() {

@@ -2,7 +2,10 @@
 /// Matching backtracks with a bound on its steps, so that no pattern can hang the simulation.
 struct BasicPattern {
     private indirect enum Node {
-        case character(Character), any, set([ClosedRange<Character>], negated: Bool), start, end
+        case character(Character)
+        case any
+        case set([ClosedRange<Character>], negated: Bool)
+        case start, end
         case group([[Node]])
         case repeated(Node, least: Int, most: Int)
     }
@@ -80,9 +83,18 @@ struct BasicPattern {
         }
 
         private mutating func quantifier(isFirst: Bool) -> (Int, Int)? {
-            if at() == "*" { position += 1; return (0, .max) }
-            if isOperator("+") { take(); return (1, .max) }
-            if isOperator("?") { take(); return (0, 1) }
+            if at() == "*" {
+                position += 1
+                return (0, .max)
+            }
+            if isOperator("+") {
+                take()
+                return (1, .max)
+            }
+            if isOperator("?") {
+                take()
+                return (0, 1)
+            }
             guard isOperator("{"), let close = text[position...].firstIndex(of: "}") else { return nil }
             let content = String(text[(position + (extended ? 1 : 2))..<close].filter { $0 != "\\" })
             let bounds = content.split(separator: ",", omittingEmptySubsequences: false)
@@ -133,7 +145,10 @@ struct BasicPattern {
             var end: Int?
             for alternative in alternatives {
                 var matched: Int?
-                _ = match(alternative[...], text, start, &steps) { matched = $0; return true }
+                _ = match(alternative[...], text, start, &steps) {
+                    matched = $0
+                    return true
+                }
                 if let matched { end = max(end ?? 0, matched) }
             }
             if let end { return start..<end }
@@ -156,7 +171,8 @@ struct BasicPattern {
             return false
         case .repeated(let inner, let least, let most):
             if case .group = inner { return matchGroup(inner, least, most, rest, text, position, 0, &steps, done) }
-            var end = position, count = 0
+            var end = position
+            var count = 0
             while count < most, end < text.count, accepts(inner, text[end]) {
                 end += 1
                 count += 1
@@ -175,7 +191,9 @@ struct BasicPattern {
         match(nodes[...], text, position, &steps, done)
     }
 
-    private func matchGroup(_ inner: Node, _ least: Int, _ most: Int, _ rest: ArraySlice<Node>, _ text: [Character], _ position: Int, _ count: Int, _ steps: inout Int, _ done: (Int) -> Bool) -> Bool {
+    private func matchGroup(
+        _ inner: Node, _ least: Int, _ most: Int, _ rest: ArraySlice<Node>, _ text: [Character], _ position: Int, _ count: Int, _ steps: inout Int, _ done: (Int) -> Bool
+    ) -> Bool {
         guard steps < 200_000, count < 500 else { return false }
         if count < most {
             var ends: [Int] = []

@@ -62,7 +62,9 @@ final class Tail: Program {
 
     init(_ arguments: [String]) {
         // The old form "-5" is "-n 5".
-        let modern = arguments.flatMap { word in word.count > 1 && word.hasPrefix("-") && word.dropFirst().allSatisfy(\.isNumber) ? ["-n", String(word.dropFirst())] : [word] }
+        let modern = arguments.flatMap { word in
+            word.count > 1 && word.hasPrefix("-") && word.dropFirst().allSatisfy(\.isNumber) ? ["-n", String(word.dropFirst())] : [word]
+        }
         let options = Options(modern, flags: "fFqvr", values: "ncs", long: [("follow", "f"), ("lines=", "n"), ("bytes=", "c"), ("retry", "r"), ("quiet", "q")])
         files = options.operands
         follows = options.has("f") || options.has("F")
@@ -71,7 +73,11 @@ final class Tail: Program {
         var problem: String?
         if let text = options["n"] ?? options["c"] {
             fromStart = text.hasPrefix("+")
-            if let number = Int(text.hasPrefix("+") || text.hasPrefix("-") ? String(text.dropFirst()) : text) { count = number } else { problem = "tail: invalid number of lines: ‘\(text)’\n" }
+            if let number = Int(text.hasPrefix("+") || text.hasPrefix("-") ? String(text.dropFirst()) : text) {
+                count = number
+            } else {
+                problem = "tail: invalid number of lines: ‘\(text)’\n"
+            }
         }
         self.problem = problem
     }
@@ -143,7 +149,8 @@ final class Tail: Program {
             return bytes[start...]
         }
         guard count > 0 else { return [] }
-        var start = bytes.count, left = count
+        var start = bytes.count
+        var left = count
         if bytes.last == 10 { start -= 1 }
         while start > 0 {
             if bytes[start - 1] == 10 {
@@ -162,7 +169,9 @@ final class Head: Program {
     private let files: [String]
     private var input: [UInt8] = []
     init(_ arguments: [String]) {
-        let modern = arguments.flatMap { word in word.count > 1 && word.hasPrefix("-") && word.dropFirst().allSatisfy(\.isNumber) ? ["-n", String(word.dropFirst())] : [word] }
+        let modern = arguments.flatMap { word in
+            word.count > 1 && word.hasPrefix("-") && word.dropFirst().allSatisfy(\.isNumber) ? ["-n", String(word.dropFirst())] : [word]
+        }
         let options = Options(modern, flags: "qv", values: "nc", long: [("lines=", "n"), ("bytes=", "c")])
         files = options.operands
         inBytes = options.has("c")
@@ -316,7 +325,8 @@ enum FileCommands {
 
     static func copy(_ arguments: [String], moves: Bool) -> any Program {
         Immediate { system in
-            let name = moves ? "mv" : "cp", operands = Options(arguments, flags: "frRpavi").operands
+            let name = moves ? "mv" : "cp"
+            let operands = Options(arguments, flags: "frRpavi").operands
             guard operands.count >= 2, let target = operands.last else {
                 system.writeError("\(name): missing file operand\n")
                 return 1

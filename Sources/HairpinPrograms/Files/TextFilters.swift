@@ -12,7 +12,12 @@ enum TextFilters {
         private let names: Bool
 
         init(_ arguments: [String], extended: Bool = false, literal: Bool = false) {
-            options = Options(arguments, flags: "civoqEFnwxhHslLPrG", values: "emABC", long: [("line-buffered", "b"), ("color=", "color"), ("color", "color"), ("count", "c"), ("ignore-case", "i"), ("invert-match", "v"), ("quiet", "q"), ("only-matching", "o"), ("extended-regexp", "E"), ("fixed-strings", "F")])
+            options = Options(
+                arguments, flags: "civoqEFnwxhHslLPrG", values: "emABC",
+                long: [
+                    ("line-buffered", "b"), ("color=", "color"), ("color", "color"), ("count", "c"), ("ignore-case", "i"), ("invert-match", "v"), ("quiet", "q"),
+                    ("only-matching", "o"), ("extended-regexp", "E"), ("fixed-strings", "F"),
+                ])
             var operands = options.operands
             var texts = options.all("e")
             if texts.isEmpty, !operands.isEmpty { texts = [operands.removeFirst()] }
@@ -113,7 +118,9 @@ enum TextFilters {
                 let width = shown.count == 1 && sources.count == 1 ? 0 : name.isEmpty ? 7 : String(totals.max() ?? 0).count
                 return shown.map { leftPadded($0, width) }.joined(separator: " ") + (name.isEmpty ? "" : " \(name)") + "\n"
             }
-            let counts = sources.map { source in [source.bytes.reduce(0) { $0 + ($1 == 10 ? 1 : 0) }, text(source.bytes).split(whereSeparator: \.isWhitespace).count, source.bytes.count] }
+            let counts = sources.map { source in
+                [source.bytes.reduce(0) { $0 + ($1 == 10 ? 1 : 0) }, text(source.bytes).split(whereSeparator: \.isWhitespace).count, source.bytes.count]
+            }
             for count in counts { for i in 0..<3 { totals[i] += count[i] } }
             for (source, count) in zip(sources, counts) { system.writeOutput(row(count, source.name == "-" ? "" : source.name)) }
             if sources.count > 1 { system.writeOutput(row(totals, "total")) }
@@ -126,10 +133,13 @@ enum TextFilters {
         return WholeInput("sort", files: options.operands) { system, sources in
             var rows = sources.flatMap { lines(text($0.bytes)) }
             let field = options["k"].flatMap { Int($0.prefix { $0.isNumber }) }
-            let numeric = options.has("n") || options["k"]?.contains("n") == true, reverse = options.has("r") || options["k"]?.contains("r") == true
+            let numeric = options.has("n") || options["k"]?.contains("n") == true
+            let reverse = options.has("r") || options["k"]?.contains("r") == true
             func key(_ line: String) -> String {
                 guard let field else { return line }
-                let parts = options["t"].map { separator in line.split(separator: Character(separator), omittingEmptySubsequences: false) } ?? line.split(whereSeparator: \.isWhitespace)
+                let parts =
+                    options["t"].map { separator in line.split(separator: Character(separator), omittingEmptySubsequences: false) }
+                    ?? line.split(whereSeparator: \.isWhitespace)
                 return field <= parts.count ? String(parts[field - 1]) : ""
             }
             func number(_ text: String) -> Double { Double(trimmed(text).prefix { $0.isNumber || $0 == "-" || $0 == "." }) ?? 0 }
@@ -158,7 +168,11 @@ enum TextFilters {
         return WholeInput("uniq", files: Array(options.operands.prefix(1))) { system, sources in
             var groups: [(line: String, count: Int)] = []
             for line in sources.flatMap({ lines(text($0.bytes)) }) {
-                if let last = groups.last, options.has("i") ? last.line.lowercased() == line.lowercased() : last.line == line { groups[groups.count - 1].count += 1 } else { groups.append((line, 1)) }
+                if let last = groups.last, options.has("i") ? last.line.lowercased() == line.lowercased() : last.line == line {
+                    groups[groups.count - 1].count += 1
+                } else {
+                    groups.append((line, 1))
+                }
             }
             for group in groups where (!options.has("d") || group.count > 1) && (!options.has("u") || group.count == 1) {
                 system.writeOutput((options.has("c") ? leftPadded(group.count, 7) + " " : "") + group.line + "\n")
@@ -177,7 +191,8 @@ enum TextFilters {
             var wanted: [ClosedRange<Int>] = []
             for item in list.split(separator: ",") {
                 let bounds = item.split(separator: "-", omittingEmptySubsequences: false)
-                let first = bounds[0].isEmpty ? 1 : Int(bounds[0]) ?? 0, last = bounds.count == 1 ? first : bounds[1].isEmpty ? Int.max : Int(bounds[1]) ?? 0
+                let first = bounds[0].isEmpty ? 1 : Int(bounds[0]) ?? 0
+                let last = bounds.count == 1 ? first : bounds[1].isEmpty ? Int.max : Int(bounds[1]) ?? 0
                 guard first >= 1, last >= first else {
                     system.writeError("cut: invalid field value ‘\(item)’\n")
                     return 1
@@ -190,8 +205,13 @@ enum TextFilters {
                     system.writeOutput(String(line.enumerated().filter { item in wanted.contains { $0.contains(item.offset + 1) } }.map(\.element)) + "\n")
                 } else {
                     let parts = line.split(separator: separator, omittingEmptySubsequences: false)
-                    if parts.count == 1 { if !options.has("s") { system.writeOutput(line + "\n") } ; continue }
-                    system.writeOutput(parts.enumerated().filter { item in wanted.contains { $0.contains(item.offset + 1) } }.map { String($0.element) }.joined(separator: String(separator)) + "\n")
+                    if parts.count == 1 {
+                        if !options.has("s") { system.writeOutput(line + "\n") }
+                        continue
+                    }
+                    system.writeOutput(
+                        parts.enumerated().filter { item in wanted.contains { $0.contains(item.offset + 1) } }.map { String($0.element) }.joined(
+                            separator: String(separator)) + "\n")
                 }
             }
             return 0
@@ -202,7 +222,8 @@ enum TextFilters {
         let options = Options(arguments, flags: "dsc")
         return WholeInput("tr", files: []) { system, sources in
             func expand(_ set: String) -> [Character] {
-                let named = set.replacing("[:upper:]", with: "A-Z").replacing("[:lower:]", with: "a-z").replacing("[:digit:]", with: "0-9").replacing("[:space:]", with: " \\t\\n\\r")
+                let named = set.replacing("[:upper:]", with: "A-Z").replacing("[:lower:]", with: "a-z").replacing("[:digit:]", with: "0-9").replacing(
+                    "[:space:]", with: " \\t\\n\\r")
                 let characters = Array(unescaped(named))
                 var result: [Character] = []
                 var i = 0
@@ -217,7 +238,8 @@ enum TextFilters {
                 }
                 return result
             }
-            let from = expand(options.operands.first ?? ""), to = options.operands.count > 1 ? expand(options.operands[1]) : []
+            let from = expand(options.operands.first ?? "")
+            let to = options.operands.count > 1 ? expand(options.operands[1]) : []
             var out = ""
             var last: Character?
             for c in text(sources[0].bytes).unicodeScalars.map(Character.init) {

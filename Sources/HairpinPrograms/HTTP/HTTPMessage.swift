@@ -78,7 +78,8 @@ struct HTTPRequest: Sendable {
         let all = HTTPHead.lines(head).drop { $0.isEmpty }
         guard let start = all.first else { return nil }
         let parts = start.split(separator: " ", omittingEmptySubsequences: false)
-        guard parts.count == 3, !parts[0].isEmpty, parts[0].allSatisfy({ $0.isASCII && ($0.isLetter || $0 == "-" || $0 == "_") }), parts[1].first == "/" || parts[1] == "*" || parts[1].hasPrefix("http"),
+        guard parts.count == 3, !parts[0].isEmpty, parts[0].allSatisfy({ $0.isASCII && ($0.isLetter || $0 == "-" || $0 == "_") }),
+            parts[1].first == "/" || parts[1] == "*" || parts[1].hasPrefix("http"),
             parts[2] == "HTTP/1.1" || parts[2] == "HTTP/1.0", let fields = HTTPFields(all.dropFirst())
         else { return nil }
         (method, target, version, self.fields) = (String(parts[0]), String(parts[1]), String(parts[2]), fields)
@@ -92,7 +93,11 @@ struct HTTPRequest: Sendable {
 
 /// Undoes the chunked transfer coding (RFC 9112 §7.1) as bytes arrive.
 struct ChunkedDecoder {
-    private enum State { case size, data(Int), dataEnd, trailer, done }
+    private enum State {
+        case size
+        case data(Int)
+        case dataEnd, trailer, done
+    }
     private var state = State.size
     private var line: [UInt8] = []
     private(set) var isDone = false
@@ -120,7 +125,10 @@ struct ChunkedDecoder {
                 line = []
                 switch state {
                 case .size:
-                    guard let size = Int(trimmed(text(content.prefix { $0 != UInt8(ascii: ";") })), radix: 16), size >= 0 else { isMalformed = true; break }
+                    guard let size = Int(trimmed(text(content.prefix { $0 != UInt8(ascii: ";") })), radix: 16), size >= 0 else {
+                        isMalformed = true
+                        break
+                    }
                     state = size == 0 ? .trailer : .data(size)
                 case .dataEnd:
                     if !content.isEmpty { isMalformed = true }

@@ -17,10 +17,18 @@ final class HTTPTransfer {
         case partial(missing: Int)
         case malformed
     }
-    enum Progress { case wait(WaitSet), finished(Failure?) }
+    enum Progress {
+        case wait(WaitSet)
+        case finished(Failure?)
+    }
 
     /// What happened, for `-v` and wget's talk.
-    enum Event { case resolved([IPv4Address]), trying(SocketAddress), failed(SocketAddress, Errno), connected, requestSent, headReceived }
+    enum Event {
+        case resolved([IPv4Address])
+        case trying(SocketAddress)
+        case failed(SocketAddress, Errno)
+        case connected, requestSent, headReceived
+    }
 
     struct Options {
         var resolveFamily = Resolver.Family.both

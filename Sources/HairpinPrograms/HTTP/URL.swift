@@ -8,7 +8,10 @@ struct WebURL {
     var target: String
     var credentials: String?
 
-    enum Failure: Error { case malformed, unsupportedScheme(String) }
+    enum Failure: Error {
+        case malformed
+        case unsupportedScheme(String)
+    }
 
     /// The scheme may be missing (http). Nil host, spaces or a bad port are malformed.
     init(_ text: String) throws(Failure) {
@@ -52,7 +55,8 @@ struct WebURL {
 extension String {
     /// The first place where `other` stands.
     func range(of other: String) -> Range<String.Index>? {
-        let haystack = Array(utf8), needle = Array(other.utf8)
+        let haystack = Array(utf8)
+        let needle = Array(other.utf8)
         guard !needle.isEmpty, haystack.count >= needle.count else { return nil }
         for start in 0...(haystack.count - needle.count) where haystack[start..<(start + needle.count)].elementsEqual(needle) {
             return utf8.index(startIndex, offsetBy: start)..<utf8.index(startIndex, offsetBy: start + needle.count)
@@ -60,7 +64,8 @@ extension String {
         return nil
     }
     func replacing(_ old: String, with new: String) -> String {
-        var result = "", rest = self
+        var result = ""
+        var rest = self
         while let range = rest.range(of: old) {
             result += rest[..<range.lowerBound] + new
             rest = String(rest[range.upperBound...])

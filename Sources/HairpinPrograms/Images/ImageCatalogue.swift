@@ -31,7 +31,8 @@ public enum ImageCatalogue {
     ///   - environment: of the container; `$(NAME)` in command and arguments is replaced from it.
     ///   - names: what a DNS image answers from.
     public static func entryPoint(
-        image: String, command: [String]?, args arguments: [String]?, declaredPorts: [(port: UInt16, proto: IPProtocol)], environment: [String: String], names: (any ClusterNames)? = nil
+        image: String, command: [String]?, args arguments: [String]?, declaredPorts: [(port: UInt16, proto: IPProtocol)], environment: [String: String],
+        names: (any ClusterNames)? = nil
     ) -> EntryPoint {
         let known = Image(image)
         let userland = known.userland
@@ -39,18 +40,22 @@ public enum ImageCatalogue {
         // Servers whose behaviour depends on more than their argv.
         if command == nil, arguments == nil || known.kind == .coreDNS || known.kind == .nginx && isNginxCommand(argv) {
             switch known.kind {
-            case .nginx: return EntryPoint(arguments: argv.isEmpty ? ["nginx", "-g", "daemon off;"] : argv, userland: userland) {
-                var configuration = Nginx.Configuration()
-                if let version = known.version { configuration.version = version }
-                return started(Nginx(configuration), "nginx")
-            }
-            case .coreDNS: return EntryPoint(arguments: ["/coredns", "-conf", "/etc/coredns/Corefile"], userland: userland) { started(DNSServer(CoreDNSNames(names)), "coredns") }
+            case .nginx:
+                return EntryPoint(arguments: argv.isEmpty ? ["nginx", "-g", "daemon off;"] : argv, userland: userland) {
+                    var configuration = Nginx.Configuration()
+                    if let version = known.version { configuration.version = version }
+                    return started(Nginx(configuration), "nginx")
+                }
+            case .coreDNS:
+                return EntryPoint(arguments: ["/coredns", "-conf", "/etc/coredns/Corefile"], userland: userland) { started(DNSServer(CoreDNSNames(names)), "coredns") }
             case .echoServer: return EntryPoint(arguments: ["nginx"], userland: userland) { started(EchoServer.program(port: 8080), "nginx") }
             default: break
             }
         }
         if known.kind == .whoAmI, command == nil {
-            let port = (arguments ?? []).drop { !$0.hasSuffix("-port") }.dropFirst().first.flatMap { UInt16($0) } ?? environment["WHOAMI_PORT_NUMBER"].flatMap { UInt16($0) } ?? 80
+            let port =
+                (arguments ?? []).drop { !$0.hasSuffix("-port") }.dropFirst().first.flatMap { UInt16($0) } ?? environment["WHOAMI_PORT_NUMBER"].flatMap { UInt16($0) }
+                ?? 80
             return EntryPoint(arguments: ["/whoami"] + (arguments ?? []), userland: userland) { started(WhoAmI.program(port: port), "whoami") }
         }
         if known.kind != .unknown || command != nil {
@@ -67,9 +72,12 @@ public enum ImageCatalogue {
         let tcp = declaredPorts.map { "\($0.port)/\($0.proto == .udp ? "udp" : "tcp")" }.joined(separator: ", ")
         let what = known.kind == .unknown ? "image \(image) is not known" : "\(argv.first ?? "its command") in image \(image) is not known"
         if declaredPorts.isEmpty {
-            return EntryPoint(arguments: argv.isEmpty ? [known.name] : argv, userland: userland, note: "\(what) and declares no ports: it runs and does nothing") { Sleep(["infinity"]) }
+            return EntryPoint(arguments: argv.isEmpty ? [known.name] : argv, userland: userland, note: "\(what) and declares no ports: it runs and does nothing") {
+                Sleep(["infinity"])
+            }
         }
-        return EntryPoint(arguments: argv.isEmpty ? [known.name] : argv, userland: userland, note: "\(what): a server listening on its declared ports (\(tcp)) stands in") {
+        return EntryPoint(arguments: argv.isEmpty ? [known.name] : argv, userland: userland, note: "\(what): a server listening on its declared ports (\(tcp)) stands in")
+        {
             started(StandInServer(image: image, ports: declaredPorts), known.name)
         }
     }
@@ -91,7 +99,8 @@ public enum ImageCatalogue {
             if c == "$", rest.first == "$" {
                 rest.removeFirst()
                 result.append("$")
-            } else if c == "$", rest.first == "(", let close = rest.firstIndex(of: ")"), let value = environment[String(rest[rest.index(after: rest.startIndex)..<close])] {
+            } else if c == "$", rest.first == "(", let close = rest.firstIndex(of: ")"), let value = environment[String(rest[rest.index(after: rest.startIndex)..<close])]
+            {
                 result += value
                 rest = rest[rest.index(after: close)...]
             } else {
@@ -130,7 +139,8 @@ public enum ImageCatalogue {
             case "busybox", "alpine":
                 kind = .shell
                 userland = .busybox
-            case "debian", "ubuntu", "bash", "centos", "fedora", "jessie-dnsutils", "dnsutils", "netshoot", "network-multitool", "toolbox", "kubectl", "buildpack-deps", "amazonlinux", "rockylinux", "almalinux":
+            case "debian", "ubuntu", "bash", "centos", "fedora", "jessie-dnsutils", "dnsutils", "netshoot", "network-multitool", "toolbox", "kubectl", "buildpack-deps",
+                "amazonlinux", "rockylinux", "almalinux":
                 kind = .shell
                 if name == "jessie-dnsutils" || name == "dnsutils" { defaults = ["sleep", "infinity"] }
                 if name == "network-multitool" {

@@ -56,7 +56,8 @@ final class ARPing: Program {
         }
         target = address
         let interfaces = system.interfaces()
-        let candidate = options["I"].map { wanted in interfaces.first { $0.name == wanted } } ?? interfaces.first { $0.isUp && $0.kind != "loopback" && !$0.addresses.isEmpty }
+        let candidate =
+            options["I"].map { wanted in interfaces.first { $0.name == wanted } } ?? interfaces.first { $0.isUp && $0.kind != "loopback" && !$0.addresses.isEmpty }
         guard let interface = candidate else {
             system.writeError(options["I"].map { "arping: Interface \"\($0)\" is not available\n" } ?? "arping: no suitable device found\n")
             return 2
@@ -112,7 +113,8 @@ final class ARPing: Program {
         received += 1
         if !options.has("q") {
             let elapsed = (system.now - (nextSend - .seconds(1))).nanoseconds / 1000
-            system.writeOutput("Unicast reply from \(parsed.senderProtocol) [\(parsed.senderHardware.description.uppercased())]  \(fixedPoint(UInt64(max(0, elapsed)), 3))ms\n")
+            system.writeOutput(
+                "Unicast reply from \(parsed.senderProtocol) [\(parsed.senderHardware.description.uppercased())]  \(fixedPoint(UInt64(max(0, elapsed)), 3))ms\n")
         }
         if !options.has("b") { destination = parsed.senderHardware }
     }

@@ -31,7 +31,8 @@ final class Curl: Program {
                 return .exit(2)
             }
             if options.showsVersion {
-                system.writeOutput("curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1 OpenSSL/3.0.19\nRelease-Date: 2023-02-20\nProtocols: http https\nFeatures: HTTPS-proxy\n")
+                system.writeOutput(
+                    "curl 7.88.1 (x86_64-pc-linux-gnu) libcurl/7.88.1 OpenSSL/3.0.19\nRelease-Date: 2023-02-20\nProtocols: http https\nFeatures: HTTPS-proxy\n")
                 return .exit(0)
             }
             urls = options.urls.flatMap(CurlOptions.globbed)
@@ -93,7 +94,9 @@ final class Curl: Program {
         settings.failsOnError = options.failsOnError
         var reused: SocketID?
         if let kept = idle {
-            if kept.host == parsed.host, kept.port == parsed.port, parsed.scheme == "http", system.readiness(kept.socket).isDisjoint(with: [.readHangup, .hangup, .error]) {
+            if kept.host == parsed.host, kept.port == parsed.port, parsed.scheme == "http",
+                system.readiness(kept.socket).isDisjoint(with: [.readHangup, .hangup, .error])
+            {
                 reused = kept.socket
                 verbose("* Found bundle for host\n* Re-using existing connection #\(connections - 1) with host \(parsed.host)\n", system)
             } else {
@@ -109,7 +112,8 @@ final class Curl: Program {
         if showsMeter, !meterShown {
             meterShown = true
             system.writeError(
-                "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n                                 Dload  Upload   Total   Spent    Left  Speed\n")
+                "  % Total    % Received % Xferd  Average Speed   Time    Time     Time  Current\n                                 Dload  Upload   Total   Spent    Left  Speed\n"
+            )
         }
         if showsMeter { system.writeError(CurlMeter.line(received: 0, total: nil, elapsed: .zero, rateKnown: false)) }
         transfer = HTTPTransfer(host: parsed.host, port: parsed.port, request: request, options: settings, reusing: reused)
@@ -137,7 +141,8 @@ final class Curl: Program {
                     for line in head { system.writeError("> \(line)\r\n") }
                     system.writeError("> \r\n")
                 }
-            case .headReceived: for line in HTTPHead.lines(transfer.head[...]) { system.writeError("< \(line)\r\n") }
+            case .headReceived:
+                for line in HTTPHead.lines(transfer.head[...]) { system.writeError("< \(line)\r\n") }
                 system.writeError("< \r\n")
             }
         }
@@ -150,7 +155,8 @@ final class Curl: Program {
     private func end(_ transfer: HTTPTransfer, _ failure: HTTPTransfer.Failure?, _ system: any SystemCalls) {
         var code: Int32 = 0
         var message = ""
-        let name = url?.host ?? "", port = url?.port ?? 80
+        let name = url?.host ?? ""
+        let port = url?.port ?? 80
         if let failure {
             (code, message) = explain(failure, name, port, transfer, system)
         } else if options.failsOnError, transfer.status >= 400 {
@@ -162,7 +168,9 @@ final class Curl: Program {
             (code, message) = (35, "OpenSSL SSL_connect: SSL_ERROR_SYSCALL in connection to \(name):\(port) ")
         }
         let isRedirect = code == 0 && options.followsRedirects && [301, 302, 303, 307, 308].contains(transfer.status)
-        if options.retries > retriesDone, code == 28 || (code == 7 && options.retriesRefused) || (code == 0 || code == 22) && [408, 429, 500, 502, 503, 504].contains(transfer.status) {
+        if options.retries > retriesDone,
+            code == 28 || (code == 7 && options.retriesRefused) || (code == 0 || code == 22) && [408, 429, 500, 502, 503, 504].contains(transfer.status)
+        {
             let pause = options.retryDelay ?? .seconds(Int64(1) << Int64(min(retriesDone, 9)))
             let left = options.retries - retriesDone
             let what = code == 28 ? "timeout" : code == 7 ? "connection refused" : "HTTP error"
@@ -216,13 +224,17 @@ final class Curl: Program {
         switch failure {
         case .resolve: return (6, "Could not resolve host: \(name)")
         case .connect(let error, _):
-            if error == .timedOut { return (28, "Failed to connect to \(name) port \(port) after \(milliseconds(system, since: transfer.startedAt)) ms: Timeout was reached") }
+            if error == .timedOut {
+                return (28, "Failed to connect to \(name) port \(port) after \(milliseconds(system, since: transfer.startedAt)) ms: Timeout was reached")
+            }
             return (7, "Failed to connect to \(name) port \(port) after \(milliseconds(system, since: transfer.startedAt)) ms: Couldn't connect to server")
         case .connectTimeout: return (28, "Failed to connect to \(name) port \(port) after \(milliseconds(system, since: transfer.startedAt)) ms: Timeout was reached")
         case .timeout(let isConnected):
             if transfer.resolvedAt == nil { return (28, "Resolving timed out after \(elapsed) milliseconds") }
             if !isConnected { return (28, "Connection timed out after \(elapsed) milliseconds") }
-            if let total = transfer.contentLength { return (28, "Operation timed out after \(elapsed) milliseconds with \(transfer.bodyCount) out of \(total) bytes received") }
+            if let total = transfer.contentLength {
+                return (28, "Operation timed out after \(elapsed) milliseconds with \(transfer.bodyCount) out of \(total) bytes received")
+            }
             return (28, "Operation timed out after \(elapsed) milliseconds with \(transfer.bodyCount) bytes received")
         case .reset(let error): return (56, "Recv failure: \(error)")
         case .send(let error): return (55, "Send failure: \(error)")
@@ -247,7 +259,10 @@ final class Curl: Program {
             }
         }
         if showsMeter, let transfer {
-            system.writeError(CurlMeter.line(received: transfer.bodyCount, total: transfer.contentLength ?? transfer.bodyCount, elapsed: system.now - startedAt, rateKnown: transfer.bodyCount > 0) + "\n")
+            system.writeError(
+                CurlMeter.line(
+                    received: transfer.bodyCount, total: transfer.contentLength ?? transfer.bodyCount, elapsed: system.now - startedAt, rateKnown: transfer.bodyCount > 0)
+                    + "\n")
         }
         if let format = options.writeOut { system.writeOutput(writeOut(format, code, message, system)) }
         if code != 0, !options.isSilent || options.showsErrors { system.writeError("curl: (\(code)) \(message)\n") }
@@ -271,13 +286,19 @@ final class Curl: Program {
         var result = ""
         var rest = Substring(unescaped(format))
         while let c = rest.popFirst() {
-            guard c == "%" else { result.append(c); continue }
+            guard c == "%" else {
+                result.append(c)
+                continue
+            }
             if rest.first == "%" {
                 rest.removeFirst()
                 result.append("%")
                 continue
             }
-            guard rest.first == "{", let close = rest.firstIndex(of: "}") else { result.append("%"); continue }
+            guard rest.first == "{", let close = rest.firstIndex(of: "}") else {
+                result.append("%")
+                continue
+            }
             let name = rest[rest.index(after: rest.startIndex)..<close]
             rest = rest[rest.index(after: close)...]
             switch name {
@@ -324,8 +345,11 @@ enum CurlMeter {
         let rate = rateKnown ? Int(Double(received) / seconds) : 0
         let percent = total.map { $0 > 0 ? received * 100 / $0 : 0 } ?? 0
         let whole = elapsed.nanoseconds / 1_000_000_000
-        let spent = rateKnown && whole > 0 ? "\(leftPadded(Int(whole / 3600), 2)):\(leftPadded(Int(whole / 60 % 60), 2, with: "0")):\(leftPadded(Int(whole % 60), 2, with: "0"))" : "--:--:--"
-        return "\r\(leftPadded(percent, 3)) \(leftPadded(amount(total ?? 0), 5))  \(leftPadded(percent, 3)) \(leftPadded(amount(received), 5))    0     0 \(leftPadded(amount(rate), 6))      0 \(spent) \(spent) --:--:-- \(leftPadded(amount(rate), 5))"
+        let spent =
+            rateKnown && whole > 0
+            ? "\(leftPadded(Int(whole / 3600), 2)):\(leftPadded(Int(whole / 60 % 60), 2, with: "0")):\(leftPadded(Int(whole % 60), 2, with: "0"))" : "--:--:--"
+        return
+            "\r\(leftPadded(percent, 3)) \(leftPadded(amount(total ?? 0), 5))  \(leftPadded(percent, 3)) \(leftPadded(amount(received), 5))    0     0 \(leftPadded(amount(rate), 6))      0 \(spent) \(spent) --:--:-- \(leftPadded(amount(rate), 5))"
     }
     /// Five columns: plain up to 99999, then k, M.
     private static func amount(_ bytes: Int) -> String {

@@ -25,13 +25,17 @@ struct CurlOptions {
         "V": "version", "g": "globoff", "N": "no-buffer", "G": "get", "0": "http1.0", "q": "disable", "#": "progress-bar", "6": "ipv6", "j": "junk-session-cookies",
     ]
     private static let valuedLong: Set<String> = [
-        "output", "write-out", "max-time", "connect-timeout", "range", "header", "user-agent", "request", "data", "data-raw", "data-binary", "data-ascii", "data-urlencode",
-        "referer", "user", "cookie", "retry", "retry-delay", "retry-max-time", "resolve", "max-redirs", "interface", "url", "json", "local-port", "keepalive-time", "proxy",
+        "output", "write-out", "max-time", "connect-timeout", "range", "header", "user-agent", "request", "data", "data-raw", "data-binary", "data-ascii",
+        "data-urlencode",
+        "referer", "user", "cookie", "retry", "retry-delay", "retry-max-time", "resolve", "max-redirs", "interface", "url", "json", "local-port", "keepalive-time",
+        "proxy",
         "cacert", "cert", "key", "noproxy", "speed-time", "speed-limit", "limit-rate", "max-filesize", "cookie-jar", "form", "upload-file", "config", "stderr",
     ]
     private static let flagsLong: Set<String> = [
-        "silent", "show-error", "fail", "fail-early", "fail-with-body", "remote-name", "head", "include", "verbose", "location", "insecure", "ipv4", "ipv6", "version", "globoff",
-        "no-buffer", "get", "http1.0", "http1.1", "http2", "disable", "progress-bar", "no-progress-meter", "retry-connrefused", "retry-all-errors", "compressed", "no-keepalive",
+        "silent", "show-error", "fail", "fail-early", "fail-with-body", "remote-name", "head", "include", "verbose", "location", "insecure", "ipv4", "ipv6", "version",
+        "globoff",
+        "no-buffer", "get", "http1.0", "http1.1", "http2", "disable", "progress-bar", "no-progress-meter", "retry-connrefused", "retry-all-errors", "compressed",
+        "no-keepalive",
         "tcp-nodelay", "path-as-is", "create-dirs", "junk-session-cookies", "parallel", "raw", "post301", "post302",
     ]
 
@@ -40,7 +44,10 @@ struct CurlOptions {
         let hint = "curl: try 'curl --help' or 'curl --manual' for more information\n"
         var rest = arguments[...]
         while let word = rest.popFirst() {
-            if word == "--" { urls += rest; break }
+            if word == "--" {
+                urls += rest
+                break
+            }
             if word.hasPrefix("--") {
                 var name = String(word.dropFirst(2))
                 if name == "no-silent" { continue }
@@ -141,7 +148,9 @@ struct CurlOptions {
 
     /// The request as 7.88.1 writes it, field by field.
     func request(_ url: WebURL) -> [UInt8] {
-        func custom(_ name: String) -> Bool { headers.contains { $0.lowercased().hasPrefix(name.lowercased() + ":") || $0.lowercased().hasPrefix(name.lowercased() + ";") } }
+        func custom(_ name: String) -> Bool {
+            headers.contains { $0.lowercased().hasPrefix(name.lowercased() + ":") || $0.lowercased().hasPrefix(name.lowercased() + ";") }
+        }
         var lines = ["\(method) \(url.target) HTTP/\(usesHTTP10 ? "1.0" : "1.1")"]
         if !custom("Host") { lines.append("Host: \(url.hostField)") }
         if let credentials = user ?? url.credentials { lines.append("Authorization: Basic \(Base64.encoded(Array(credentials.utf8)))") }
@@ -171,7 +180,8 @@ struct CurlOptions {
             }
         }
         if let open = url.firstIndex(of: "{"), let close = url[open...].firstIndex(of: "}") {
-            let before = String(url[..<open]), after = String(url[url.index(after: close)...])
+            let before = String(url[..<open])
+            let after = String(url[url.index(after: close)...])
             return url[url.index(after: open)..<close].split(separator: ",", omittingEmptySubsequences: false).flatMap { globbed(before + $0 + after) }
         }
         return [url]
@@ -198,7 +208,12 @@ enum Base64 {
 enum TLSClientHello {
     static func bytes(host: String, random: () -> UInt32) -> [UInt8] {
         func two(_ value: Int) -> [UInt8] { [UInt8(value >> 8 & 255), UInt8(value & 255)] }
-        func noise(_ count: Int) -> [UInt8] { (0..<(count / 4)).flatMap { _ in let word = random(); return two(Int(word >> 16)) + two(Int(word & 0xffff)) } }
+        func noise(_ count: Int) -> [UInt8] {
+            (0..<(count / 4)).flatMap { _ in
+                let word = random()
+                return two(Int(word >> 16)) + two(Int(word & 0xffff))
+            }
+        }
         func item(_ type: Int, _ data: [UInt8]) -> [UInt8] { two(type) + two(data.count) + data }
         var extensions = item(0x0b, [3, 0, 1, 2]) + item(0x0a, [0, 8, 0, 0x1d, 0, 0x17, 0, 0x1e, 0, 0x19]) + item(0x23, [])
         let name = Array(host.utf8)

@@ -4,8 +4,15 @@ import HairpinWire
 
 /// One DNS question to one server over UDP, with tries: what dig, nslookup and host share.
 final class DNSQuery {
-    enum Outcome { case answer(DNSMessage, size: Int, elapsed: Duration), refused(Errno), timedOut }
-    enum Progress { case wait(WaitSet), done(Outcome) }
+    enum Outcome {
+        case answer(DNSMessage, size: Int, elapsed: Duration)
+        case refused(Errno)
+        case timedOut
+    }
+    enum Progress {
+        case wait(WaitSet)
+        case done(Outcome)
+    }
 
     private let bytes: [UInt8]
     private let identifier: UInt16

@@ -60,7 +60,9 @@ final class Dig: Program {
     }
 
     private func configure(_ system: any SystemCalls) -> Int32? {
-        var hasName = false, reverse = false, search = false
+        var hasName = false
+        var reverse = false
+        var search = false
         var rest = arguments[...]
         while let word = rest.popFirst() {
             if word.hasPrefix("@") {
@@ -95,7 +97,9 @@ final class Dig: Program {
                 (reverse, hasName) = (true, true)
             } else if word.hasPrefix("-") {
                 if word != "-4", word != "-r" {
-                    system.writeError("Invalid option: \(word)\nUsage:  dig [@global-server] [domain] [q-type] [q-class] {q-opt}\n            {global-d-opt} host [@local-server] {local-d-opt}\n            [ host [@local-server] {local-d-opt} [...]]\n\nUse \"dig -h\" (or \"dig -h | more\") for complete list of options\n")
+                    system.writeError(
+                        "Invalid option: \(word)\nUsage:  dig [@global-server] [domain] [q-type] [q-class] {q-opt}\n            {global-d-opt} host [@local-server] {local-d-opt}\n            [ host [@local-server] {local-d-opt} [...]]\n\nUse \"dig -h\" (or \"dig -h | more\") for complete list of options\n"
+                    )
                     return 1
                 }
             } else if word.uppercased() == "IN" {
@@ -140,7 +144,7 @@ final class Dig: Program {
             if has("cookie") {
                 let (high, low) = (system.random(), system.random())
                 let cookie = [high, low].flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> UInt32($0)) } }
-                message.ednsExtension!.options.append((10, cookie))     // RFC 7873
+                message.ednsExtension!.options.append((10, cookie))  // RFC 7873
             }
         }
         asked = message
@@ -149,7 +153,8 @@ final class Dig: Program {
 
     private var banner: String {
         has("cmd") && features["short"] != true
-            ? "\n; <<>> DiG 9.18.49-1~deb12u3-Debian <<>> \(arguments.joined(separator: " "))\n\(arguments.contains { $0.hasPrefix("@") } ? "; (1 server found)\n" : "");; global options: +cmd\n" : ""
+            ? "\n; <<>> DiG 9.18.49-1~deb12u3-Debian <<>> \(arguments.joined(separator: " "))\n\(arguments.contains { $0.hasPrefix("@") } ? "; (1 server found)\n" : "");; global options: +cmd\n"
+            : ""
     }
 
     private func unanswered(_ system: any SystemCalls) -> Suspension {
@@ -166,10 +171,12 @@ final class Dig: Program {
         if has("comments") {
             out += ";; Got answer:\n;; ->>HEADER<<- opcode: QUERY, status: \(message.responseCode), id: \(message.identifier)\n"
             let names: [(DNSMessage.Flags, String)] = [
-                (.response, "qr"), (.authoritative, "aa"), (.truncated, "tc"), (.recursionDesired, "rd"), (.recursionAvailable, "ra"), (.authenticData, "ad"), (.checkingDisabled, "cd"),
+                (.response, "qr"), (.authoritative, "aa"), (.truncated, "tc"), (.recursionDesired, "rd"), (.recursionAvailable, "ra"), (.authenticData, "ad"),
+                (.checkingDisabled, "cd"),
             ]
             let set = names.filter { message.flags.contains($0.0) }.map(\.1).joined(separator: " ")
-            out += ";; flags: \(set); QUERY: \(message.questions.count), ANSWER: \(message.answers.count), AUTHORITY: \(message.authorities.count), ADDITIONAL: \(message.additionals.count + (message.ednsExtension == nil ? 0 : 1))\n"
+            out +=
+                ";; flags: \(set); QUERY: \(message.questions.count), ANSWER: \(message.answers.count), AUTHORITY: \(message.authorities.count), ADDITIONAL: \(message.additionals.count + (message.ednsExtension == nil ? 0 : 1))\n"
             if message.flags.contains(.recursionDesired), !message.flags.contains(.recursionAvailable) { out += ";; WARNING: recursion requested but not available\n" }
             out += "\n"
             if let edns = message.ednsExtension {
@@ -191,13 +198,15 @@ final class Dig: Program {
             for question in message.questions { out += ";\(Dig.column(question.name.description, 31, from: 1))IN\t\(question.type)\n" }
             out += "\n"
         }
-        for (title, records) in [("ANSWER", message.answers), ("AUTHORITY", message.authorities), ("ADDITIONAL", message.additionals)] where has(title.lowercased()) && !records.isEmpty {
+        for (title, records) in [("ANSWER", message.answers), ("AUTHORITY", message.authorities), ("ADDITIONAL", message.additionals)]
+        where has(title.lowercased()) && !records.isEmpty {
             if has("comments") { out += ";; \(title) SECTION:\n" }
             for record in records { out += Dig.line(record) + "\n" }
             if has("comments") { out += "\n" }
         }
         if has("stats") {
-            out += ";; Query time: \(elapsed.nanoseconds / 1_000_000) msec\n;; SERVER: \(serverAddress!)#\(port)(\(server)) (UDP)\n;; WHEN: \(CivilTime(system.now).unix)\n;; MSG SIZE  rcvd: \(size)\n\n"
+            out +=
+                ";; Query time: \(elapsed.nanoseconds / 1_000_000) msec\n;; SERVER: \(serverAddress!)#\(port)(\(server)) (UDP)\n;; WHEN: \(CivilTime(system.now).unix)\n;; MSG SIZE  rcvd: \(size)\n\n"
         }
         system.writeOutput(out)
     }

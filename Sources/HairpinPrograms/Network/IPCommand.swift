@@ -7,7 +7,9 @@ enum IPCommand {
     static func program(_ arguments: [String]) -> any Program { Immediate { run(arguments, $0) } }
 
     private static func run(_ arguments: [String], _ system: any SystemCalls) -> Int32 {
-        var brief = false, family = "", oneLine = false
+        var brief = false
+        var family = ""
+        var oneLine = false
         var words = arguments[...]
         while let word = words.first, word.hasPrefix("-") {
             words.removeFirst()
@@ -75,7 +77,8 @@ enum IPCommand {
     // MARK: Interfaces
 
     private static func select(_ operands: [String], _ system: any SystemCalls) -> [InterfaceInformation]? {
-        var name: String?, onlyUp = false
+        var name: String?
+        var onlyUp = false
         var rest = operands[...]
         while let word = rest.popFirst() {
             switch word {
@@ -102,12 +105,15 @@ enum IPCommand {
         if interface.isUp { flags += ["UP", "LOWER_UP"] }
         return "<\(flags.joined(separator: ","))>"
     }
-    private static func state(_ interface: InterfaceInformation) -> String { !interface.isUp ? "DOWN" : interface.kind == "loopback" || interface.kind == "dummy" || interface.kind == "vxlan" ? "UNKNOWN" : "UP" }
+    private static func state(_ interface: InterfaceInformation) -> String {
+        !interface.isUp ? "DOWN" : interface.kind == "loopback" || interface.kind == "dummy" || interface.kind == "vxlan" ? "UNKNOWN" : "UP"
+    }
 
     private static func linkLines(_ interface: InterfaceInformation, mode: Bool) -> String {
         let master = interface.master.map { " master \($0)" } ?? ""
         let queue = interface.isUp ? "noqueue" : "noop"
-        var text = "\(interface.index): \(label(interface)): \(flags(interface)) mtu \(interface.mtu) qdisc \(queue)\(master) state \(state(interface))\(mode ? " mode DEFAULT" : "") group default qlen 1000\n"
+        var text =
+            "\(interface.index): \(label(interface)): \(flags(interface)) mtu \(interface.mtu) qdisc \(queue)\(master) state \(state(interface))\(mode ? " mode DEFAULT" : "") group default qlen 1000\n"
         let isLoopback = interface.kind == "loopback"
         text += "    link/\(isLoopback ? "loopback" : "ether") \(interface.mac) brd \(isLoopback ? MACAddress.zero : .broadcast)"
         if interface.peerIndex != nil { text += " link-netnsid 0" }
@@ -117,7 +123,8 @@ enum IPCommand {
     private static func showLinks(_ operands: [String], brief: Bool, _ system: any SystemCalls) -> Int32 {
         guard let interfaces = select(operands, system) else { return 1 }
         for interface in interfaces {
-            system.writeOutput(brief ? "\(padded(label(interface), 16)) \(padded(state(interface), 14)) \(interface.mac) \(flags(interface)) \n" : linkLines(interface, mode: true))
+            system.writeOutput(
+                brief ? "\(padded(label(interface), 16)) \(padded(state(interface), 14)) \(interface.mac) \(flags(interface)) \n" : linkLines(interface, mode: true))
         }
         return 0
     }
@@ -132,7 +139,9 @@ enum IPCommand {
                 continue
             }
             if oneLine {
-                for address in addresses { system.writeOutput("\(interface.index): \(interface.name)    \(line(address, interface))\\       valid_lft forever preferred_lft forever\n") }
+                for address in addresses {
+                    system.writeOutput("\(interface.index): \(interface.name)    \(line(address, interface))\\       valid_lft forever preferred_lft forever\n")
+                }
                 continue
             }
             var text = linkLines(interface, mode: false)
@@ -178,7 +187,8 @@ enum IPCommand {
         var best: (length: Int, words: [Substring])?
         for route in system.routes() {
             let words = route.split(separator: " ")
-            guard let first = words.first, let prefix = first == "default" ? IPv4Prefix(.any, length: 0) : IPv4Prefix(first), prefix.contains(address), prefix.length > best?.length ?? -1
+            guard let first = words.first, let prefix = first == "default" ? IPv4Prefix(.any, length: 0) : IPv4Prefix(first), prefix.contains(address),
+                prefix.length > best?.length ?? -1
             else { continue }
             best = (prefix.length, words)
         }
@@ -190,7 +200,9 @@ enum IPCommand {
         let device = value("dev") ?? ""
         let interface = interfaces.first { $0.name == device }
         let gateway = value("via").flatMap { IPv4Address($0) }
-        let source = value("src").map(String.init) ?? (interface?.addresses.first { $0.prefix.contains(gateway ?? address) } ?? interface?.addresses.first)?.address.description ?? ""
+        let source =
+            value("src").map(String.init) ?? (interface?.addresses.first { $0.prefix.contains(gateway ?? address) } ?? interface?.addresses.first)?.address.description
+            ?? ""
         system.writeOutput("\(address)\(gateway.map { " via \($0)" } ?? "") dev \(device) src \(source) uid 0 \n    cache \n")
         return 0
     }
@@ -202,7 +214,8 @@ enum IPCommand {
             for interface in system.interfaces() where arguments.first == nil || arguments.first == "-a" || arguments.first == interface.name {
                 let up = interface.isUp ? "UP," : ""
                 let isLoopback = interface.kind == "loopback"
-                var text = "\(interface.name): flags=\(isLoopback ? "73<UP,LOOPBACK,RUNNING>" : interface.isUp ? "4163<\(up)BROADCAST,RUNNING,MULTICAST>" : "4098<BROADCAST,MULTICAST>")  mtu \(interface.mtu)\n"
+                var text =
+                    "\(interface.name): flags=\(isLoopback ? "73<UP,LOOPBACK,RUNNING>" : interface.isUp ? "4163<\(up)BROADCAST,RUNNING,MULTICAST>" : "4098<BROADCAST,MULTICAST>")  mtu \(interface.mtu)\n"
                 for address in interface.addresses {
                     text += "        inet \(address.address)  netmask \(address.prefix.netmask)\(isLoopback ? "" : "  broadcast \(address.prefix.broadcast)")\n"
                 }
@@ -223,7 +236,9 @@ enum IPCommand {
                 func value(_ key: Substring) -> Substring? { words.drop { $0 != key }.dropFirst().first }
                 let gateway = value("via").map(String.init)
                 let flags = "U" + (gateway == nil ? "" : "G") + (prefix.length == 32 ? "H" : "")
-                system.writeOutput("\(padded(prefix.network.description, 15)) \(padded(gateway ?? "0.0.0.0", 15)) \(padded(prefix.netmask.description, 15)) \(padded(flags, 5)) 0      0        0 \(value("dev") ?? "")\n")
+                system.writeOutput(
+                    "\(padded(prefix.network.description, 15)) \(padded(gateway ?? "0.0.0.0", 15)) \(padded(prefix.netmask.description, 15)) \(padded(flags, 5)) 0      0        0 \(value("dev") ?? "")\n"
+                )
             }
             return 0
         }
@@ -243,10 +258,14 @@ enum SocketStatistics {
                 rows.append([socket.kind == .stream ? "tcp" : "udp", socket.state, String(socket.receiveQueue), String(socket.sendQueue), socket.local.description, peer])
             }
             if !options.has("H") {
-                system.writeOutput("\(mixed ? "Netid " : "")\(padded("State", 9)) \(padded("Recv-Q", 6)) \(padded("Send-Q", 6)) \(leftPadded("Local Address:Port", 22)) \(leftPadded("Peer Address:Port", 22)) Process\n")
+                system.writeOutput(
+                    "\(mixed ? "Netid " : "")\(padded("State", 9)) \(padded("Recv-Q", 6)) \(padded("Send-Q", 6)) \(leftPadded("Local Address:Port", 22)) \(leftPadded("Peer Address:Port", 22)) Process\n"
+                )
             }
             for row in rows {
-                system.writeOutput("\(mixed ? padded(row[0], 6) : "")\(padded(row[1], 9)) \(padded(row[2], 6)) \(padded(row[3], 6)) \(leftPadded(row[4], 22)) \(leftPadded(row[5], 22))\n")
+                system.writeOutput(
+                    "\(mixed ? padded(row[0], 6) : "")\(padded(row[1], 9)) \(padded(row[2], 6)) \(padded(row[3], 6)) \(leftPadded(row[4], 22)) \(leftPadded(row[5], 22))\n"
+                )
             }
             return 0
         }
@@ -259,20 +278,29 @@ enum SocketStatistics {
                 guard case .exit(let status) = IPCommand.route(["-n"]).resume(system) else { return 1 }
                 return status
             }
-            system.writeOutput(options.has("l") ? "Active Internet connections (only servers)\n" : options.has("a") ? "Active Internet connections (servers and established)\n" : "Active Internet connections (w/o servers)\n")
+            system.writeOutput(
+                options.has("l")
+                    ? "Active Internet connections (only servers)\n"
+                    : options.has("a") ? "Active Internet connections (servers and established)\n" : "Active Internet connections (w/o servers)\n")
             system.writeOutput("Proto Recv-Q Send-Q Local Address           Foreign Address         State      \n")
-            let names = ["ESTAB": "ESTABLISHED", "FIN-WAIT-1": "FIN_WAIT1", "FIN-WAIT-2": "FIN_WAIT2", "SYN-SENT": "SYN_SENT", "SYN-RECV": "SYN_RECV", "TIME-WAIT": "TIME_WAIT", "CLOSE-WAIT": "CLOSE_WAIT", "LAST-ACK": "LAST_ACK"]
+            let names = [
+                "ESTAB": "ESTABLISHED", "FIN-WAIT-1": "FIN_WAIT1", "FIN-WAIT-2": "FIN_WAIT2", "SYN-SENT": "SYN_SENT", "SYN-RECV": "SYN_RECV", "TIME-WAIT": "TIME_WAIT",
+                "CLOSE-WAIT": "CLOSE_WAIT", "LAST-ACK": "LAST_ACK",
+            ]
             for socket in select(options, system).0 {
                 let state = socket.state == "UNCONN" ? "" : names[socket.state] ?? socket.state
                 let isListening = socket.state == "LISTEN" || socket.state == "UNCONN"
-                system.writeOutput("\(padded(socket.kind == .stream ? "tcp" : "udp", 5)) \(leftPadded(socket.receiveQueue, 6)) \(leftPadded(socket.sendQueue, 6)) \(padded(socket.local.description, 23)) \(padded(isListening ? "0.0.0.0:*" : socket.remote.description, 23)) \(padded(state, 11))\n")
+                system.writeOutput(
+                    "\(padded(socket.kind == .stream ? "tcp" : "udp", 5)) \(leftPadded(socket.receiveQueue, 6)) \(leftPadded(socket.sendQueue, 6)) \(padded(socket.local.description, 23)) \(padded(isListening ? "0.0.0.0:*" : socket.remote.description, 23)) \(padded(state, 11))\n"
+                )
             }
             return 0
         }
     }
 
     private static func select(_ options: Options, _ system: any SystemCalls) -> ([SocketInformation], mixed: Bool) {
-        let tcp = options.has("t"), udp = options.has("u")
+        let tcp = options.has("t")
+        let udp = options.has("u")
         let sockets = system.sockets().filter { socket in
             guard socket.kind != .icmpEcho, socket.kind == .stream ? tcp || !udp : udp || !tcp else { return false }
             let isListening = socket.state == "LISTEN" || socket.state == "UNCONN"
@@ -292,7 +320,9 @@ enum Firewall {
             while let word = words.popFirst() {
                 if word == "-t" || word == "--table" { table = words.popFirst() ?? table } else { rest.append(word) }
             }
-            guard rest.contains(where: { ["-L", "--list", "-S", "--list-rules", "-nL", "-nvL", "-vnL", "-Ln", "-Lnv", "-vL"].contains($0) }) else { return apply(["iptables"] + arguments, system) }
+            guard rest.contains(where: { ["-L", "--list", "-S", "--list-rules", "-nL", "-nvL", "-vnL", "-Ln", "-Lnv", "-vL"].contains($0) }) else {
+                return apply(["iptables"] + arguments, system)
+            }
             let chain = rest.drop { !$0.hasPrefix("-S") && !$0.contains("L") && !$0.hasPrefix("--list") }.dropFirst().first { !$0.hasPrefix("-") }
             let lines = section(table, system.iptablesSave())
             let asRules = rest.contains("-S") || rest.contains("--list-rules")
@@ -313,7 +343,9 @@ enum Firewall {
             }
             for (index, (name, policy)) in chains.enumerated() {
                 let rules = lines.filter { $0.hasPrefix("-A \(name) ") }
-                system.writeOutput((index > 0 ? "\n" : "") + (policy == "-" ? "Chain \(name)\n" : "Chain \(name) (policy \(policy))\n") + "target     prot opt source               destination         \n")
+                system.writeOutput(
+                    (index > 0 ? "\n" : "") + (policy == "-" ? "Chain \(name)\n" : "Chain \(name) (policy \(policy))\n")
+                        + "target     prot opt source               destination         \n")
                 for rule in rules { system.writeOutput(listed(rule) + "\n") }
             }
             return 0
@@ -321,13 +353,18 @@ enum Firewall {
     }
 
     private static func listed(_ rule: String) -> String {
-        var target = "", proto = "all", source = "0.0.0.0/0", destination = "0.0.0.0/0"
+        var target = ""
+        var proto = "all"
+        var source = "0.0.0.0/0"
+        var destination = "0.0.0.0/0"
         var rest: [String] = []
         var words = rule.split(separator: " ").map(String.init).dropFirst(2)
         var inverted = ""
         while let word = words.popFirst() {
             switch word {
-            case "!": inverted = "!"; continue
+            case "!":
+                inverted = "!"
+                continue
             case "-j", "-g": target = words.popFirst() ?? ""
             case "-p": proto = inverted + (words.popFirst() ?? "")
             case "-s": source = inverted + (words.popFirst() ?? "")

@@ -22,8 +22,11 @@ final class NameLookup: Program {
         self.style = style
         self.userland = userland
         // nslookup's options are words: -type=SRV.
-        options = style == .nslookup
-            ? Options(arguments.map { $0.hasPrefix("-") && $0.count > 2 ? "-" + $0 : $0 }, flags: "", long: [("type=", "t"), ("query=", "t"), ("querytype=", "t"), ("timeout=", "W"), ("retry=", "R"), ("port=", "p"), ("debug", "d")])
+        options =
+            style == .nslookup
+            ? Options(
+                arguments.map { $0.hasPrefix("-") && $0.count > 2 ? "-" + $0 : $0 }, flags: "",
+                long: [("type=", "t"), ("query=", "t"), ("querytype=", "t"), ("timeout=", "W"), ("retry=", "R"), ("port=", "p"), ("debug", "d")])
             : Options(arguments, flags: "av4", values: "tWR")
     }
 
@@ -31,11 +34,16 @@ final class NameLookup: Program {
         if !isStarted {
             isStarted = true
             guard let name = options.operands.first else {
-                system.writeError(style == .nslookup ? "nslookup: a name is needed: there is no interactive mode here\n" : "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] name [server]\n")
+                system.writeError(
+                    style == .nslookup
+                        ? "nslookup: a name is needed: there is no interactive mode here\n" : "Usage: host [-aCdilrTvVw] [-c class] [-N ndots] [-t type] name [server]\n")
                 return .exit(1)
             }
             let configuration = ResolverConfiguration.load(system)
-            server = options.operands.count > 1 ? IPv4Address(options.operands[1]) ?? HostsFile.addresses(of: options.operands[1], system).first ?? configuration.nameservers[0] : configuration.nameservers[0]
+            server =
+                options.operands.count > 1
+                ? IPv4Address(options.operands[1]) ?? HostsFile.addresses(of: options.operands[1], system).first ?? configuration.nameservers[0]
+                : configuration.nameservers[0]
             if let wanted = options["t"].flatMap({ DNSType($0) }) { types = [wanted] }
             if let address = IPv4Address(name) {
                 types = [.ptr]
@@ -60,7 +68,10 @@ final class NameLookup: Program {
                 switch outcome {
                 case .timedOut, .refused:
                     let reason = if case .refused = outcome { "connection refused" } else { "timed out" }
-                    system.writeOutput(style == .host || userland == .gnu ? ";; communications error to \(server)#53: \(reason)\n;; no servers could be reached\n\n" : ";; connection timed out; no servers could be reached\n\n")
+                    system.writeOutput(
+                        style == .host || userland == .gnu
+                            ? ";; communications error to \(server)#53: \(reason)\n;; no servers could be reached\n\n"
+                            : ";; connection timed out; no servers could be reached\n\n")
                     return .exit(1)
                 case .answer(let message, _, _):
                     lastCode = message.responseCode
@@ -85,7 +96,9 @@ final class NameLookup: Program {
             answered = true
             let name = record.name.description.dropLast()
             switch (style, record.data) {
-            case (.nslookup, .a(let address)): out += "\(typeIndex == 0 && !message.flags.contains(.authoritative) && !out.contains("Non-authoritative") ? "Non-authoritative answer:\n" : "")Name:\t\(name)\nAddress: \(address)\n"
+            case (.nslookup, .a(let address)):
+                out +=
+                    "\(typeIndex == 0 && !message.flags.contains(.authoritative) && !out.contains("Non-authoritative") ? "Non-authoritative answer:\n" : "")Name:\t\(name)\nAddress: \(address)\n"
             case (.nslookup, .name(let target)) where record.type == .ptr: out += "\(record.name.description.dropLast())\tname = \(target)\n"
             case (.nslookup, .name(let target)): out += "\(name)\tcanonical name = \(target)\n"
             case (.nslookup, .srv): out += "\(name)\tservice = \(record.data)\n"
@@ -153,7 +166,9 @@ final class Getent: Program {
                     if arguments[0] == "hosts" {
                         system.writeOutput(padded(address.description, 15) + " " + (shown.isEmpty ? name : shown) + "\n")
                     } else {
-                        system.writeOutput("\(padded(address.description, 15)) STREAM \(shown.isEmpty ? name : shown)\n\(padded(address.description, 15)) DGRAM  \n\(padded(address.description, 15)) RAW    \n")
+                        system.writeOutput(
+                            "\(padded(address.description, 15)) STREAM \(shown.isEmpty ? name : shown)\n\(padded(address.description, 15)) DGRAM  \n\(padded(address.description, 15)) RAW    \n"
+                        )
                     }
                 }
             }

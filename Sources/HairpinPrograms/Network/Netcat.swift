@@ -125,7 +125,11 @@ final class Netcat: Program {
             if let error = system.takeError(socket) {
                 failure = error
             } else if !system.readiness(socket).contains(.writable) {
-                if let deadline, system.now >= deadline { failure = .timedOut } else { return .wait(WaitSet(sockets: [(socket, [.writable, .error])], deadline: deadline)) }
+                if let deadline, system.now >= deadline {
+                    failure = .timedOut
+                } else {
+                    return .wait(WaitSet(sockets: [(socket, [.writable, .error])], deadline: deadline))
+                }
             }
         } else {
             do throws(Errno) {
@@ -141,7 +145,9 @@ final class Netcat: Program {
         }
         if let failure {
             if options.has("v") || !options.has("z") && failure == .timedOut {
-                system.writeError("nc: connect to \(host) (\(address)) port \(port) (\(isUDP ? "udp" : "tcp")) failed: \(failure == .timedOut ? "Operation timed out" : failure.description)\n")
+                system.writeError(
+                    "nc: connect to \(host) (\(address)) port \(port) (\(isUDP ? "udp" : "tcp")) failed: \(failure == .timedOut ? "Operation timed out" : failure.description)\n"
+                )
             }
             if let socket { system.close(socket) }
             socket = nil

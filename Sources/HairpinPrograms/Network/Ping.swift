@@ -50,7 +50,10 @@ final class Ping: Program {
 
     private func configure(_ system: any SystemCalls) -> Int32? {
         if let unknown = options.unknown {
-            system.writeError(userland == .gnu ? "ping: invalid option -- '\(unknown.drop { $0 == "-" })'\n\nUsage\n  ping [options] <destination>\n" : "ping: unrecognized option: \(unknown.drop { $0 == "-" })\n")
+            system.writeError(
+                userland == .gnu
+                    ? "ping: invalid option -- '\(unknown.drop { $0 == "-" })'\n\nUsage\n  ping [options] <destination>\n"
+                    : "ping: unrecognized option: \(unknown.drop { $0 == "-" })\n")
             return userland == .gnu ? 2 : 1
         }
         guard let host = options.operands.last else {
@@ -60,15 +63,24 @@ final class Ping: Program {
         name = host
         func number(_ option: String, _ range: ClosedRange<Int>) -> Int? {
             guard let text = options[option] else { return nil }
-            guard let value = Int(text) else { fail("ping: invalid argument: '\(text)'\n"); return nil }
-            guard range.contains(value) else { fail("ping: invalid argument: '\(text)': out of range: \(range.lowerBound) <= value <= \(range.upperBound)\n"); return nil }
+            guard let value = Int(text) else {
+                fail("ping: invalid argument: '\(text)'\n")
+                return nil
+            }
+            guard range.contains(value) else {
+                fail("ping: invalid argument: '\(text)': out of range: \(range.lowerBound) <= value <= \(range.upperBound)\n")
+                return nil
+            }
             return value
         }
         var failure: String?
         func fail(_ text: String) { failure = failure ?? text }
         func duration(_ option: String) -> Duration? {
             guard let text = options[option] else { return nil }
-            guard let value = parseDuration(text), text.last?.isNumber == true else { fail("ping: bad timing interval: \(text)\n"); return nil }
+            guard let value = parseDuration(text), text.last?.isNumber == true else {
+                fail("ping: bad timing interval: \(text)\n")
+                return nil
+            }
             return value
         }
         count = number("c", 1...Int(Int32.max))
@@ -163,7 +175,11 @@ final class Ping: Program {
             let before = errors
             _ = collect(system)
             if errors == before {
-                if failure == .messageTooLong { system.writeError("ping: local error: message too long, mtu=1500\n") } else { system.writeError("ping: sendmsg: \(failure)\n") }
+                if failure == .messageTooLong {
+                    system.writeError("ping: local error: message too long, mtu=1500\n")
+                } else {
+                    system.writeError("ping: sendmsg: \(failure)\n")
+                }
                 errors += 1
             }
             pauseUntil = now + interval
@@ -183,7 +199,8 @@ final class Ping: Program {
     private func payload(_ now: Instant) -> [UInt8] {
         var bytes = (0..<size).map { pattern.isEmpty ? UInt8(truncatingIfNeeded: userland == .gnu ? $0 : 0) : pattern[$0 % pattern.count] }
         func put(_ value: UInt64, at offset: Int, _ count: Int) { for i in 0..<count { bytes[offset + i] = UInt8(truncatingIfNeeded: value >> (8 * UInt64(i))) } }
-        let seconds = CivilTime.unixSeconds(now), microseconds = now.nanoseconds % 1_000_000_000 / 1000
+        let seconds = CivilTime.unixSeconds(now)
+        let microseconds = now.nanoseconds % 1_000_000_000 / 1000
         if userland == .gnu, size >= 16 {
             put(seconds, at: 0, 8)
             put(microseconds, at: 8, 8)
@@ -222,7 +239,8 @@ final class Ping: Program {
             return
         }
         guard !options.has("q"), userland == .gnu else { return }
-        system.writeOutput("From \(offender) icmp_seq=\(error.sequence) \(ICMPText.describe(type: error.icmpType, code: error.icmpCode, information: error.information))\n")
+        system.writeOutput(
+            "From \(offender) icmp_seq=\(error.sequence) \(ICMPText.describe(type: error.icmpType, code: error.icmpCode, information: error.information))\n")
     }
 
     private func note(_ message: ReceivedMessage, _ system: any SystemCalls) {
@@ -247,9 +265,13 @@ final class Ping: Program {
         let stamp = options.has("D") ? "[\(CivilTime.unixSeconds(message.at)).\(leftPadded(Int(message.at.nanoseconds % 1_000_000_000 / 1000), 6, with: "0"))] " : ""
         let timing = size >= 16 ? " time=\(tripText(trip)) ms" : ""
         if userland == .gnu {
-            system.writeOutput("\(stamp)\(payloadCount) bytes from \(source(message.source.address)): icmp_seq=\(sequence) ttl=\(message.timeToLive)\(timing)\(isDuplicate ? " (DUP!)" : "")\n")
+            system.writeOutput(
+                "\(stamp)\(payloadCount) bytes from \(source(message.source.address)): icmp_seq=\(sequence) ttl=\(message.timeToLive)\(timing)\(isDuplicate ? " (DUP!)" : "")\n"
+            )
         } else {
-            system.writeOutput("\(payloadCount) bytes from \(message.source.address): seq=\(sequence) ttl=\(message.timeToLive) time=\(fixedPoint(UInt64(trip), 3)) ms\(isDuplicate ? " (DUP!)" : "")\n")
+            system.writeOutput(
+                "\(payloadCount) bytes from \(message.source.address): seq=\(sequence) ttl=\(message.timeToLive) time=\(fixedPoint(UInt64(trip), 3)) ms\(isDuplicate ? " (DUP!)" : "")\n"
+            )
         }
     }
 
@@ -281,13 +303,16 @@ final class Ping: Program {
             if total > 0, size >= 16 {
                 let average = sum / total
                 let variance = squares / Double(total) - Double(sum) * Double(sum) / Double(total) / Double(total)
-                text += "rtt min/avg/max/mdev = \([least, average, most, Int64(max(0, variance).squareRoot())].map { fixedPoint(UInt64($0), 3) }.joined(separator: "/")) ms"
+                text +=
+                    "rtt min/avg/max/mdev = \([least, average, most, Int64(max(0, variance).squareRoot())].map { fixedPoint(UInt64($0), 3) }.joined(separator: "/")) ms"
             }
             if pipe > 1 { text += "\(total > 0 && size >= 16 ? ", " : "")pipe \(pipe)" }
             text += "\n"
         } else {
             text += "\(transmitted) packets transmitted, \(received) packets received, \(Int(loss))% packet loss\n"
-            if received > 0 { text += "round-trip min/avg/max = \(fixedPoint(UInt64(least), 3))/\(fixedPoint(UInt64(sum / Int64(received)), 3))/\(fixedPoint(UInt64(most), 3)) ms\n" }
+            if received > 0 {
+                text += "round-trip min/avg/max = \(fixedPoint(UInt64(least), 3))/\(fixedPoint(UInt64(sum / Int64(received)), 3))/\(fixedPoint(UInt64(most), 3)) ms\n"
+            }
         }
         system.writeOutput(text)
         return .exit(received == 0 ? 1 : deadline != nil && count.map { received < $0 } == true ? 1 : 0)

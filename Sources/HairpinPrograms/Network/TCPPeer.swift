@@ -103,7 +103,11 @@ final class TCPPeer: Program {
         return nil
     }
 
-    private enum StepResult { case wait(WaitSet), done(String), unknown(String) }
+    private enum StepResult {
+        case wait(WaitSet)
+        case done(String)
+        case unknown(String)
+    }
 
     private func step(_ system: any SystemCalls) -> StepResult {
         let parts = steps[next].split(separator: ":", maxSplits: 1).map(String.init)

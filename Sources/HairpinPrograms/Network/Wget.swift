@@ -30,7 +30,10 @@ final class Wget: Program {
 
     func resume(_ system: any SystemCalls) -> Suspension {
         if options.operands.isEmpty {
-            system.writeError(userland == .gnu ? "wget: missing URL\nUsage: wget [OPTION]... [URL]...\n\nTry `wget --help' for more options.\n" : "BusyBox v1.36.1: usage: wget [-cqS] [--spider] [-O FILE] [-T SEC] URL...\n")
+            system.writeError(
+                userland == .gnu
+                    ? "wget: missing URL\nUsage: wget [OPTION]... [URL]...\n\nTry `wget --help' for more options.\n"
+                    : "BusyBox v1.36.1: usage: wget [-cqS] [--spider] [-O FILE] [-T SEC] URL...\n")
             return .exit(1)
         }
         while true {
@@ -69,7 +72,10 @@ final class Wget: Program {
         var fields: [String]
         let method = options["method"] ?? (options["post"] != nil ? "POST" : isSpider && userland == .gnu ? "HEAD" : "GET")
         if userland == .gnu {
-            fields = ["\(method) \(parsed.target) HTTP/1.1", "Host: \(parsed.hostField)", "User-Agent: \(options["U"] ?? "Wget/1.21.3")", "Accept: */*", "Accept-Encoding: identity", "Connection: Keep-Alive"]
+            fields = [
+                "\(method) \(parsed.target) HTTP/1.1", "Host: \(parsed.hostField)", "User-Agent: \(options["U"] ?? "Wget/1.21.3")", "Accept: */*",
+                "Accept-Encoding: identity", "Connection: Keep-Alive",
+            ]
         } else {
             fields = ["\(method) \(parsed.target) HTTP/1.1", "Host: \(parsed.hostField)", "User-Agent: \(options["U"] ?? "Wget")", "Connection: close"]
         }
@@ -210,18 +216,24 @@ final class Wget: Program {
         let type = transfer.fields["Content-Type"]?.prefix { $0 != ";" } ?? "application/octet-stream"
         if userland == .gnu { say("Length: \(transfer.contentLength.map { String($0) } ?? "unspecified") [\(type)]\n", system) }
         if isSpider {
-            say(userland == .gnu ? "Remote file exists and could contain further links,\nbut recursion is disabled -- not retrieving.\n\n" : "remote file exists\n", system)
+            say(
+                userland == .gnu ? "Remote file exists and could contain further links,\nbut recursion is disabled -- not retrieving.\n\n" : "remote file exists\n",
+                system)
             next(system)
             return
         }
-        let file = options["O"] ?? (url!.target.prefix { $0 != "?" }.split(separator: "/", omittingEmptySubsequences: false).last.flatMap { $0.isEmpty ? nil : String($0) } ?? "index.html")
+        let file =
+            options["O"]
+            ?? (url!.target.prefix { $0 != "?" }.split(separator: "/", omittingEmptySubsequences: false).last.flatMap { $0.isEmpty ? nil : String($0) } ?? "index.html")
         if file == "-" {
             if userland == .gnu { say("Saving to: ‘STDOUT’\n", system) } else { say("writing to stdout\n", system) }
             system.writeOutput(text(body))
         } else {
             if userland == .gnu { say("Saving to: ‘\(file)’\n", system) } else { say("saving to '\(file)'\n", system) }
             if file != "/dev/null", !system.writeFile(absolutePath(file, system), body, append: false) {
-                system.writeError(userland == .gnu ? "\(file): No such file or directory\n\nCannot write to ‘\(file)’ (Success).\n" : "wget: can't open '\(file)': No such file or directory\n")
+                system.writeError(
+                    userland == .gnu
+                        ? "\(file): No such file or directory\n\nCannot write to ‘\(file)’ (Success).\n" : "wget: can't open '\(file)': No such file or directory\n")
                 giveUp(userland == .gnu ? 3 : 1, system)
                 return
             }
@@ -231,7 +243,9 @@ final class Wget: Program {
             let rate = Double(body.count) / seconds
             let speed = rate >= 1_048_576 ? "\(fixed(rate / 1_048_576, 2)) MB/s" : rate >= 1024 ? "\(fixed(rate / 1024, 1)) KB/s" : "\(fixed(rate, 0)) B/s"
             let count = transfer.contentLength.map { "\(body.count)/\($0)" } ?? "\(body.count)"
-            say("\n     0K\(String(repeating: " ", count: 55))100% \(speed.prefix { $0 != " " })\(speed.contains("MB") ? "M" : speed.contains("KB") ? "K" : "")=\(significant(seconds < 0.001 ? 0 : seconds))s\n\n", system)
+            say(
+                "\n     0K\(String(repeating: " ", count: 55))100% \(speed.prefix { $0 != " " })\(speed.contains("MB") ? "M" : speed.contains("KB") ? "K" : "")=\(significant(seconds < 0.001 ? 0 : seconds))s\n\n",
+                system)
             say("\(stamp(system)) (\(speed)) - \(file == "-" ? "written to stdout" : "‘\(file)’ saved") [\(count)]\n\n", system)
         } else {
             let name = file == "-" ? "-" : file

@@ -25,7 +25,11 @@ public enum ResolutionFailure: Error, Equatable, Sendable {
 /// As glibc does it, the A and AAAA questions leave one after the other from one connected socket, and both answers are awaited; servers are
 /// tried in turn, `attempts` times over, `timeout` each; the search list is walked as `res_search` walks it.
 final class Resolver {
-    enum Progress { case wait(WaitSet), done([IPv4Address]), failed(ResolutionFailure) }
+    enum Progress {
+        case wait(WaitSet)
+        case done([IPv4Address])
+        case failed(ResolutionFailure)
+    }
     enum Family { case both, ipv4 }
 
     private let name: String
@@ -51,7 +55,7 @@ final class Resolver {
             if let address = IPv4Address(name) { return .done([address]) }
             let local = HostsFile.addresses(of: name, system)
             if !local.isEmpty { return .done(local) }
-            if name.lowercased() == "localhost" || name.lowercased().hasSuffix(".localhost") { return .done([.loopback]) }     // RFC 6761 §6.3
+            if name.lowercased() == "localhost" || name.lowercased().hasSuffix(".localhost") { return .done([.loopback]) }  // RFC 6761 §6.3
             guard DNSName(name) != nil, !name.isEmpty, name != ".", !name.contains(" ") else { return .failed(.unknownName) }
             configuration = ResolverConfiguration.load(system)
             candidates = configuration!.candidates(name)
@@ -123,7 +127,10 @@ final class Resolver {
         return true
     }
 
-    private enum Outcome { case waiting(WaitSet), refusedOrTimedOut, complete }
+    private enum Outcome {
+        case waiting(WaitSet)
+        case refusedOrTimedOut, complete
+    }
 
     private func listen(_ system: any SystemCalls) -> Outcome {
         guard let socket else { return .complete }
@@ -134,7 +141,7 @@ final class Resolver {
                     let index = pending.firstIndex(where: { $0.identifier == answer.identifier && $0.type == answer.questions.first?.type })
                 else { continue }
                 if answer.responseCode != .noError, answer.responseCode != .nameError {
-                    return .refusedOrTimedOut       // SERVFAIL, REFUSED: the next server may know
+                    return .refusedOrTimedOut  // SERVFAIL, REFUSED: the next server may know
                 }
                 pending.remove(at: index)
                 if answer.responseCode == .noError { existed = true }
@@ -149,7 +156,7 @@ final class Resolver {
                     if system.now >= deadline { return .refusedOrTimedOut }
                     return .waiting(WaitSet(sockets: [(socket, [.readable, .error])], deadline: deadline))
                 }
-                return .refusedOrTimedOut           // ECONNREFUSED from ICMP
+                return .refusedOrTimedOut  // ECONNREFUSED from ICMP
             }
         }
     }

@@ -115,7 +115,9 @@ public final class CoreDNSNames: DNSBehaviour {
                 if question.type == .a { reply.answers = [DNSRecord(name: question.name, type: .a, timeToLive: timeToLive, data: .a(address))] }
             } else {
                 reply.responseCode = .nameError
-                let root = DNSData.soa(primary: DNSName("a.root-servers.net")!, mailbox: DNSName("nstld.verisign-grs.com")!, serial: 2_024_010_100, refresh: 1800, retry: 900, expire: 604_800, minimum: 86400)
+                let root = DNSData.soa(
+                    primary: DNSName("a.root-servers.net")!, mailbox: DNSName("nstld.verisign-grs.com")!, serial: 2_024_010_100, refresh: 1800, retry: 900,
+                    expire: 604_800, minimum: 86400)
                 reply.authorities = [DNSRecord(name: .root, type: .soa, timeToLive: timeToLive, data: root)]
             }
         }
@@ -125,7 +127,8 @@ public final class CoreDNSNames: DNSBehaviour {
     private func startOfAuthority(_ zone: String) -> DNSRecord {
         let name = DNSName(zone) ?? .root
         let data = DNSData.soa(
-            primary: (DNSName("ns.dns") ?? .root) + name, mailbox: (DNSName("hostmaster") ?? .root) + name, serial: UInt32(truncatingIfNeeded: CivilTime.epoch), refresh: 7200, retry: 1800,
+            primary: (DNSName("ns.dns") ?? .root) + name, mailbox: (DNSName("hostmaster") ?? .root) + name, serial: UInt32(truncatingIfNeeded: CivilTime.epoch),
+            refresh: 7200, retry: 1800,
             expire: 86400, minimum: timeToLive)
         return DNSRecord(name: name, type: .soa, timeToLive: timeToLive, data: data)
     }
@@ -137,7 +140,7 @@ public final class Dnsmasq: DNSBehaviour {
 
     public init(records: [String: IPv4Address]) {
         var table: [String: IPv4Address] = [:]
-        for (name, address) in records { table[name.lowercased()] = address }     // fills a table: order does not matter
+        for (name, address) in records { table[name.lowercased()] = address }  // fills a table: order does not matter
         self.records = table
     }
 
@@ -155,7 +158,9 @@ public final class Dnsmasq: DNSBehaviour {
         if let address = records[question.name.key] {
             reply.flags.insert(.authoritative)
             if question.type == .a || question.type == .any { reply.answers = [DNSRecord(name: question.name, type: .a, timeToLive: 0, data: .a(address))] }
-        } else if question.type == .ptr, let address = DNSReverse.address(of: question.name.key), let name = records.keys.sorted().first(where: { records[$0] == address }), let target = DNSName(name) {
+        } else if question.type == .ptr, let address = DNSReverse.address(of: question.name.key),
+            let name = records.keys.sorted().first(where: { records[$0] == address }), let target = DNSName(name)
+        {
             reply.flags.insert(.authoritative)
             reply.answers = [DNSRecord(name: question.name, type: .ptr, timeToLive: 0, data: .name(target))]
         } else {

@@ -16,7 +16,9 @@ struct HTTPResponse {
     }
     /// A text page with the fields Go's net/http writes.
     static func text(_ body: String, status: Int = 200, reason: String = "OK", at now: Instant) -> HTTPResponse {
-        HTTPResponse(status, reason, fields: [("Date", CivilTime(now).http), ("Content-Length", String(body.utf8.count)), ("Content-Type", "text/plain; charset=utf-8")], body: Array(body.utf8))
+        HTTPResponse(
+            status, reason, fields: [("Date", CivilTime(now).http), ("Content-Length", String(body.utf8.count)), ("Content-Type", "text/plain; charset=utf-8")],
+            body: Array(body.utf8))
     }
 
     func head(version: String = "HTTP/1.1") -> [UInt8] {
@@ -79,7 +81,8 @@ final class HTTPServer: Program {
 
     init(
         _ style: HTTPServerStyle, malformed: @escaping (any SystemCalls) -> HTTPResponse = { .text("400 Bad Request", status: 400, reason: "Bad Request", at: $0.now) },
-        completed: @escaping (HTTPRequest?, HTTPResponse, Client, any SystemCalls) -> Void = { _, _, _, _ in }, started: ((any SystemCalls) -> Void)? = nil, handler: @escaping Handler
+        completed: @escaping (HTTPRequest?, HTTPResponse, Client, any SystemCalls) -> Void = { _, _, _, _ in }, started: ((any SystemCalls) -> Void)? = nil,
+        handler: @escaping Handler
     ) {
         (self.style, self.handler, self.malformed, self.completed, upgrade) = (style, handler, malformed, completed, started)
     }

@@ -34,7 +34,9 @@ public final class Nginx: Program {
     init(_ arguments: [String]) {
         configuration = Configuration()
         if arguments.contains("-v") || arguments.contains("-V") { problem = ("nginx version: nginx/\(configuration.version)\n", 0) }
-        if arguments.contains("-t") { problem = ("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\nnginx: configuration file /etc/nginx/nginx.conf test is successful\n", 0) }
+        if arguments.contains("-t") {
+            problem = ("nginx: the configuration file /etc/nginx/nginx.conf syntax is ok\nnginx: configuration file /etc/nginx/nginx.conf test is successful\n", 0)
+        }
         if arguments.contains("-s") { problem = ("nginx: [error] invalid PID number \"\" in \"/run/nginx.pid\"\n", 1) }
     }
 
@@ -58,7 +60,8 @@ public final class Nginx: Program {
         for file in files {
             guard let bytes = system.readFile(file) else { continue }
             var location = "/"
-            let source = lines(text(bytes)).map { $0.prefix { $0 != "#" } }.joined(separator: " ").replacing(";", with: " ; ").replacing("{", with: " { ").replacing("}", with: " } ")
+            let source = lines(text(bytes)).map { $0.prefix { $0 != "#" } }.joined(separator: " ").replacing(";", with: " ; ").replacing("{", with: " { ").replacing(
+                "}", with: " } ")
             var words = source.split(whereSeparator: \.isWhitespace)[...]
             while let word = words.popFirst() {
                 switch word {
@@ -92,7 +95,9 @@ public final class Nginx: Program {
             style, malformed: { [unowned self] in self.errorPage(400, "Bad Request", $0) }, completed: { [unowned self] in self.log($0, $1, $2, $3) },
             started: { [unowned self] system in
                 let time = CivilTime(system.now).errorLog
-                system.writeError("\(time) [notice] 1#1: using the \"epoll\" event method\n\(time) [notice] 1#1: nginx/\(self.configuration.version)\n\(time) [notice] 1#1: start worker processes\n")
+                system.writeError(
+                    "\(time) [notice] 1#1: using the \"epoll\" event method\n\(time) [notice] 1#1: nginx/\(self.configuration.version)\n\(time) [notice] 1#1: start worker processes\n"
+                )
             },
             handler: { [unowned self] in self.answer($0, $1, $2) })
     }
@@ -101,7 +106,10 @@ public final class Nginx: Program {
 
     private func answer(_ request: HTTPRequest, _ client: HTTPServer.Client, _ system: any SystemCalls) -> HTTPResponse {
         if let fixed = fixedAnswers.filter({ request.path.hasPrefix($0.path) }).max(by: { $0.path.count < $1.path.count }) {
-            let fields = [("Server", "nginx/\(configuration.version)"), ("Date", CivilTime(system.now).http), ("Content-Type", "application/octet-stream"), ("Content-Length", String(fixed.body.utf8.count)), ("Connection", connection(request))]
+            let fields = [
+                ("Server", "nginx/\(configuration.version)"), ("Date", CivilTime(system.now).http), ("Content-Type", "application/octet-stream"),
+                ("Content-Length", String(fixed.body.utf8.count)), ("Connection", connection(request)),
+            ]
             return HTTPResponse(fixed.status, HTTPReason.of(fixed.status), fields: fields, body: Array(fixed.body.utf8))
         }
         guard ["GET", "HEAD"].contains(request.method) else { return errorPage(405, "Not Allowed", system, request) }
@@ -138,17 +146,25 @@ public final class Nginx: Program {
                 return response
             }
             let part = Array(content[bounds])
-            let fields = start + [("Content-Type", type), ("Content-Length", String(part.count))] + validators + [("Content-Range", "bytes \(bounds.lowerBound)-\(bounds.upperBound - 1)/\(content.count)")]
+            let fields =
+                start + [("Content-Type", type), ("Content-Length", String(part.count))] + validators + [
+                    ("Content-Range", "bytes \(bounds.lowerBound)-\(bounds.upperBound - 1)/\(content.count)")
+                ]
             return HTTPResponse(206, "Partial Content", fields: fields, body: part)
         }
-        return HTTPResponse(200, "OK", fields: start + [("Content-Type", type), ("Content-Length", String(content.count))] + validators + [("Accept-Ranges", "bytes")], body: content)
+        return HTTPResponse(
+            200, "OK", fields: start + [("Content-Type", type), ("Content-Length", String(content.count))] + validators + [("Accept-Ranges", "bytes")], body: content)
     }
 
     private func errorPage(_ status: Int, _ reason: String, _ system: any SystemCalls, _ request: HTTPRequest? = nil) -> HTTPResponse {
         let name = "nginx/\(configuration.version)"
         let title = "\(status) \(reason)"
-        let body = "<html>\r\n<head><title>\(title)</title></head>\r\n<body>\r\n<center><h1>\(title)</h1></center>\r\n<hr><center>\(name)</center>\r\n</body>\r\n</html>\r\n"
-        let fields = [("Server", name), ("Date", CivilTime(system.now).http), ("Content-Type", "text/html"), ("Content-Length", String(body.utf8.count)), ("Connection", connection(request))]
+        let body =
+            "<html>\r\n<head><title>\(title)</title></head>\r\n<body>\r\n<center><h1>\(title)</h1></center>\r\n<hr><center>\(name)</center>\r\n</body>\r\n</html>\r\n"
+        let fields = [
+            ("Server", name), ("Date", CivilTime(system.now).http), ("Content-Type", "text/html"), ("Content-Length", String(body.utf8.count)),
+            ("Connection", connection(request)),
+        ]
         return HTTPResponse(status, reason, fields: fields, body: Array(body.utf8))
     }
 
@@ -160,14 +176,16 @@ public final class Nginx: Program {
         let sent = request?.method == "HEAD" ? 0 : response.body.count
         write(
             "\(client.remote.address) - - [\(CivilTime(system.now).commonLog)] \"\(line)\" \(response.status) \(sent) \"\(request?.fields["Referer"] ?? "-")\" \"\(request?.fields["User-Agent"] ?? "-")\" \"\(request?.fields["X-Forwarded-For"] ?? "-")\"\n",
-            to: "/var/log/nginx/access.log", system) { system.writeOutput($0) }
+            to: "/var/log/nginx/access.log", system
+        ) { system.writeOutput($0) }
     }
 
     private func logError(_ message: String, _ request: HTTPRequest, _ client: HTTPServer.Client, _ system: any SystemCalls) {
         guard configuration.logsAccess else { return }
         write(
             "\(CivilTime(system.now).errorLog) [error] 29#29: *\(client.number) \(message), client: \(client.remote.address), server: localhost, request: \"\(request.method) \(request.target) \(request.version)\", host: \"\(request.fields["Host"] ?? "")\"\n",
-            to: "/var/log/nginx/error.log", system) { system.writeError($0) }
+            to: "/var/log/nginx/error.log", system
+        ) { system.writeError($0) }
     }
 
     /// The image links its logs to the container's streams; a volume mounted over the folder gets files instead.
@@ -180,7 +198,8 @@ public final class Nginx: Program {
 enum HTTPReason {
     static func of(_ status: Int) -> String {
         let known: [(Int, String)] = [
-            (200, "OK"), (201, "Created"), (204, "No Content"), (301, "Moved Permanently"), (302, "Moved Temporarily"), (400, "Bad Request"), (403, "Forbidden"), (404, "Not Found"),
+            (200, "OK"), (201, "Created"), (204, "No Content"), (301, "Moved Permanently"), (302, "Moved Temporarily"), (400, "Bad Request"), (403, "Forbidden"),
+            (404, "Not Found"),
             (405, "Not Allowed"), (500, "Internal Server Error"), (502, "Bad Gateway"), (503, "Service Temporarily Unavailable"), (504, "Gateway Time-out"),
         ]
         return known.first { $0.0 == status }?.1 ?? "Status"

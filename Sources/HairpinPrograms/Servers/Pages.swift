@@ -31,7 +31,8 @@ enum Pages {
 
     static func type(of path: String) -> String {
         let known: [(String, String)] = [
-            (".html", "text/html"), (".htm", "text/html"), (".css", "text/css"), (".js", "application/javascript"), (".json", "application/json"), (".txt", "text/plain"), (".xml", "text/xml"), (".svg", "image/svg+xml"), (".png", "image/png"),
+            (".html", "text/html"), (".htm", "text/html"), (".css", "text/css"), (".js", "application/javascript"), (".json", "application/json"), (".txt", "text/plain"),
+            (".xml", "text/xml"), (".svg", "image/svg+xml"), (".png", "image/png"),
         ]
         return known.first { path.hasSuffix($0.0) }?.1 ?? "application/octet-stream"
     }

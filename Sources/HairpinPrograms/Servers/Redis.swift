@@ -24,7 +24,8 @@ final class RedisServer: Program {
                 try system.bind(socket, SocketAddress(.any, port))
                 try system.listen(socket, backlog: 511)
             } catch {
-                system.writeOutput("# Warning: Could not create server TCP listening socket *:\(port): bind: \(error)\n# Failed listening on port \(port) (tcp), aborting.\n")
+                system.writeOutput(
+                    "# Warning: Could not create server TCP listening socket *:\(port): bind: \(error)\n# Failed listening on port \(port) (tcp), aborting.\n")
                 return .exit(1)
             }
             system.writeOutput("* Ready to accept connections tcp\n")
@@ -67,8 +68,12 @@ final class RedisServer: Program {
     private func reply(_ words: [String]) -> String {
         func bulk(_ text: String?) -> String { text.map { "$\($0.utf8.count)\r\n\($0)\r\n" } ?? "$-1\r\n" }
         func array(_ items: [String]) -> String { "*\(items.count)\r\n" + items.map { bulk($0) }.joined() }
-        let name = words[0].uppercased(), rest = Array(words.dropFirst())
-        let arity: [(String, Int)] = [("GET", 1), ("SET", 2), ("INCR", 1), ("DECR", 1), ("INCRBY", 2), ("DEL", 1), ("EXISTS", 1), ("ECHO", 1), ("APPEND", 2), ("RPUSH", 2), ("LPUSH", 2), ("LRANGE", 3), ("LLEN", 1), ("KEYS", 1)]
+        let name = words[0].uppercased()
+        let rest = Array(words.dropFirst())
+        let arity: [(String, Int)] = [
+            ("GET", 1), ("SET", 2), ("INCR", 1), ("DECR", 1), ("INCRBY", 2), ("DEL", 1), ("EXISTS", 1), ("ECHO", 1), ("APPEND", 2), ("RPUSH", 2), ("LPUSH", 2),
+            ("LRANGE", 3), ("LLEN", 1), ("KEYS", 1),
+        ]
         if let needed = arity.first(where: { $0.0 == name })?.1, rest.count < needed { return "-ERR wrong number of arguments for '\(name.lowercased())' command\r\n" }
         switch name {
         case "PING": return rest.first.map { bulk($0) } ?? "+PONG\r\n"
@@ -78,7 +83,9 @@ final class RedisServer: Program {
             return "+OK\r\n"
         case "GET": return bulk(values[rest[0]])
         case "INCR", "DECR", "INCRBY":
-            guard let number = Int64(values[rest[0]] ?? "0"), let step = name == "INCRBY" ? Int64(rest[1]) : name == "INCR" ? 1 : -1 else { return "-ERR value is not an integer or out of range\r\n" }
+            guard let number = Int64(values[rest[0]] ?? "0"), let step = name == "INCRBY" ? Int64(rest[1]) : name == "INCR" ? 1 : -1 else {
+                return "-ERR value is not an integer or out of range\r\n"
+            }
             values[rest[0]] = String(number &+ step)
             return ":\(number &+ step)\r\n"
         case "APPEND":
@@ -96,7 +103,8 @@ final class RedisServer: Program {
         case "LRANGE":
             let list = lists[rest[0]] ?? []
             guard let a = Int(rest[1]), let b = Int(rest[2]) else { return "-ERR value is not an integer or out of range\r\n" }
-            let first = max(0, a < 0 ? list.count + a : a), last = min(list.count - 1, b < 0 ? list.count + b : b)
+            let first = max(0, a < 0 ? list.count + a : a)
+            let last = min(list.count - 1, b < 0 ? list.count + b : b)
             return array(first <= last ? Array(list[first...last]) : [])
         case "DBSIZE": return ":\(values.count + lists.count)\r\n"
         case "FLUSHALL", "FLUSHDB":
@@ -170,7 +178,8 @@ final class RedisClient: Program {
     init(_ arguments: [String]) { options = Options(arguments, flags: "", values: "hpan", stopsAtOperand: true) }
 
     func resume(_ system: any SystemCalls) -> Suspension {
-        let host = options["h"] ?? "127.0.0.1", port = options["p"].flatMap { UInt16($0) } ?? 6379
+        let host = options["h"] ?? "127.0.0.1"
+        let port = options["p"].flatMap { UInt16($0) } ?? 6379
         func refuse(_ reason: String) -> Suspension {
             system.writeError("Could not connect to Redis at \(host):\(port): \(reason)\n")
             return .exit(1)

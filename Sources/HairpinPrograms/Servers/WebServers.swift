@@ -11,7 +11,11 @@ enum Apache {
         style.bindFinalMessage = "no listening sockets available, shutting down\nAH00015: Unable to open logs\n"
         func answer(_ status: Int, _ reason: String, _ body: String, _ request: HTTPRequest, _ system: any SystemCalls) -> HTTPResponse {
             var fields: [(String, String)] = [("Date", CivilTime(system.now).http), ("Server", "Apache/2.4.58 (Unix)")]
-            if status == 200 { fields += [("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"), ("ETag", "\"\(String(body.utf8.count, radix: 16))-60dd1e9f00000\""), ("Accept-Ranges", "bytes")] }
+            if status == 200 {
+                fields += [
+                    ("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT"), ("ETag", "\"\(String(body.utf8.count, radix: 16))-60dd1e9f00000\""), ("Accept-Ranges", "bytes"),
+                ]
+            }
             fields.append(("Content-Length", String(body.utf8.count)))
             if request.keepsAlive { fields += [("Keep-Alive", "timeout=5, max=100"), ("Connection", "Keep-Alive")] } else { fields.append(("Connection", "close")) }
             fields.append(("Content-Type", status == 200 ? "text/html" : "text/html; charset=iso-8859-1"))
@@ -28,7 +32,10 @@ enum Apache {
                 let path = absolutePath(root + request.path + (request.path.hasSuffix("/") ? "index.html" : ""), in: "/")
                 if path.hasPrefix(root), let bytes = system.readFile(path) { return answer(200, "OK", text(bytes), request, system) }
                 if path == root + "/index.html" { return answer(200, "OK", Pages.apacheWelcome, request, system) }
-                return answer(404, "Not Found", "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>404 Not Found</title>\n</head><body>\n<h1>Not Found</h1>\n<p>The requested URL was not found on this server.</p>\n</body></html>\n", request, system)
+                return answer(
+                    404, "Not Found",
+                    "<!DOCTYPE HTML PUBLIC \"-//IETF//DTD HTML 2.0//EN\">\n<html><head>\n<title>404 Not Found</title>\n</head><body>\n<h1>Not Found</h1>\n<p>The requested URL was not found on this server.</p>\n</body></html>\n",
+                    request, system)
             })
     }
 }
@@ -50,7 +57,8 @@ enum WhoAmI {
 /// hashicorp/http-echo: one text for every request.
 enum HTTPEcho {
     static func program(_ arguments: [String]) -> any Program {
-        var body = "hello-world", port: UInt16 = 5678
+        var body = "hello-world"
+        var port: UInt16 = 5678
         var rest = arguments[...]
         while let word = rest.popFirst() {
             let parts = word.drop { $0 == "-" }.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
@@ -63,11 +71,18 @@ enum HTTPEcho {
         return HTTPServer(
             style,
             completed: { request, response, client, system in
-                system.writeOutput("\(CivilTime(system.now).errorLog) \(request?.fields["Host"] ?? "") \(client.remote) \"\(request.map { "\($0.method) \($0.target) \($0.version)" } ?? "")\" \(response.status) \(response.body.count) \"\(request?.fields["User-Agent"] ?? "")\" 0s\n")
+                system.writeOutput(
+                    "\(CivilTime(system.now).errorLog) \(request?.fields["Host"] ?? "") \(client.remote) \"\(request.map { "\($0.method) \($0.target) \($0.version)" } ?? "")\" \(response.status) \(response.body.count) \"\(request?.fields["User-Agent"] ?? "")\" 0s\n"
+                )
             },
             started: { system in system.writeOutput("\(CivilTime(system.now).errorLog) [INFO] server is listening on :\(port)\n") },
             handler: { _, _, system in
-                HTTPResponse(200, "OK", fields: [("X-App-Name", "http-echo"), ("X-App-Version", "1.0.0"), ("Date", CivilTime(system.now).http), ("Content-Length", String(body.utf8.count + 1)), ("Content-Type", "text/plain; charset=utf-8")], body: Array((body + "\n").utf8))
+                HTTPResponse(
+                    200, "OK",
+                    fields: [
+                        ("X-App-Name", "http-echo"), ("X-App-Version", "1.0.0"), ("Date", CivilTime(system.now).http), ("Content-Length", String(body.utf8.count + 1)),
+                        ("Content-Type", "text/plain; charset=utf-8"),
+                    ], body: Array((body + "\n").utf8))
             })
     }
 }
@@ -76,8 +91,10 @@ enum HTTPEcho {
 enum EchoServer {
     static func program(port: UInt16) -> any Program {
         HTTPServer(HTTPServerStyle(ports: [port])) { request, client, system in
-            var body = "\n\nHostname: \(system.hostname)\n\nPod Information:\n\t-no pod information available-\n\nServer values:\n\tserver_version=nginx: 1.14.2 - lua: 10015\n\n"
-            body += "Request Information:\n\tclient_address=\(client.remote.address)\n\tmethod=\(request.method)\n\treal path=\(request.target)\n\tquery=\n\trequest_version=1.1\n\trequest_scheme=http\n\trequest_uri=http://\(request.fields["Host"] ?? ""):\(port)\(request.target)\n\nRequest Headers:\n"
+            var body =
+                "\n\nHostname: \(system.hostname)\n\nPod Information:\n\t-no pod information available-\n\nServer values:\n\tserver_version=nginx: 1.14.2 - lua: 10015\n\n"
+            body +=
+                "Request Information:\n\tclient_address=\(client.remote.address)\n\tmethod=\(request.method)\n\treal path=\(request.target)\n\tquery=\n\trequest_version=1.1\n\trequest_scheme=http\n\trequest_uri=http://\(request.fields["Host"] ?? ""):\(port)\(request.target)\n\nRequest Headers:\n"
             for field in request.fields.list.sorted(by: { $0.name.lowercased() < $1.name.lowercased() }) { body += "\t\(field.name.lowercased())=\(field.value)\n" }
             body += "\nRequest Body:\n\(request.body.isEmpty ? "\t-no body in request-\n" : text(request.body))\n"
             return .text(body, at: system.now)
@@ -113,7 +130,10 @@ enum Agnhost {
             case "/": .text("NOW: \(CivilTime(system.now).iso) +0000 UTC", at: system.now)
             case "/hostname", "/hostName": .text(system.hostname, at: system.now)
             case "/clientip": .text(client.remote.description, at: system.now)
-            case "/echo": .text(request.query("msg") ?? "", status: request.query("code").flatMap { Int($0) } ?? 200, reason: HTTPReason.of(request.query("code").flatMap { Int($0) } ?? 200), at: system.now)
+            case "/echo":
+                .text(
+                    request.query("msg") ?? "", status: request.query("code").flatMap { Int($0) } ?? 200,
+                    reason: HTTPReason.of(request.query("code").flatMap { Int($0) } ?? 200), at: system.now)
             case "/header": .text(request.fields[request.query("key") ?? ""] ?? "", at: system.now)
             case "/healthz": .text("", at: system.now)
             case "/redirect": HTTPResponse(302, "Found", fields: [("Location", request.query("location") ?? "/"), ("Content-Length", "0")], body: [])
@@ -128,11 +148,12 @@ enum Agnhost {
         func resume(_ system: any SystemCalls) -> Suspension {
             if inner == nil {
                 let names = system.environmentVariables.keys.sorted().filter { $0.hasPrefix("SERVE_PORT_") }
-                inner = Parallel(names.compactMap { name in
-                    guard let port = UInt16(name.dropFirst("SERVE_PORT_".count)) else { return nil }
-                    let body = system.environment(name) ?? ""
-                    return HTTPServer(HTTPServerStyle(ports: [port])) { _, _, system in .text(body, at: system.now) }
-                })
+                inner = Parallel(
+                    names.compactMap { name in
+                        guard let port = UInt16(name.dropFirst("SERVE_PORT_".count)) else { return nil }
+                        let body = system.environment(name) ?? ""
+                        return HTTPServer(HTTPServerStyle(ports: [port])) { _, _, system in .text(body, at: system.now) }
+                    })
             }
             return inner!.resume(system)
         }
@@ -247,10 +268,15 @@ public final class StandInServer: Program {
         if !tcp.isEmpty {
             var style = HTTPServerStyle(ports: tcp)
             style.keepAlive = nil
-            programs.append(HTTPServer(style) { request, _, system in
-                let body = "<!DOCTYPE html>\n<html><head><title>\(system.hostname)</title></head>\n<body><p>\(system.hostname), standing in for \(image): \(request.method) \(request.path)</p></body></html>\n"
-                return HTTPResponse(200, "OK", fields: [("Date", CivilTime(system.now).http), ("Content-Type", "text/html; charset=utf-8"), ("Content-Length", String(body.utf8.count))], body: Array(body.utf8))
-            })
+            programs.append(
+                HTTPServer(style) { request, _, system in
+                    let body =
+                        "<!DOCTYPE html>\n<html><head><title>\(system.hostname)</title></head>\n<body><p>\(system.hostname), standing in for \(image): \(request.method) \(request.path)</p></body></html>\n"
+                    return HTTPResponse(
+                        200, "OK",
+                        fields: [("Date", CivilTime(system.now).http), ("Content-Type", "text/html; charset=utf-8"), ("Content-Length", String(body.utf8.count))],
+                        body: Array(body.utf8))
+                })
         }
         for entry in ports where entry.proto == .udp { programs.append(UDPResponder(port: entry.port)) }
         parallel = Parallel(programs)

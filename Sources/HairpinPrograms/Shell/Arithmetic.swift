@@ -55,7 +55,10 @@ struct ShellArithmetic {
     private mutating func assignment() throws(Failure) -> Int64? {
         let saved = position
         skip()
-        guard let name = name() else { position = saved; return nil }
+        guard let name = name() else {
+            position = saved
+            return nil
+        }
         skip()
         for (token, operation) in [("+=", "+"), ("-=", "-"), ("*=", "*"), ("/=", "/"), ("%=", "%")] where accept(token) {
             let left = try number(of: name)
@@ -97,7 +100,8 @@ struct ShellArithmetic {
 
     /// Decimal, 0x… hexadecimal or 0… octal.
     static func integer(_ text: String) -> Int64? {
-        let negative = text.hasPrefix("-"), digits = negative || text.hasPrefix("+") ? String(text.dropFirst()) : text
+        let negative = text.hasPrefix("-")
+        let digits = negative || text.hasPrefix("+") ? String(text.dropFirst()) : text
         let magnitude: Int64?
         if digits.lowercased().hasPrefix("0x") {
             magnitude = Int64(digits.dropFirst(2), radix: 16)

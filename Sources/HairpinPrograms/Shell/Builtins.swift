@@ -14,7 +14,8 @@ extension Shell {
     ]
 
     func runBuiltin(_ command: PreparedCommand, _ system: any SystemCalls) -> BuiltinResult {
-        let words = command.words, arguments = Array(words.dropFirst())
+        let words = command.words
+        let arguments = Array(words.dropFirst())
         if words[0] != "read" {
             for (name, value) in command.assignments { variables[name] = value }
         }
@@ -104,7 +105,9 @@ extension Shell {
                 positional = Array(rest)
                 return .status(0)
             }
-            let names = word.dropFirst() == "o" || word.hasSuffix("o") ? word.dropFirst().dropLast().map(String.init) + (rest.popFirst().map { [$0] } ?? []) : word.dropFirst().map(String.init)
+            let names =
+                word.dropFirst() == "o" || word.hasSuffix("o")
+                ? word.dropFirst().dropLast().map(String.init) + (rest.popFirst().map { [$0] } ?? []) : word.dropFirst().map(String.init)
             for name in names where !setOption(name, on: word.hasPrefix("-")) {
                 complain("set: Illegal option -\(name)", system)
                 return .exit(2)
@@ -201,7 +204,8 @@ extension Shell {
                 complain("\(name): not found", system)
                 return .status(127)
             }
-            let child = system.spawn(program, arguments: inner.words, environment: childEnvironment(adding: command.assignments), streams: command.streams.standard(system))
+            let child = system.spawn(
+                program, arguments: inner.words, environment: childEnvironment(adding: command.assignments), streams: command.streams.standard(system))
             return .frame(ChildFrame(child))
         }
         var status: Int32 = 0
@@ -230,7 +234,9 @@ extension Shell {
                 number = parsed
                 continue
             }
-            let id = argument.hasPrefix("%") ? Int(argument.dropFirst()).flatMap { backgroundJobs.indices.contains($0 - 1) ? backgroundJobs[$0 - 1] : nil } : UInt32(argument).map(ProcessID.init)
+            let id =
+                argument.hasPrefix("%")
+                ? Int(argument.dropFirst()).flatMap { backgroundJobs.indices.contains($0 - 1) ? backgroundJobs[$0 - 1] : nil } : UInt32(argument).map(ProcessID.init)
             guard let id, system.processes().contains(where: { $0.id == id }) || backgroundJobs.contains(id) else {
                 complain("kill: No such process", system)
                 status = 1
@@ -246,7 +252,9 @@ enum Signals {
     static func number(_ name: String) -> Int32? {
         if let number = Int32(name) { return number }
         let bare = name.hasPrefix("SIG") ? String(name.dropFirst(3)) : name
-        let known: [(String, Int32)] = [("HUP", 1), ("INT", 2), ("QUIT", 3), ("KILL", 9), ("USR1", 10), ("USR2", 12), ("PIPE", 13), ("TERM", 15), ("CONT", 18), ("STOP", 19)]
+        let known: [(String, Int32)] = [
+            ("HUP", 1), ("INT", 2), ("QUIT", 3), ("KILL", 9), ("USR1", 10), ("USR2", 12), ("PIPE", 13), ("TERM", 15), ("CONT", 18), ("STOP", 19),
+        ]
         return known.first { $0.0 == bare }?.1
     }
 }
@@ -277,12 +285,15 @@ final class WaitFrame: ShellFrame {
     private let takesStatus: Bool
     init(_ arguments: [String], _ shell: Shell) {
         takesStatus = !arguments.isEmpty
-        targets = arguments.isEmpty ? shell.backgroundJobs : arguments.compactMap { argument in
-            if argument.hasPrefix("%") {
-                return Int(argument.dropFirst()).flatMap { shell.backgroundJobs.indices.contains($0 - 1) ? shell.backgroundJobs[$0 - 1] : nil }
+        targets =
+            arguments.isEmpty
+            ? shell.backgroundJobs
+            : arguments.compactMap { argument in
+                if argument.hasPrefix("%") {
+                    return Int(argument.dropFirst()).flatMap { shell.backgroundJobs.indices.contains($0 - 1) ? shell.backgroundJobs[$0 - 1] : nil }
+                }
+                return UInt32(argument).map(ProcessID.init).flatMap { shell.backgroundJobs.contains($0) ? $0 : nil }
             }
-            return UInt32(argument).map(ProcessID.init).flatMap { shell.backgroundJobs.contains($0) ? $0 : nil }
-        }
     }
     override func step(_ shell: Shell, _ system: any SystemCalls) -> FrameStep {
         let running = targets.filter { system.exitStatus(of: $0) == nil }

@@ -48,14 +48,19 @@ final class SimpleCommandFrame: ShellFrame {
         if Shell.builtinNames.contains(name) {
             let saved = shell.current
             shell.current = prepared.streams
-            if name != "exec" || prepared.words.count > 1 { defer { shell.current = saved } ; return builtin(prepared, shell, system) }
-            return .done(0)     // `exec > file`: the redirection stays
+            if name != "exec" || prepared.words.count > 1 {
+                defer { shell.current = saved }
+                return builtin(prepared, shell, system)
+            }
+            return .done(0)  // `exec > file`: the redirection stays
         }
         guard let program = shell.program(prepared.words, system) else {
             let saved = shell.current
             shell.current = prepared.streams
             defer { shell.current = saved }
-            shell.complain(shell.dialect == .bash && !name.contains("/") ? "\(name): command not found" : shell.dialect == .bash ? "\(name): No such file or directory" : "\(name): not found", system)
+            shell.complain(
+                shell.dialect == .bash && !name.contains("/")
+                    ? "\(name): command not found" : shell.dialect == .bash ? "\(name): No such file or directory" : "\(name): not found", system)
             return .done(127)
         }
         let id = system.spawn(
@@ -97,7 +102,7 @@ extension Shell {
         for (name, value) in command.assignments {
             let text = try expander.single(value.parts)
             assignments.append((name, text))
-            if command.words.isEmpty { variables[name] = text }     // later assignments may use it
+            if command.words.isEmpty { variables[name] = text }  // later assignments may use it
         }
         return PreparedCommand(words: words, assignments: assignments, streams: try redirect(command.redirections, expander, system))
     }
@@ -115,7 +120,9 @@ extension Shell {
                 } else if system.readFile(path, from: 0) != nil {
                     streams.input = ShellInput(.file(path))
                 } else {
-                    throw ExpansionError(message: dialect == .dash ? "cannot open \(target): No such file" : dialect == .bash ? "\(target): No such file or directory" : "can't open \(target): no such file")
+                    throw ExpansionError(
+                        message: dialect == .dash
+                            ? "cannot open \(target): No such file" : dialect == .bash ? "\(target): No such file or directory" : "can't open \(target): no such file")
                 }
             case .write, .append, .both, .appendBoth:
                 let appends = redirection.kind == .append || redirection.kind == .appendBoth
@@ -126,7 +133,10 @@ extension Shell {
                 case "/dev/stderr", "/proc/self/fd/2", "/proc/1/fd/2": stream = current.error
                 default:
                     guard system.writeFile(path, [], append: appends) else {
-                        throw ExpansionError(message: dialect == .dash ? "cannot create \(target): Directory nonexistent" : dialect == .bash ? "\(target): No such file or directory" : "can't create \(target): nonexistent directory")
+                        throw ExpansionError(
+                            message: dialect == .dash
+                                ? "cannot create \(target): Directory nonexistent"
+                                : dialect == .bash ? "\(target): No such file or directory" : "can't create \(target): nonexistent directory")
                     }
                     stream = .file(path, append: true)
                 }
@@ -216,7 +226,8 @@ final class LaunchFrame: ShellFrame {
             if let set = substitutions.advance(shell, system) { return .wait(set) }
             shell.line = command.line
             if let prepared = try? shell.prepare(command, substitutions, system), let name = prepared.words.first,
-                shell.functions[name] == nil, !Shell.builtinNames.contains(name), let program = shell.program(prepared.words, system) {
+                shell.functions[name] == nil, !Shell.builtinNames.contains(name), let program = shell.program(prepared.words, system)
+            {
                 child = system.spawn(program, arguments: prepared.words, environment: shell.childEnvironment(adding: prepared.assignments), streams: streams)
                 return .done(0)
             }

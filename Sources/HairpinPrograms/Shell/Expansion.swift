@@ -116,7 +116,7 @@ struct Expander {
                 }
                 addValue(String(value), quoted, &fields, splits)
             case .variable(let name, let operation, let quoted):
-                if (name == "@" || name == "*"), operation == nil {
+                if name == "@" || name == "*", operation == nil {
                     addPositional(name, quoted, &fields, splits)
                 } else if let operation {
                     try addParameter(name, operation, quoted, &fields, splits)
@@ -281,7 +281,8 @@ enum Pattern {
 
     private static func matches(_ pattern: ArraySlice<Character>, _ text: ArraySlice<Character>) -> Bool {
         // Iterative with one point of return: the last `*` may always take one character more.
-        var p = pattern.startIndex, t = text.startIndex
+        var p = pattern.startIndex
+        var t = text.startIndex
         var star: (pattern: Int, text: Int)?
         while t < text.endIndex {
             if p < pattern.endIndex, pattern[p] == "*" {
@@ -306,7 +307,7 @@ enum Pattern {
     /// The position behind one element of the pattern if it matches the character.
     private static func one(_ pattern: ArraySlice<Character>, _ p: Int, _ c: Character) -> Int? {
         if pattern[p] == "?" { return p + 1 }
-        if pattern[p] == "[" , let close = pattern[(p + 1)...].dropFirst().firstIndex(of: "]") {
+        if pattern[p] == "[", let close = pattern[(p + 1)...].dropFirst().firstIndex(of: "]") {
             var i = p + 1
             let negated = pattern[i] == "!" || pattern[i] == "^"
             if negated { i += 1 }
@@ -327,7 +328,8 @@ enum Pattern {
     }
 
     static func removing(_ pattern: String, from text: String, _ kind: ParameterOperation.Kind) -> String {
-        let characters = Array(text), p = Array(pattern)[...]
+        let characters = Array(text)
+        let p = Array(pattern)[...]
         switch kind {
         case .removeSmallestSuffix, .removeLargestSuffix:
             let starts = kind == .removeLargestSuffix ? Array(0...characters.count) : Array((0...characters.count).reversed())

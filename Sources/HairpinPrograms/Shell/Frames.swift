@@ -299,7 +299,8 @@ final class TimedFrame: ShellFrame {
 /// What `time` prints; all of it is "real", for programs here only wait.
 func elapsedReport(_ elapsed: Duration, userland: Userland) -> String {
     let milliseconds = UInt64(elapsed.nanoseconds / 1_000_000)
-    let minutes = milliseconds / 60000, rest = milliseconds % 60000
+    let minutes = milliseconds / 60000
+    let rest = milliseconds % 60000
     if userland == .busybox { return "real\t\(minutes)m \(fixedPoint(rest / 10, 2))s\nuser\t0m 0.00s\nsys\t0m 0.00s\n" }
     return "\nreal\t\(minutes)m\(fixedPoint(rest, 3))s\nuser\t0m0.000s\nsys\t0m0.000s\n"
 }

@@ -55,7 +55,10 @@ struct ShellParser {
             } else if c == "\\", peek(1) == "\n" {
                 advance(2)
             } else if c == "#" {
-                while let d = peek(), d != "\n" { _ = d; advance() }
+                while let d = peek(), d != "\n" {
+                    _ = d
+                    advance()
+                }
             } else {
                 return
             }
@@ -249,7 +252,10 @@ struct ShellParser {
             skipBlank(newlines: true)
             if accept("esac") { break }
             if atEnd { throw unexpected(expecting: "esac") }
-            if peek() == "(" { advance(); skipBlank() }
+            if peek() == "(" {
+                advance()
+                skipBlank()
+            }
             var patterns = [try word()]
             skipBlank()
             while peek() == "|" {
@@ -365,7 +371,10 @@ struct ShellParser {
                 parts += try doubleQuoted()
             case "\\":
                 advance()
-                guard let escaped = peek() else { plain.append("\\"); break }
+                guard let escaped = peek() else {
+                    plain.append("\\")
+                    break
+                }
                 advance()
                 if escaped != "\n" {
                     flush()
@@ -430,7 +439,7 @@ struct ShellParser {
         if peek() == "`" { return .command(try backquoted(), quoted: quoted) }
         advance()
         guard let c = peek() else { return .literal("$", quoted: quoted) }
-        if looking(at: "((") , let part = try arithmetic(quoted: quoted) { return part }
+        if looking(at: "(("), let part = try arithmetic(quoted: quoted) { return part }
         if c == "(" {
             advance()
             let body = try list(until: [])

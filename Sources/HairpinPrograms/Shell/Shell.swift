@@ -102,7 +102,7 @@ public final class Shell: Program {
             frames = [NodeFrame(node)]
             return nil
         }
-        for (name, value) in system.environmentVariables {      // order does not matter: it fills a table
+        for (name, value) in system.environmentVariables {  // order does not matter: it fills a table
             variables[name] = value
             exported.insert(name)
         }
@@ -236,7 +236,11 @@ public final class Shell: Program {
 }
 
 /// `break n`, `continue n` and `return`, on their way to the frame that takes them.
-enum ShellJump { case breakLoop(Int), continueLoop(Int), returnFunction }
+enum ShellJump {
+    case breakLoop(Int)
+    case continueLoop(Int)
+    case returnFunction
+}
 
 /// Where the shell's standard streams lead at the moment: its own, or what a redirection made of them.
 struct ShellStreams {
@@ -259,13 +263,20 @@ struct ShellStreams {
 
 /// Standard input, with the position in a file that a loop of `read`s has reached.
 final class ShellInput {
-    enum Source { case own, null, file(String) }
+    enum Source {
+        case own, null
+        case file(String)
+    }
     let source: Source
     private var offset = 0
     private var partial: [UInt8] = []
     init(_ source: Source) { self.source = source }
 
-    enum Line { case line([UInt8]), end([UInt8]), waiting(WaitSet) }
+    enum Line {
+        case line([UInt8])
+        case end([UInt8])
+        case waiting(WaitSet)
+    }
 
     /// One line without its newline; `.end` with what stood behind the last newline.
     func readLine(_ system: any SystemCalls) -> Line {

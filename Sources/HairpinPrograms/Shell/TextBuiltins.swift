@@ -4,7 +4,8 @@ enum Echo {
     /// - Parameter escapes: dash's echo interprets backslashes without being asked.
     static func format(_ arguments: [String], escapes: Bool) -> String {
         var rest = arguments[...]
-        var newline = true, interprets = escapes
+        var newline = true
+        var interprets = escapes
         while let word = rest.first, word.count > 1, word.hasPrefix("-"), word.dropFirst().allSatisfy({ "neE".contains($0) }) {
             if escapes, word != "-n", word != "-e" { break }
             if word.contains("n") { newline = false }
@@ -20,7 +21,8 @@ enum Printf {
     /// The formatted text; the format is used again while arguments remain.
     static func format(_ format: String, _ arguments: [String]) -> (text: String, errors: [String]) {
         var rest = arguments[...]
-        var result = "", errors: [String] = []
+        var result = ""
+        var errors: [String] = []
         repeat {
             let before = rest.count
             result += pass(format, &rest, &errors)
@@ -45,13 +47,24 @@ enum Printf {
                 i += 1
                 continue
             }
-            var flags = "", width = "", precision: String?
-            while i < characters.count, "-+ 0#".contains(characters[i]) { flags.append(characters[i]); i += 1 }
-            while i < characters.count, characters[i].isNumber { width.append(characters[i]); i += 1 }
+            var flags = ""
+            var width = ""
+            var precision: String?
+            while i < characters.count, "-+ 0#".contains(characters[i]) {
+                flags.append(characters[i])
+                i += 1
+            }
+            while i < characters.count, characters[i].isNumber {
+                width.append(characters[i])
+                i += 1
+            }
             if i < characters.count, characters[i] == "." {
                 i += 1
                 precision = ""
-                while i < characters.count, characters[i].isNumber { precision!.append(characters[i]); i += 1 }
+                while i < characters.count, characters[i].isNumber {
+                    precision!.append(characters[i])
+                    i += 1
+                }
             }
             guard i < characters.count else { break }
             let conversion = characters[i]

@@ -6,7 +6,7 @@ struct CivilTime {
     static let epoch: UInt64 = 1_704_067_200
 
     var year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int
-    var weekday: Int        // 0 is Sunday
+    var weekday: Int  // 0 is Sunday
     var nanosecond: Int
 
     static func unixSeconds(_ now: Instant) -> UInt64 { epoch + now.nanoseconds / 1_000_000_000 }
@@ -18,8 +18,11 @@ struct CivilTime {
 
     /// Days to a date in the proleptic Gregorian calendar, counting eras of 400 years that begin on 1 March.
     init(unixSeconds: UInt64) {
-        let days = Int(unixSeconds / 86400), time = Int(unixSeconds % 86400)
-        let z = days + 719_468, era = z / 146_097, dayOfEra = z % 146_097
+        let days = Int(unixSeconds / 86400)
+        let time = Int(unixSeconds % 86400)
+        let z = days + 719_468
+        let era = z / 146_097
+        let dayOfEra = z % 146_097
         let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146_096) / 365
         let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
         let shifted = (5 * dayOfYear + 2) / 153
@@ -58,8 +61,14 @@ struct CivilTime {
         var result = ""
         var pending = format.makeIterator()
         while let c = pending.next() {
-            guard c == "%" else { result.append(c); continue }
-            guard let conversion = pending.next() else { result.append("%"); break }
+            guard c == "%" else {
+                result.append(c)
+                continue
+            }
+            guard let conversion = pending.next() else {
+                result.append("%")
+                break
+            }
             switch conversion {
             case "Y": result += String(year)
             case "y": result += two(year % 100)
@@ -99,7 +108,9 @@ struct CivilTime {
 
     var unixSeconds: UInt64 {
         // Inverse of the initialiser, by the same eras.
-        let y = month <= 2 ? year - 1 : year, era = y / 400, yearOfEra = y % 400
+        let y = month <= 2 ? year - 1 : year
+        let era = y / 400
+        let yearOfEra = y % 400
         let dayOfYear = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1
         let days = era * 146_097 + yearOfEra * 365 + yearOfEra / 4 - yearOfEra / 100 + dayOfYear - 719_468
         return UInt64(days * 86400 + hour * 3600 + minute * 60 + second)

@@ -54,7 +54,10 @@ final class WholeInput: Program {
     }
 }
 
-enum InputState { case waiting(WaitSet), ended }
+enum InputState {
+    case waiting(WaitSet)
+    case ended
+}
 
 /// Moves what standard input has to offer into `buffer`.
 func drainInput(_ system: any SystemCalls, into buffer: inout [UInt8]) -> InputState {

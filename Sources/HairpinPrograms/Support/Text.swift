@@ -37,8 +37,12 @@ func fixedPoint(_ units: UInt64, _ places: Int) -> String {
 /// `%g`-like text of a non-negative number below a million: six significant digits, no trailing zeros.
 func significant(_ value: Double) -> String {
     guard value != 0 else { return "0" }
-    var places = 5, bound = 10.0
-    while places > 0, value >= bound { places -= 1; bound *= 10 }
+    var places = 5
+    var bound = 10.0
+    while places > 0, value >= bound {
+        places -= 1
+        bound *= 10
+    }
     if value < 1 { places = 6 }
     var text = fixed(value, places)
     if text.contains(".") {
@@ -80,7 +84,10 @@ func unescaped(_ text: String) -> String {
     while i < scalars.count {
         let c = scalars[i]
         i += 1
-        guard c == "\\", i < scalars.count else { result.append(c); continue }
+        guard c == "\\", i < scalars.count else {
+            result.append(c)
+            continue
+        }
         let escape = scalars[i]
         i += 1
         switch escape {
@@ -98,7 +105,12 @@ func unescaped(_ text: String) -> String {
             if escape != "0" { i -= 1 }
             if let value = number(8, 3), let scalar = Unicode.Scalar(value & 0xff) { result.append(scalar) } else { result.append("\0") }
         case "x":
-            if let value = number(16, 2), let scalar = Unicode.Scalar(value) { result.append(scalar) } else { result.append("\\"); result.append("x") }
+            if let value = number(16, 2), let scalar = Unicode.Scalar(value) {
+                result.append(scalar)
+            } else {
+                result.append("\\")
+                result.append("x")
+            }
         default:
             result.append("\\")
             result.append(escape)
@@ -114,9 +126,15 @@ func parseDuration(_ text: String) -> Duration? {
     var unit: Int64 = 1_000_000_000
     switch digits.last {
     case "s": digits.removeLast()
-    case "m": unit *= 60; digits.removeLast()
-    case "h": unit *= 3600; digits.removeLast()
-    case "d": unit *= 86400; digits.removeLast()
+    case "m":
+        unit *= 60
+        digits.removeLast()
+    case "h":
+        unit *= 3600
+        digits.removeLast()
+    case "d":
+        unit *= 86400
+        digits.removeLast()
     default: break
     }
     let parts = digits.split(separator: ".", omittingEmptySubsequences: false)

@@ -20,8 +20,9 @@ extension Scenario {
         var nextCount = 0
         for expectation in expectations {
             func report(_ words: String, _ found: String?, subject: String = "") {
-                results.append(ExpectationResult(
-                    expectation: subject + words, passed: found == nil, found: found, at: expectation.position.description, subject: subject))
+                results.append(
+                    ExpectationResult(
+                        expectation: subject + words, passed: found == nil, found: found, at: expectation.position.description, subject: subject))
             }
             switch expectation.subject {
             case .step(let id, let conditions):

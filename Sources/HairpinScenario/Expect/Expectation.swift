@@ -60,9 +60,9 @@ public struct Bounds: Sendable, Equatable {
     /// "exactly 2", "at least 1", "1 to 3".
     public var words: String {
         switch (minimum, maximum) {
-        case let (low?, high?): low == high ? "exactly \(low)" : "\(low) to \(high)"
-        case let (low?, nil): "at least \(low)"
-        case let (nil, high?): "at most \(high)"
+        case (let low?, let high?): low == high ? "exactly \(low)" : "\(low) to \(high)"
+        case (let low?, nil): "at least \(low)"
+        case (nil, let high?): "at most \(high)"
         case (nil, nil): "any number of"
         }
     }

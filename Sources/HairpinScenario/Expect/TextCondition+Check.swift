@@ -31,7 +31,8 @@ extension TextCondition {
         case .eachLine(let bounds):
             tally(text).allSatisfy { bounds.admits($0.count) } && !tally(text).isEmpty ? nil : tally(text).isEmpty ? "it is empty" : "it has \(listing(tally(text)))"
         case .counts(let part, let bounds):
-            bounds.admits(occurrences(of: part, in: text)) ? nil : "it has it \(occurrences(of: part, in: text)) \(Bounds.exactly(occurrences(of: part, in: text)).plural("time"))"
+            bounds.admits(occurrences(of: part, in: text))
+                ? nil : "it has it \(occurrences(of: part, in: text)) \(Bounds.exactly(occurrences(of: part, in: text)).plural("time"))"
         case .empty: text.isEmpty ? nil : "it is \(quoted(text))"
         }
     }
@@ -60,7 +61,9 @@ private func tally(_ text: String) -> [(line: Substring, count: Int)] {
     var result: [(line: Substring, count: Int)] = []
     var places: [Substring: Int] = [:]
     for line in outputLines(text) {
-        if let place = places[line] { result[place].count += 1 } else {
+        if let place = places[line] {
+            result[place].count += 1
+        } else {
             places[line] = result.count
             result.append((line, 1))
         }

@@ -15,7 +15,8 @@ enum ExpectationReader {
             throw (value[stray] ?? value).error(problem: "belongs to a step", fix: "Add \"step: ID\" beside it.")
         }
         guard others.count == 1 else {
-            throw value.error(problem: others.isEmpty ? "expects nothing" : "expects several things at once", fix: "Write one of step, drops, frames or captures in each entry.")
+            throw value.error(
+                problem: others.isEmpty ? "expects nothing" : "expects several things at once", fix: "Write one of step, drops, frames or captures in each entry.")
         }
         if let drops = value["drops"] {
             if drops.isScalar { return try one(.drops(reason: nil, bounds(drops))) }
@@ -35,7 +36,8 @@ enum ExpectationReader {
         let id = try step.scalarText()
         guard steps.contains(id) else {
             let near = nearestWord(to: id, among: steps).map { "Did you mean \"\($0)\"?" }
-            throw step.error(problem: "is not the id of a step", fix: near ?? (steps.isEmpty ? "The scenario has no steps." : "The steps are \(steps.joined(separator: ", "))."))
+            throw step.error(
+                problem: "is not the id of a step", fix: near ?? (steps.isEmpty ? "The scenario has no steps." : "The steps are \(steps.joined(separator: ", "))."))
         }
         try value.checkKeys(["step", "exit", "stdout", "stderr", "duration"])
         var conditions: [StepCondition] = []
@@ -67,7 +69,8 @@ enum ExpectationReader {
             case "matches":
                 for pattern in try texts(condition) {
                     guard TextCondition.isValid(pattern: pattern) else {
-                        throw condition.error(problem: "is not a regular expression", fix: "Check its brackets and backslashes; in single quotes YAML keeps them as they are.")
+                        throw condition.error(
+                            problem: "is not a regular expression", fix: "Check its brackets and backslashes; in single quotes YAML keeps them as they are.")
                     }
                     conditions.append(.matches(pattern))
                 }
@@ -99,10 +102,14 @@ enum ExpectationReader {
         if let frames = value["frames"] { conditions.append(.frames(try bounds(frames))) }
         if let digest = value["sha256"] {
             let text = try digest.scalarText()
-            guard text.utf8.count == 64, text.allSatisfy(\.isHexDigit) else { throw digest.error(problem: "is not a SHA-256", fix: "Write 64 hexadecimal digits, as sha256sum prints them.") }
+            guard text.utf8.count == 64, text.allSatisfy(\.isHexDigit) else {
+                throw digest.error(problem: "is not a SHA-256", fix: "Write 64 hexadecimal digits, as sha256sum prints them.")
+            }
             conditions.append(.sha256(text))
         }
-        guard !conditions.isEmpty else { throw value.error(problem: "expects nothing of the captures", fix: "Add \"interfaces: [...]\", \"frames: {minimum: 1}\" or \"sha256: …\".") }
+        guard !conditions.isEmpty else {
+            throw value.error(problem: "expects nothing of the captures", fix: "Add \"interfaces: [...]\", \"frames: {minimum: 1}\" or \"sha256: …\".")
+        }
         return conditions
     }
 
@@ -111,7 +118,8 @@ enum ExpectationReader {
         let range = 0...Int(Int32.max)
         if value.isScalar { return .exactly(try value.integer(in: range)) }
         _ = try value.entries()
-        let minimum = try value.integer("minimum", in: range), maximum = try value.integer("maximum", in: range)
+        let minimum = try value.integer("minimum", in: range)
+        let maximum = try value.integer("maximum", in: range)
         if let exactly = value["exactly"] {
             guard minimum == nil, maximum == nil else { throw exactly.error(problem: "stands beside a minimum or maximum", fix: "Keep one of them.") }
             return .exactly(try exactly.integer(in: range))
@@ -126,6 +134,8 @@ enum ExpectationReader {
         let text = try value.scalarText()
         if let known = DropReason.allCases.first(where: { $0.words == text || String(describing: $0) == text }) { return known.words }
         let words = DropReason.allCases.map(\.words)
-        throw value.error(problem: "is not a drop reason", fix: nearestWord(to: text, among: words).map { "Did you mean \"\($0)\"?" } ?? "The reasons are \(words.joined(separator: ", ")).")
+        throw value.error(
+            problem: "is not a drop reason",
+            fix: nearestWord(to: text, among: words).map { "Did you mean \"\($0)\"?" } ?? "The reasons are \(words.joined(separator: ", ")).")
     }
 }

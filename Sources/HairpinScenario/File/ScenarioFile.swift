@@ -29,7 +29,9 @@ public struct ScenarioFile {
             let documents = try ScenarioFile.documents(path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
-                throw InputError(file: path, problem: "has no document of kind Scenario", fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
+                throw InputError(
+                    file: path, problem: "has no document of kind Scenario",
+                    fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
             }
             guard scenarios.count == 1 else { throw scenarios[1].error(problem: "is a second scenario in one file", fix: "Put every scenario into a file of its own.") }
             let scenario = try ScenarioReader.read(document)
@@ -60,7 +62,8 @@ public struct ScenarioFile {
             }
         } catch { throw Failure(error) }
         return LoadedScenario(
-            scenario: scenario ?? Scenario(name: "cluster", origin: manifests.first ?? ""), manifests: reader.loader.manifests, files: reader.files, hasScenario: scenario != nil)
+            scenario: scenario ?? Scenario(name: "cluster", origin: manifests.first ?? ""), manifests: reader.loader.manifests, files: reader.files,
+            hasScenario: scenario != nil)
     }
 
     // MARK: Files that name files
@@ -117,7 +120,8 @@ public struct ScenarioFile {
         }
         let manifests = names.filter { name in !name.hasPrefix(".") && [".yaml", ".yml", ".json"].contains { name.hasSuffix($0) } }.sorted()
         guard !manifests.isEmpty else {
-            throw InputError(kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
+            throw InputError(
+                kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
         }
         return manifests.map { path.hasSuffix("/") ? path + $0 : path + "/" + $0 }
     }

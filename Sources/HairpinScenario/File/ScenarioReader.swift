@@ -57,8 +57,10 @@ enum ScenarioReader {
         var hosts: [OutsideHost] = []
         for item in try spec.items("hosts") {
             try item.checkKeys(["name", "address"])
-            let nameValue = try item.require("name"), addressValue = try item.require("address", fix: "Add \"address: 192.168.50.100\".")
-            let name = try checkedName(nameValue), address = try addressValue.address()
+            let nameValue = try item.require("name")
+            let addressValue = try item.require("address", fix: "Add \"address: 192.168.50.100\".")
+            let name = try checkedName(nameValue)
+            let address = try addressValue.address()
             if hosts.contains(where: { $0.name == name }) || cluster.nodes.contains(where: { $0.name == name }) {
                 throw nameValue.error(problem: "is the name of another machine", fix: "Give every node and host a name of its own.")
             }
@@ -98,11 +100,14 @@ enum ScenarioReader {
 
     private static func start(of item: YAMLValue, after steps: [Step]) throws(InputError) -> Step.Start {
         if let at = item["at"] {
-            if let after = item["after"] { throw after.error(problem: "stands beside \"at\"", fix: "Keep one of the two: a step starts at a time or after another step.") }
+            if let after = item["after"] {
+                throw after.error(problem: "stands beside \"at\"", fix: "Keep one of the two: a step starts at a time or after another step.")
+            }
             return .at(.zero + (try at.duration()))
         }
         guard let after = item["after"] else { return .afterPrevious }
-        var stepValue = after, delay = Duration.zero
+        var stepValue = after
+        var delay = Duration.zero
         if !after.isScalar {
             try after.checkKeys(["step", "delay"])
             stepValue = try after.require("step")
@@ -154,8 +159,9 @@ extension YAMLValue {
         let text = try scalarText()
         guard let duration = Quantity.duration(text) else {
             let isBare = !text.isEmpty && text.allSatisfy { $0.isNumber || $0 == "." }
-            throw error(problem: isBare ? "has no unit" : "is not a duration",
-                        fix: isBare ? "Write \"\(text)s\" for seconds, or use ms, us, ns, m, h." : "Write a number and a unit, such as 1s, 1.5ms, 50us or 2m.")
+            throw error(
+                problem: isBare ? "has no unit" : "is not a duration",
+                fix: isBare ? "Write \"\(text)s\" for seconds, or use ms, us, ns, m, h." : "Write a number and a unit, such as 1s, 1.5ms, 50us or 2m.")
         }
         return duration
     }
@@ -194,7 +200,9 @@ extension YAMLValue {
         guard let place = Place(text) else {
             let kinds = Place.spellings.flatMap(\.words)
             let near = text.split(separator: "/").first.flatMap { nearestWord(to: String($0), among: kinds) }
-            throw error(problem: "is not a place", fix: (near.map { "Did you mean \"\($0)/…\"? " } ?? "") + "Write pod/NAME, deploy/NAME, sts/NAME, ds/NAME, job/NAME, svc/NAME, node/NAME or host/NAME.")
+            throw error(
+                problem: "is not a place",
+                fix: (near.map { "Did you mean \"\($0)/…\"? " } ?? "") + "Write pod/NAME, deploy/NAME, sts/NAME, ds/NAME, job/NAME, svc/NAME, node/NAME or host/NAME.")
         }
         return place
     }

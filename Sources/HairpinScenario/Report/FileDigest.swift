@@ -57,7 +57,8 @@ struct FileDigest {
         withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { w in
             for i in 0..<16 { w[i] = UInt32(bigEndian: block.loadUnaligned(fromByteOffset: i * 4, as: UInt32.self)) }
             for i in 16..<64 {
-                let a = w[i - 15], b = w[i - 2]
+                let a = w[i - 15]
+                let b = w[i - 2]
                 let s0 = (a >> 7 | a << 25) ^ (a >> 18 | a << 14) ^ a >> 3
                 let s1 = (b >> 17 | b << 15) ^ (b >> 19 | b << 13) ^ b >> 10
                 w[i] = w[i - 16] &+ s0 &+ w[i - 7] &+ s1
@@ -84,7 +85,8 @@ struct FileDigest {
         }
         // floor(cbrt(p) · 2³²) by bisection: x³ ≤ p · 2⁹⁶, in 128-bit arithmetic.
         return primes.map { prime in
-            var low: UInt128 = 0, high: UInt128 = 1 << 36
+            var low: UInt128 = 0
+            var high: UInt128 = 1 << 36
             let target = UInt128(prime) << 96
             while high - low > 1 {
                 let middle = (low + high) / 2

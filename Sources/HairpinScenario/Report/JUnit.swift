@@ -5,7 +5,9 @@ import HairpinEngine
 public enum JUnit {
     public static func xml(_ results: [RunResult]) -> String {
         let suites = results.map(suite)
-        let tests = suites.reduce(0) { $0 + $1.tests }, failures = suites.reduce(0) { $0 + $1.failures }, errors = suites.reduce(0) { $0 + $1.errors }
+        let tests = suites.reduce(0) { $0 + $1.tests }
+        let failures = suites.reduce(0) { $0 + $1.failures }
+        let errors = suites.reduce(0) { $0 + $1.errors }
         var lines = [#"<?xml version="1.0" encoding="UTF-8"?>"#]
         lines.append(#"<testsuites name="hairpin" tests="\#(tests)" failures="\#(failures)" errors="\#(errors)">"#)
         for suite in suites { lines += suite.lines }
@@ -15,7 +17,8 @@ public enum JUnit {
 
     private static func suite(_ result: RunResult) -> (lines: [String], tests: Int, failures: Int, errors: Int) {
         var cases: [String] = []
-        var failures = 0, errors = 0
+        var failures = 0
+        var errors = 0
         let seconds = decimal(result.virtualNanoseconds)
         let name = escaped(result.scenario)
         for expectation in result.expectations {

@@ -8,7 +8,9 @@ struct Transcript {
     init(style: TextStyle) { self.style = style }
 
     func heading(_ scenario: Scenario, _ cluster: ClusterResult) -> String {
-        let nodes = count(cluster.nodes, "node"), pods = count(cluster.pods, "pod"), services = count(cluster.services, "Service")
+        let nodes = count(cluster.nodes, "node")
+        let pods = count(cluster.pods, "pod")
+        let services = count(cluster.services, "Service")
         let title = style.bold(scenario.name) + (scenario.summary.isEmpty ? "" : ": \(scenario.summary)")
         return "\(title)\n\(style.dim("\(nodes), \(pods), \(services) · \(cluster.cni) · \(cluster.proxyMode) · seed \(scenario.seed)"))\n"
     }
@@ -20,9 +22,13 @@ struct Transcript {
         for line in lines.dropFirst() where !line.isEmpty { text += "\(style.dim(">")) \(style.bold(line))\n" }
         for piece in screen { text += piece.isError ? style.plainError(piece.text) : piece.text }
         if let last = screen.last, !last.text.hasSuffix("\n") { text += "\n" }
-        if let problem = step.problem { text += style.bad("[\(problem)]") + "\n" }
-        else if step.timedOut { text += style.bad("[ended after \(Quantity.words(step.duration))]") + "\n" }
-        else if step.exit != 0 { text += style.dim("[exit \(step.exit)]") + "\n" }
+        if let problem = step.problem {
+            text += style.bad("[\(problem)]") + "\n"
+        } else if step.timedOut {
+            text += style.bad("[ended after \(Quantity.words(step.duration))]") + "\n"
+        } else if step.exit != 0 {
+            text += style.dim("[exit \(step.exit)]") + "\n"
+        }
         return text
     }
 
@@ -58,7 +64,8 @@ struct Transcript {
             for drop in books.drops { text += "  \(grouped(drop.count)) × \(drop.reason)\n" }
         }
         for capture in result.captures { text += "wrote \(capture.path) (\(count(Int(clamping: capture.frames), "packet")))\n" }
-        let failed = result.expectations.filter { !$0.passed }.count, total = result.expectations.count
+        let failed = result.expectations.filter { !$0.passed }.count
+        let total = result.expectations.count
         switch result.status {
         case .interrupted: text += style.bad("interrupted") + "\n"
         case .broken: text += style.bad("broken") + "\n"

@@ -27,7 +27,8 @@ final class CaptureSet {
         }
         let taps = simulation.tapInterfaces
         let known = taps.map {
-            CaptureInterface(logicalProcess: $0.process, index: $0.index, host: $0.host, name: $0.name, mac: $0.mac, addresses: $0.addresses, text: "\($0.kind), mtu \($0.mtu)")
+            CaptureInterface(
+                logicalProcess: $0.process, index: $0.index, host: $0.host, name: $0.name, mac: $0.mac, addresses: $0.addresses, text: "\($0.kind), mtu \($0.mtu)")
         }
         // Counters
         var questions: [(pattern: InterfacePattern, filter: CaptureFilter?)] = []
@@ -46,9 +47,10 @@ final class CaptureSet {
         }
         let isCounting = !questions.isEmpty
         counters = (0..<simulation.processCount).map { process in
-            FrameCounter(questions: questions.map { question in
-                (Set(known.filter { $0.logicalProcess == process && question.pattern.matches($0) }.map(\.index)), question.filter)
-            })
+            FrameCounter(
+                questions: questions.map { question in
+                    (Set(known.filter { $0.logicalProcess == process && question.pattern.matches($0) }.map(\.index)), question.filter)
+                })
         }
         // Files
         if folder != nil || interfaceFolder != nil || needsCapture {
@@ -68,7 +70,8 @@ final class CaptureSet {
             guard let first = present.first else { continue }
             // An interface is only tapped where somebody looks: a tap makes an interface promiscuous, as tcpdump does.
             let watched = known.filter { interface in
-                interface.logicalProcess == process && (session?.interfaces.contains { $0.label == interface.label } ?? false || questions.contains { $0.pattern.matches(interface) })
+                interface.logicalProcess == process
+                    && (session?.interfaces.contains { $0.label == interface.label } ?? false || questions.contains { $0.pattern.matches(interface) })
             }
             simulation.attach(present.count == 1 ? first : TapFan(present), process: process, interfaces: watched.map(\.index))
         }

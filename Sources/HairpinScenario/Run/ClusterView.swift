@@ -81,12 +81,14 @@ extension ContainerLife {
     var hasEverStarted: Bool { if case .waiting = state { lastExit != nil } else { true } }
 
     var status: ContainerStatus {
-        let state: ContainerStatus.State = switch self.state {
-        case .waiting(let reason): .waiting(reason: reason)
-        case .running(let since): .running(since: since)
-        case .terminated(let exit, let at): .terminated(exitCode: exit, reason: exit == 0 ? "Completed" : "Error", started: startedAt ?? at, finished: at)
-        }
+        let state: ContainerStatus.State =
+            switch self.state {
+            case .waiting(let reason): .waiting(reason: reason)
+            case .running(let since): .running(since: since)
+            case .terminated(let exit, let at): .terminated(exitCode: exit, reason: exit == 0 ? "Completed" : "Error", started: startedAt ?? at, finished: at)
+            }
         return ContainerStatus(
-            name: container.name, state: state, ready: isReady || isInit && hasSucceeded, restarts: restarts, lastTermination: lastExit.map { (exitCode: $0.status, finished: $0.at) })
+            name: container.name, state: state, ready: isReady || isInit && hasSucceeded, restarts: restarts,
+            lastTermination: lastExit.map { (exitCode: $0.status, finished: $0.at) })
     }
 }

@@ -67,11 +67,12 @@ final class ContainerLife {
         let ended = handle.endedAt ?? since
         state = .terminated(exit: status, at: ended)
         lastExit = (status, ended)
-        let restarts = switch policy {
-        case .always: !isInit || container.isSidecar || status != 0
-        case .onFailure: status != 0 || container.isSidecar
-        case .never: container.isSidecar
-        }
+        let restarts =
+            switch policy {
+            case .always: !isInit || container.isSidecar || status != 0
+            case .onFailure: status != 0 || container.isSidecar
+            case .never: container.isSidecar
+            }
         if restarts {
             // The first restart is immediate; then 10 s, 20 s, 40 s … up to five minutes.
             if ended - since > ContainerLife.forgetting { backOff = .zero }
@@ -130,10 +131,11 @@ final class ProbeLife {
     init(_ probe: Probe, startedAt: Instant, isPassing: Bool, port: (PortReference) -> UInt16?) {
         self.probe = probe
         self.isPassing = isPassing
-        self.port = switch probe.action {
-        case .tcpSocket(let reference), .httpGet(_, let reference), .grpc(let reference): port(reference)
-        case .exec: nil
-        }
+        self.port =
+            switch probe.action {
+            case .tcpSocket(let reference), .httpGet(_, let reference), .grpc(let reference): port(reference)
+            case .exec: nil
+            }
         nextStart = startedAt + .seconds(Int64(probe.initialDelaySeconds)) + ScenarioTiming.firstProbe
         due = nextStart
     }

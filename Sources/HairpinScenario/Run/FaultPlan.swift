@@ -17,7 +17,10 @@ struct FaultPlan {
         var names: [String: Int] = [:]
         for fault in scenario.faults {
             if case .delay = fault.effect {
-                throw Failure(.input, "\(fault.position): a fault cannot change the delay of a cable yet. Use \"loss\" or \"down\", or set spec.cluster.links.node.delay for the whole run.")
+                throw Failure(
+                    .input,
+                    "\(fault.position): a fault cannot change the delay of a cable yet. Use \"loss\" or \"down\", or set spec.cluster.links.node.delay for the whole run."
+                )
             }
             let host: String
             do { host = try world.resolve(fault.link, container: nil).host } catch { throw Failure(.input, "\(fault.position): link: \(error)") }
@@ -44,7 +47,7 @@ struct FaultPlan {
             var isCut = false
             for fault in cable.faults where fault.at <= now && fault.duration.map({ now < fault.at + $0 }) ?? true {
                 switch fault.effect {
-                case .loss(let ratio): loss = max(loss, ratio.billionths)      // of several losses at once the greatest counts
+                case .loss(let ratio): loss = max(loss, ratio.billionths)  // of several losses at once the greatest counts
                 case .down: isCut = true
                 case .delay: break
                 }

@@ -73,9 +73,12 @@ enum PodFiles {
 
     /// resolv.conf by `dnsPolicy`: of the cluster, of the node (which has no name server), or none; `dnsConfig` is added.
     private static func resolver(of pod: PlannedPod, in plan: ClusterPlan) -> String {
-        let configuration = plan.configuration, domain = configuration.clusterDomain
+        let configuration = plan.configuration
+        let domain = configuration.clusterDomain
         let usesCluster = configuration.hasDNS && ["ClusterFirst", "ClusterFirstWithHostNet"].contains(pod.template.dnsPolicy)
-        var servers: [String] = [], searches: [String] = [], options: [String] = []
+        var servers: [String] = []
+        var searches: [String] = []
+        var options: [String] = []
         if usesCluster {
             servers = [configuration.dnsAddress.description]
             searches = ["\(pod.metadata.namespace).svc.\(domain)", "svc.\(domain)", domain]
@@ -153,11 +156,16 @@ enum PodEnvironment {
     private static func links(to service: PlannedService) -> [(String, String)] {
         guard let address = service.clusterAddress, let first = service.ports.first else { return [] }
         let name = service.name.uppercased().replacingDashes
-        var result = [("\(name)_SERVICE_HOST", "\(address)"), ("\(name)_SERVICE_PORT", "\(first.port)"), ("\(name)_PORT", "\(first.proto.lowercased)://\(address):\(first.port)")]
+        var result = [
+            ("\(name)_SERVICE_HOST", "\(address)"), ("\(name)_SERVICE_PORT", "\(first.port)"), ("\(name)_PORT", "\(first.proto.lowercased)://\(address):\(first.port)"),
+        ]
         for port in service.ports {
             if !port.name.isEmpty { result.append(("\(name)_SERVICE_PORT_\(port.name.uppercased().replacingDashes)", "\(port.port)")) }
             let stem = "\(name)_PORT_\(port.port)_\(port.proto.rawValue)"
-            result += [(stem, "\(port.proto.lowercased)://\(address):\(port.port)"), ("\(stem)_PROTO", port.proto.lowercased), ("\(stem)_PORT", "\(port.port)"), ("\(stem)_ADDR", "\(address)")]
+            result += [
+                (stem, "\(port.proto.lowercased)://\(address):\(port.port)"), ("\(stem)_PROTO", port.proto.lowercased), ("\(stem)_PORT", "\(port.port)"),
+                ("\(stem)_ADDR", "\(address)"),
+            ]
         }
         return result
     }
@@ -173,7 +181,8 @@ enum PodEnvironment {
         case "status.podIP", "status.podIPs": return pod.address?.description ?? ""
         case "status.hostIP", "status.hostIPs": return pod.node.flatMap(plan.node)?.address.description ?? ""
         default:
-            for (stem, table) in [("metadata.labels['", pod.metadata.labels), ("metadata.annotations['", pod.metadata.annotations)] where path.hasPrefix(stem) && path.hasSuffix("']") {
+            for (stem, table) in [("metadata.labels['", pod.metadata.labels), ("metadata.annotations['", pod.metadata.annotations)]
+            where path.hasPrefix(stem) && path.hasSuffix("']") {
                 return table[String(path.dropFirst(stem.count).dropLast(2))] ?? ""
             }
             return ""

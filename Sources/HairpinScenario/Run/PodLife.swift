@@ -21,7 +21,9 @@ final class PodLife {
     var isReady: Bool { isOnNode && mains.allSatisfy(\.isReady) }
     /// All containers have ended for good.
     var isFinished: Bool {
-        !containers.isEmpty && (mains.allSatisfy { $0.isTerminated && $0.restartDue == nil } || containers.contains { $0.isInit && $0.isTerminated && !$0.hasSucceeded && $0.restartDue == nil })
+        !containers.isEmpty
+            && (mains.allSatisfy { $0.isTerminated && $0.restartDue == nil }
+                || containers.contains { $0.isInit && $0.isTerminated && !$0.hasSucceeded && $0.restartDue == nil })
     }
 
     /// Nothing is to be waited for: it is ready, has finished, keeps crashing, or has no place to run.

@@ -34,7 +34,9 @@ extension World {
             guard let found = plan.pods(ofWorkload: word, name: place.name, namespace: place.namespace) else {
                 let resource = ResourceKind(argument: word)
                 let others = plan.workloads.filter { $0.kind.rawValue == resource?.kind }.map(\.key)
-                throw notFound("\(resource?.rawValue ?? word)\(["deployments", "statefulsets", "daemonsets", "replicasets"].contains(resource?.rawValue) ? ".apps" : "")", place.name, among: names(in: place.namespace, others))
+                throw notFound(
+                    "\(resource?.rawValue ?? word)\(["deployments", "statefulsets", "daemonsets", "replicasets"].contains(resource?.rawValue) ? ".apps" : "")",
+                    place.name, among: names(in: place.namespace, others))
             }
             candidates = found
         }

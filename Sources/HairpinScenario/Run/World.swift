@@ -54,7 +54,8 @@ final class World {
     }
 
     private func addMachine(_ name: String, _ hosts: String) {
-        machineFiles[name] = simulation.makeContainer(name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": []])
+        machineFiles[name] = simulation.makeContainer(
+            name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": []])
     }
 
     private func warn(_ text: String) {
@@ -139,7 +140,8 @@ final class World {
     // MARK: Kubelet
 
     private func start(_ life: ContainerLife, in pod: PodLife) {
-        let container = life.container, planned = pod.pod
+        let container = life.container
+        let planned = pod.pod
         if life.lastExit != nil { life.countRestart() }
         let environment = PodEnvironment.variables(of: planned, container, in: plan)
         let entry = ImageCatalogue.entryPoint(

@@ -15,13 +15,13 @@ extension TransportStack {
             answerEcho(ip, icmp)
             return .delivered
         case ICMPv4.echoReply: return receiveEchoReply(ip, icmp)
-        default: return .delivered   // errors come through `receiveICMPError`; other queries go unanswered
+        default: return .delivered  // errors come through `receiveICMPError`; other queries go unanswered
         }
     }
 
     /// `icmp_echo`: the same bytes back, from the address that was asked, with the asker's TOS.
     private func answerEcho(_ ip: IPv4View, _ icmp: ICMPView) {
-        guard !ip.destination.isBroadcast, !ip.destination.isMulticast else { return }   // icmp_echo_ignore_broadcasts
+        guard !ip.destination.isBroadcast, !ip.destination.isMulticast else { return }  // icmp_echo_ignore_broadcasts
         guard let packet = network.allocate(icmp.bytes.count), let p = packet.payload.baseAddress, let from = icmp.bytes.baseAddress else { return }
         p.copyMemory(from: from, byteCount: icmp.bytes.count)
         p.put(ICMPv4.echoReply, at: ICMPOffset.type)
@@ -41,7 +41,8 @@ extension TransportStack {
     private func receiveEchoReply(_ ip: IPv4View, _ icmp: ICMPView) -> Reception {
         // A reply nobody waits for disappears without a word (RFC 1122 §3.2.2).
         guard let socket = ports.echoes[icmp.identifier], socket.local.address == .any || socket.local.address == ip.destination,
-            socket.remote == nil || socket.remote!.address == ip.source else { return .delivered }
+            socket.remote == nil || socket.remote!.address == ip.source
+        else { return .delivered }
         let message = ReceivedMessage(
             source: SocketAddress(ip.source, 0), bytes: Array(icmp.bytes), timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now)
         guard socket.deliver(message) else {
@@ -99,7 +100,8 @@ extension TransportStack {
     /// `ping_err`: the quoted request names the socket.
     func echoError(_ error: ICMPError) {
         guard let base = error.transport.baseAddress, base.u8(ICMPOffset.type) == ICMPv4.echoRequest,
-            let socket = ports.echoes[base.u16(ICMPOffset.identifier)] else { return }
+            let socket = ports.echoes[base.u16(ICMPOffset.identifier)]
+        else { return }
         datagramError(socket, error, identifier: socket.local.port, sequence: base.u16(ICMPOffset.sequence))
     }
 }

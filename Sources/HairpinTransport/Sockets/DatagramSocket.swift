@@ -75,7 +75,7 @@ final class DatagramSocket {
             request.dontFragment = true
             request.identification = .zero
         case .want:
-            request.dontFragment = fits   // what is cut here may be cut again
+            request.dontFragment = fits  // what is cut here may be cut again
             request.mayFragmentLocally = true
             request.identification = .host
         case .dont, .omit:

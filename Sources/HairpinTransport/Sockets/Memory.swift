@@ -35,7 +35,10 @@ struct BlockPool: ~Copyable {
 
     func give(_ block: UnsafeMutableRawPointer, order: Int) {
         // Large blocks go back to the system: a burst of bulk transfers must not pin their memory.
-        guard order <= 17 else { block.deallocate(); return }
+        guard order <= 17 else {
+            block.deallocate()
+            return
+        }
         block.storeBytes(of: free[order], as: UnsafeMutableRawPointer?.self)
         free[order] = block
     }
@@ -59,7 +62,8 @@ struct ByteRing {
             var offset = 0
             while offset < kept {
                 let at = start &+ UInt32(offset)
-                let from = Int(at) & (capacity - 1), to = Int(at) & (1 << newOrder - 1)
+                let from = Int(at) & (capacity - 1)
+                let to = Int(at) & (1 << newOrder - 1)
                 let n = min(kept - offset, capacity - from, 1 << newOrder - to)
                 (block + to).copyMemory(from: base + from, byteCount: n)
                 offset += n
@@ -72,14 +76,16 @@ struct ByteRing {
 
     func write(_ source: UnsafeRawPointer, count: Int, at sequence: UInt32) {
         guard let base, count > 0 else { return }
-        let offset = Int(sequence) & (capacity - 1), first = min(count, capacity - offset)
+        let offset = Int(sequence) & (capacity - 1)
+        let first = min(count, capacity - offset)
         (base + offset).copyMemory(from: source, byteCount: first)
         if count > first { base.copyMemory(from: source + first, byteCount: count - first) }
     }
 
     func read(_ destination: UnsafeMutableRawPointer, count: Int, at sequence: UInt32) {
         guard let base, count > 0 else { return }
-        let offset = Int(sequence) & (capacity - 1), first = min(count, capacity - offset)
+        let offset = Int(sequence) & (capacity - 1)
+        let first = min(count, capacity - offset)
         destination.copyMemory(from: base + offset, byteCount: first)
         if count > first { (destination + first).copyMemory(from: base, byteCount: count - first) }
     }

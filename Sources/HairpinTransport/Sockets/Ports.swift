@@ -52,7 +52,8 @@ struct PortTable: ~Copyable {
 extension TransportStack {
     /// A port for connect(2): even ones first, starting from a hash of the destination (RFC 6056 algorithm 4 as `__inet_hash_connect` has it).
     func chooseClientPort(_ e: EndpointPointer) throws(Errno) -> UInt16 {
-        let low = Int(settings.ip_local_port_range.first), high = Int(settings.ip_local_port_range.last) + 1
+        let low = Int(settings.ip_local_port_range.first)
+        let high = Int(settings.ip_local_port_range.last) + 1
         let range = (high - low) & ~1
         guard range > 1 else { throw .addressNotAvailable }
         let h = keyed(UInt64(e.pointee.remoteAddress.rawValue) << 16 ^ UInt64(e.pointee.remotePort) ^ UInt64(e.pointee.localAddress.rawValue) << 31)
@@ -77,7 +78,8 @@ extension TransportStack {
 
     /// A port for bind(2) to port zero: odd ones first (`inet_csk_find_open_port`).
     func chooseBoundPort(_ e: EndpointPointer, _ address: IPv4Address) throws(Errno) -> UInt16 {
-        let low = Int(settings.ip_local_port_range.first), high = Int(settings.ip_local_port_range.last) + 1
+        let low = Int(settings.ip_local_port_range.first)
+        let high = Int(settings.ip_local_port_range.last) + 1
         let range = (high - low) & ~1
         guard range > 1 else { throw .addressInUse }
         let start = Int(random.below(UInt32(range))) | 1
@@ -94,7 +96,8 @@ extension TransportStack {
 
     /// A free UDP port of either parity (`udp_lib_get_port`).
     func chooseDatagramPort(_ socket: DatagramSocket, _ address: IPv4Address) throws(Errno) -> UInt16 {
-        let low = Int(settings.ip_local_port_range.first), range = Int(settings.ip_local_port_range.last) - low + 1
+        let low = Int(settings.ip_local_port_range.first)
+        let range = Int(settings.ip_local_port_range.last) - low + 1
         let start = Int(random.below(UInt32(range)))
         for step in 0..<range {
             let port = UInt16(low + (start + step) % range)

@@ -22,7 +22,13 @@ extension TransportStack {
 
     public func setOption(_ socket: SocketID, _ option: SocketOption) throws(Errno) {
         try entry { () throws(Errno) in
-            if let e = table.stream(socket) { try setStreamOption(e, option) } else if let s = table.datagram(socket) { try setDatagramOption(s, option) } else { throw .badFileDescriptor }
+            if let e = table.stream(socket) {
+                try setStreamOption(e, option)
+            } else if let s = table.datagram(socket) {
+                try setDatagramOption(s, option)
+            } else {
+                throw .badFileDescriptor
+            }
         }
     }
 
@@ -367,16 +373,18 @@ extension TransportStack {
         var result: [SocketInformation] = []
         table.forEachStream { e in
             let isListener = e.pointee.state == .listen
-            result.append(SocketInformation(
-                kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
-                local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
-                receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
-                sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged)))
+            result.append(
+                SocketInformation(
+                    kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
+                    local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
+                    receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
+                    sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged)))
         }
         table.forEachDatagram { s in
-            result.append(SocketInformation(
-                kind: s.kind, state: s.remote == nil ? "UNCONN" : "ESTAB", local: s.local, remote: s.remote ?? SocketAddress(.any, 0),
-                receiveQueue: s.receiveMemory, sendQueue: 0))
+            result.append(
+                SocketInformation(
+                    kind: s.kind, state: s.remote == nil ? "UNCONN" : "ESTAB", local: s.local, remote: s.remote ?? SocketAddress(.any, 0),
+                    receiveQueue: s.receiveMemory, sendQueue: 0))
         }
         return result
     }

@@ -64,7 +64,8 @@ struct SocketTable: ~Copyable {
     func stream(_ id: SocketID) -> EndpointPointer? {
         let slot = Int(id.rawValue & 0xf_ffff)
         guard slot < slots.count, let endpoint = slots[slot].endpoint, endpoint.pointee.generation == id.rawValue >> 20,
-            endpoint.pointee.flags.isDisjoint(with: [.orphan, .unaccepted]) else { return nil }
+            endpoint.pointee.flags.isDisjoint(with: [.orphan, .unaccepted])
+        else { return nil }
         return endpoint
     }
 

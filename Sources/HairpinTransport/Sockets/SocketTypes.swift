@@ -22,20 +22,28 @@ public struct SocketAddress: Hashable, Sendable, CustomStringConvertible {
 public struct Readiness: OptionSet, Hashable, Sendable {
     public let rawValue: UInt8
     public init(rawValue: UInt8) { self.rawValue = rawValue }
-    public static let readable = Readiness(rawValue: 1)      // POLLIN: data, a connection to accept, or end of file
-    public static let writable = Readiness(rawValue: 2)      // POLLOUT
-    public static let error = Readiness(rawValue: 4)         // POLLERR: `takeError` has something
-    public static let hangup = Readiness(rawValue: 8)        // POLLHUP: both directions are shut
-    public static let readHangup = Readiness(rawValue: 16)   // POLLRDHUP: the peer has sent FIN
+    public static let readable = Readiness(rawValue: 1)  // POLLIN: data, a connection to accept, or end of file
+    public static let writable = Readiness(rawValue: 2)  // POLLOUT
+    public static let error = Readiness(rawValue: 4)  // POLLERR: `takeError` has something
+    public static let hangup = Readiness(rawValue: 8)  // POLLHUP: both directions are shut
+    public static let readHangup = Readiness(rawValue: 16)  // POLLRDHUP: the peer has sent FIN
 }
 
 /// Socket options in the words of socket(7), ip(7) and tcp(7).
 public enum SocketOption: Hashable, Sendable {
-    case reuseAddress(Bool), receiveBuffer(Int), sendBuffer(Int), keepAlive(Bool)
+    case reuseAddress(Bool)
+    case receiveBuffer(Int)
+    case sendBuffer(Int)
+    case keepAlive(Bool)
     /// SO_LINGER with a time; zero seconds makes close(2) reset the connection.
     case linger(seconds: Int?)
-    case noDelay(Bool), cork(Bool), quickAck(Bool), maximumSegment(Int), userTimeout(Duration)
-    case timeToLive(UInt8), typeOfService(UInt8)
+    case noDelay(Bool)
+    case cork(Bool)
+    case quickAck(Bool)
+    case maximumSegment(Int)
+    case userTimeout(Duration)
+    case timeToLive(UInt8)
+    case typeOfService(UInt8)
     case pathMTUDiscovery(PathMTUDiscovery)
     case bindToDevice(String)
     case receiveErrors(Bool)

@@ -12,7 +12,8 @@ enum TimerWheel {
 
     /// When a timer set at `now` for `ticks` from now fires, in nanoseconds.
     static func expiry(_ now: Instant, ticks: UInt64) -> UInt64 {
-        let clock = jiffies(now), expires = clock + ticks
+        let clock = jiffies(now)
+        let expires = clock + ticks
         var level: UInt64 = 0
         while level < 8, ticks >= 63 << (level * 3) { level += 1 }
         let shift = level * 3
@@ -24,7 +25,10 @@ enum TimerWheel {
 ///
 /// Re-arming for later leaves the entry where it is: it comes up early, is compared with the endpoint's own deadline and goes back.
 struct TimerHeap: ~Copyable {
-    private struct Entry { var deadline: UInt64; var endpoint: EndpointPointer }
+    private struct Entry {
+        var deadline: UInt64
+        var endpoint: EndpointPointer
+    }
     private var entries: UnsafeMutablePointer<Entry>
     private(set) var count = 0
     private var capacity: Int

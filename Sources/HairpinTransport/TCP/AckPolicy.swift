@@ -41,7 +41,7 @@ extension TransportStack {
             } else if gap < UInt64(e.pointee.ackTimeout) {
                 e.pointee.ackTimeout = UInt16(min(UInt64(e.pointee.ackTimeout >> 1) + gap, UInt64(e.pointee.retransmitTimeout)))
             } else if gap > UInt64(e.pointee.retransmitTimeout) {
-                addQuickAcks(e)   // the sender slept so long that it starts slowly again
+                addQuickAcks(e)  // the sender slept so long that it starts slowly again
             }
         }
         e.pointee.lastReceived = jiffies
@@ -68,7 +68,8 @@ extension TransportStack {
     func acknowledgeIfDue(_ e: EndpointPointer, outOfOrderPossible: Bool = true) {
         guard e.pointee.flags.contains(.ackScheduled) else { return }
         let pending = e.pointee.receiveNext - e.pointee.windowUpdate
-        let twoSegments = pending > Int(e.pointee.peerSegment)
+        let twoSegments =
+            pending > Int(e.pointee.peerSegment)
             && (e.pointee.receiveNext - e.pointee.copied < 1 || roomForWindow(e) >= Int(e.pointee.receiveWindow))
         if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.pointee.outOfOrder.count > 0) {
             sendAck(e)
@@ -122,7 +123,8 @@ extension TransportStack {
         if e.pointee.flags.contains(.ackScheduled) {
             let flags = e.pointee.flags
             if e.pointee.receiveNext - e.pointee.windowUpdate > Int(e.pointee.peerSegment)
-                || (copied > 0 && (flags.contains(.ackPushed2) || (flags.contains(.ackPushed) && !isInteractive(e))) && e.pointee.receiveMemory == 0) {
+                || (copied > 0 && (flags.contains(.ackPushed2) || (flags.contains(.ackPushed) && !isInteractive(e))) && e.pointee.receiveMemory == 0)
+            {
                 now = true
             }
         }

@@ -6,7 +6,8 @@ extension TransportStack {
     enum AckVerdict { case fine, old, unsent }
 
     func processAck(_ e: EndpointPointer, _ segment: Segment, fromSYN: Bool = false) -> AckVerdict {
-        let una = e.pointee.unacknowledged, ack = segment.acknowledgment
+        let una = e.pointee.unacknowledged
+        let ack = segment.acknowledgment
         var findings = AckFindings()
         if ack.isBefore(una) {
             // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
@@ -34,7 +35,8 @@ extension TransportStack {
         let window = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
         var windowUpdated = false
         if findings.unaAdvanced || segment.sequence.isAfter(e.pointee.windowSequence)
-            || (segment.sequence == e.pointee.windowSequence && (window > e.pointee.sendWindow || window == 0)) {
+            || (segment.sequence == e.pointee.windowSequence && (window > e.pointee.sendWindow || window == 0))
+        {
             windowUpdated = window != e.pointee.sendWindow
             e.pointee.windowSequence = segment.sequence
             e.pointee.sendWindow = window

@@ -5,7 +5,8 @@ import HairpinWire
 extension TransportStack {
     func tcpError(_ error: ICMPError) {
         guard let base = error.transport.baseAddress else { return }
-        let localPort = base.u16(TCPOffset.sourcePort), remotePort = base.u16(TCPOffset.destinationPort)
+        let localPort = base.u16(TCPOffset.sourcePort)
+        let remotePort = base.u16(TCPOffset.destinationPort)
         guard let e = connections.find(error.source, localPort, error.destination, remotePort), e.pointee.state != .timeWait else { return }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
@@ -34,7 +35,7 @@ extension TransportStack {
     /// `tcp_v4_mtu_reduced`, `tcp_simple_retransmit`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
         guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
-        var mtu = max(mtu, 552)   // net.ipv4.route.min_pmtu
+        var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.pointee.pathMTU) else { return }
         e.pointee.pathMTU = UInt32(mtu)
@@ -77,7 +78,8 @@ extension TransportStack {
                 i += 1
                 continue
             }
-            var end = first.end, last = first
+            var end = first.end
+            var last = first
             while last.marks & SentSegment.endsBurst == 0, i + 1 < old.count, old[i + 1].marks & SentSegment.lost != 0, old[i + 1].start == end {
                 i += 1
                 last = old[i]
@@ -85,10 +87,12 @@ extension TransportStack {
             }
             i += 1
             var start = first.start
-            let hasFIN = last.marks & SentSegment.fin != 0, dataEnd = hasFIN ? end - 1 : end
+            let hasFIN = last.marks & SentSegment.fin != 0
+            let dataEnd = hasFIN ? end - 1 : end
             let several = dataEnd - start > segment
             repeat {
-                let size = min(segment, dataEnd - start), isLast = start + size == dataEnd
+                let size = min(segment, dataEnd - start)
+                let isLast = start + size == dataEnd
                 var piece = SentSegment(start: start, end: isLast ? end : start + size, sentAt: first.sentAt, marks: SentSegment.lost)
                 piece.marks |= first.marks & SentSegment.everRetransmitted
                 if isLast { piece.marks |= SentSegment.endsBurst | (last.marks & (SentSegment.fin | SentSegment.psh)) | (several ? SentSegment.psh : 0) }
@@ -97,7 +101,9 @@ extension TransportStack {
             } while start.isBefore(dataEnd)
         }
         old.release(pool)
-        var lost: UInt32 = 0, retransmitted: UInt32 = 0, sacked: UInt32 = 0
+        var lost: UInt32 = 0
+        var retransmitted: UInt32 = 0
+        var sacked: UInt32 = 0
         for i in 0..<e.pointee.sent.count {
             let marks = e.pointee.sent[i].marks
             if marks & SentSegment.lost != 0 { lost += 1 }

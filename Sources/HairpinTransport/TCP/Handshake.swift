@@ -181,12 +181,14 @@ extension TransportStack {
         }
         guard segment.isSYN, !segment.isFIN else { return .delivered }
         guard listener.pointee.acceptCount <= listener.pointee.backlog,
-            listener.pointee.handshakes < min(max(listener.pointee.backlog, 8), Int32(clamping: settings.tcp_max_syn_backlog)) else {
+            listener.pointee.handshakes < min(max(listener.pointee.backlog, 8), Int32(clamping: settings.tcp_max_syn_backlog))
+        else {
             statistics.listenOverflows += 1
             return .bufferFull
         }
         guard let route = try? network.route(to: segment.source, from: segment.destination, device: devices[Int(listener.pointee.device)]),
-            let e = table.makeStream() else { return .bufferFull }
+            let e = table.makeStream()
+        else { return .bufferFull }
         e.pointee.localAddress = segment.destination
         e.pointee.localPort = segment.destinationPort
         e.pointee.remoteAddress = segment.source
@@ -242,7 +244,7 @@ extension TransportStack {
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.pointee.initialReceive, !failsPAWS(e, segment) {
-            if !isRateLimited(e, segment) { sendSynAck(e) }   // the SYN-ACK was lost
+            if !isRateLimited(e, segment) { sendSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
         if segment.isACK, segment.acknowledgment != e.pointee.initialSend + 1 {
@@ -250,7 +252,8 @@ extension TransportStack {
             return .delivered
         }
         let next = e.pointee.receiveNext
-        let inWindow = segment.sequence == next && segment.end == next
+        let inWindow =
+            segment.sequence == next && segment.end == next
             || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow))) || segment.sequence == e.pointee.initialReceive
         if failsPAWS(e, segment) || !inWindow {
             if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }

@@ -56,7 +56,8 @@ extension TransportStack {
 
     /// Pages of 4 KiB hold 3776 bytes beside `struct skb_shared_info`.
     private func collapse(_ e: EndpointPointer) {
-        let page = 3776, cost = 4096 + 256
+        let page = 3776
+        let cost = 4096 + 256
         let queued = readable(e)
         guard queued > 0 else { return }
         let count = (queued + page - 1) / page
@@ -130,7 +131,8 @@ extension TransportStack {
             e.pointee.outOfOrderFIN = true
             e.pointee.outOfOrderFINAt = segment.end - 1
         }
-        let start = segment.sequence, end = start + segment.payload.count
+        let start = segment.sequence
+        let end = start + segment.payload.count
         guard findMemory(e) else { return .bufferFull }
         guard end.isAfter(start) else {
             // A bare FIN beyond a hole is forgotten, as its sender repeats it.
@@ -145,7 +147,7 @@ extension TransportStack {
         while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
         e.pointee.touchCount &+= 1
         if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(start), e.pointee.outOfOrder[index].end.isAtOrAfter(end) {
-            noteDuplicate(e, start, end)   // all of it is here
+            noteDuplicate(e, start, end)  // all of it is here
             return .delivered
         }
         e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped, count: segment.payload.count, at: start.rawValue)
@@ -153,7 +155,8 @@ extension TransportStack {
         var merged = OutOfOrderRange(start: start, end: end, truesize: truesize, touched: e.pointee.touchCount)
         while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(end) {
             let other = e.pointee.outOfOrder[index]
-            let overlapStart = other.start.isAfter(start) ? other.start : start, overlapEnd = other.end.isBefore(end) ? other.end : end
+            let overlapStart = other.start.isAfter(start) ? other.start : start
+            let overlapEnd = other.end.isBefore(end) ? other.end : end
             if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
             if other.start.isBefore(merged.start) { merged.start = other.start }
             if other.end.isAfter(merged.end) { merged.end = other.end }

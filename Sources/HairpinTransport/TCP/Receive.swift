@@ -38,7 +38,7 @@ extension TransportStack {
         guard segment.isACK else { return .delivered }
         switch processAck(e, segment) {
         case .unsent:
-            if e.pointee.state != .established { sendChallenge(e) }   // RFC 5961 §5.2
+            if e.pointee.state != .established { sendChallenge(e) }  // RFC 5961 §5.2
             return .delivered
         case .old, .fine: break
         }
@@ -60,7 +60,8 @@ extension TransportStack {
         default:
             // RFC 1122 §4.2.2.13: data for a program that is gone is answered with a reset.
             if e.pointee.flags.contains(.receiveShut), segment.payload.count > 0,
-                (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+                (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext)
+            {
                 sendReset(to: segment)
                 abort(e, .connectionReset)
                 return .delivered
@@ -99,7 +100,7 @@ extension TransportStack {
             return false
         }
         if segment.isSYN {
-            sendChallenge(e)   // RFC 5961 §4.2
+            sendChallenge(e)  // RFC 5961 §4.2
             return false
         }
         return true

@@ -57,7 +57,8 @@ extension TransportStack {
 
     /// Index of the first segment in flight that starts at or after `sequence`.
     private func firstSent(_ e: EndpointPointer, from sequence: SequenceNumber) -> Int {
-        var low = 0, high = e.pointee.sent.count
+        var low = 0
+        var high = e.pointee.sent.count
         while low < high {
             let middle = (low + high) / 2
             if e.pointee.sent[middle].start.isBefore(sequence) { low = middle + 1 } else { high = middle }
@@ -150,13 +151,14 @@ extension TransportStack {
     func detectLoss(_ e: EndpointPointer) -> Int {
         guard e.pointee.rackTime != 0 else { return 0 }
         let window = reorderingWindow(e)
-        var marked = 0, wait: Int64 = 0
+        var marked = 0
+        var wait: Int64 = 0
         for i in 0..<e.pointee.sent.count {
             let sent = e.pointee.sent.pointer(i)
             if sent.pointee.marks & SentSegment.sacked != 0 { continue }
             if sent.pointee.marks & SentSegment.lost != 0, sent.pointee.marks & SentSegment.retransmitted == 0 { continue }
             guard isLater(e.pointee.rackTime, e.pointee.rackEnd, sent.pointee.sentAt, sent.pointee.end) else {
-                if sent.pointee.marks & SentSegment.everRetransmitted == 0 { break }   // the rest was sent later still
+                if sent.pointee.marks & SentSegment.everRetransmitted == 0 { break }  // the rest was sent later still
                 continue
             }
             let remaining = Int64(e.pointee.rackRTT) + Int64(window) - Int64(age(sent.pointee.sentAt) / 1000)
@@ -197,7 +199,8 @@ extension TransportStack {
     // MARK: phases
 
     private func saveForUndo(_ e: EndpointPointer) {
-        e.pointee.priorThreshold = e.pointee.phase == .open || e.pointee.phase == .disorder ? max(e.pointee.slowStartThreshold, e.pointee.window * 3 / 4) : e.pointee.slowStartThreshold
+        e.pointee.priorThreshold =
+            e.pointee.phase == .open || e.pointee.phase == .disorder ? max(e.pointee.slowStartThreshold, e.pointee.window * 3 / 4) : e.pointee.slowStartThreshold
         e.pointee.undoMark = e.pointee.unacknowledged
         e.pointee.undoRetransmissions = e.pointee.retransOut > 0 ? Int32(e.pointee.retransOut) : -1
         e.pointee.retransmitStamp = 0
@@ -337,7 +340,8 @@ extension TransportStack {
     @discardableResult
     func scheduleLossProbe(_ e: EndpointPointer, advancing: Bool) -> Bool {
         guard e.pointee.packetsOut > 0, e.pointee.flags.contains(.selectiveAcks), e.pointee.phase == .open || e.pointee.phase == .reduced,
-            e.pointee.state != .synReceived else { return false }
+            e.pointee.state != .synReceived
+        else { return false }
         var microseconds: Int64 = 1_000_000
         if e.pointee.smoothedRTT > 0 {
             microseconds = Int64(e.pointee.smoothedRTT >> 2)
@@ -356,7 +360,12 @@ extension TransportStack {
 
     /// `tcp_send_loss_probe`: new data if there is any and it fits, else the last segment again.
     func sendLossProbe(_ e: EndpointPointer) {
-        defer { if e.pointee.state != .closed, e.pointee.timer == .none { e.pointee.timer = .lossProbe; rearmRetransmission(e) } }
+        defer {
+            if e.pointee.state != .closed, e.pointee.timer == .none {
+                e.pointee.timer = .lossProbe
+                rearmRetransmission(e)
+            }
+        }
         guard !e.pointee.probing, e.pointee.packetsOut > 0 else { return }
         let segment = currentSegment(e)
         let out = e.pointee.packetsOut
@@ -378,7 +387,9 @@ extension TransportStack {
         guard e.pointee.probing, segment.acknowledgment.isAtOrAfter(e.pointee.probeHigh) else { return }
         if !e.pointee.flags.contains(.probeRetransmitted) || findings.duplicateReported {
             e.pointee.probing = false
-        } else if segment.acknowledgment.isAfter(e.pointee.probeHigh) || (findings.unaAdvanced && e.pointee.packetsOut == 0 && !findings.sackChanged && findings.newlyAcked > 1) {
+        } else if segment.acknowledgment.isAfter(e.pointee.probeHigh)
+            || (findings.unaAdvanced && e.pointee.packetsOut == 0 && !findings.sackChanged && findings.newlyAcked > 1)
+        {
             beginReduction(e)
             e.pointee.phase = .reduced
             endReduction(e)

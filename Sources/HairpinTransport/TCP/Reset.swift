@@ -6,7 +6,8 @@ extension TransportStack {
     func sendReset(to segment: Segment) {
         guard !segment.isReset else { return }
         var flags: TCPFlags = .rst
-        var sequence = SequenceNumber(0), acknowledgment = SequenceNumber(0)
+        var sequence = SequenceNumber(0)
+        var acknowledgment = SequenceNumber(0)
         if segment.isACK {
             sequence = segment.acknowledgment
         } else {

@@ -16,7 +16,7 @@ extension TransportStack {
             if m < 0 {
                 m = -m
                 m -= Int64(e.pointee.deviation >> 2)
-                if m > 0 { m >>= 3 }   // RTT falling: do not raise the deviation as fast
+                if m > 0 { m >>= 3 }  // RTT falling: do not raise the deviation as fast
             } else {
                 m -= Int64(e.pointee.deviation >> 2)
             }

@@ -61,23 +61,33 @@ extension TransportStack {
     @discardableResult
     func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, atMost limitSegments: Int = .max, isProbe: Bool = false) -> Bool {
         let most = min(burstLimit(e, segment: segment), limitSegments)
-        var sentSegments = 0, windowLimited = false, congestionLimited = false
+        var sentSegments = 0
+        var windowLimited = false
+        var congestionLimited = false
         let fin = e.pointee.flags.contains(.finQueued)
         while e.pointee.unsent > 0 || finUnsent(e) {
             // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
-            let inFlight = e.pointee.inFlight, cwnd = Int(e.pointee.window)
+            let inFlight = e.pointee.inFlight
+            let cwnd = Int(e.pointee.window)
             var quota = inFlight >= cwnd ? 0 : min(max(cwnd >> 1, 1), cwnd - inFlight)
             if quota == 0 {
-                guard isProbe else { congestionLimited = true; break }
+                guard isProbe else {
+                    congestionLimited = true
+                    break
+                }
                 quota = 1
             }
             quota = min(quota, most)
             let waiting = e.pointee.unsent
-            let start = e.pointee.sendNext, room = e.pointee.windowEnd - start
+            let start = e.pointee.sendNext
+            let room = e.pointee.windowEnd - start
             // Receive window (`tcp_snd_wnd_test`): the first segment must fit, FIN included.
             let finRides = fin && waiting <= segment
             let first = min(waiting, segment) + (finRides ? 1 : 0)
-            if first > room { windowLimited = true; break }
+            if first > room {
+                windowLimited = true
+                break
+            }
             if waiting <= segment {
                 // A partial segment waits for what is out (`tcp_nagle_test`, RFC 9293 §3.7.4 with Minshall's change).
                 let holds = nagle != .push && !fin && holdsBack(e, partial: waiting < segment, nagle)
@@ -88,7 +98,8 @@ extension TransportStack {
             var take = waiting
             if waiting > segment {
                 // `tcp_mss_split_point`
-                let full = segment * quota, needed = min(waiting, room)
+                let full = segment * quota
+                let needed = min(waiting, room)
                 if full <= needed {
                     take = full
                 } else {
@@ -143,7 +154,8 @@ extension TransportStack {
     private func sendBurst(_ e: EndpointPointer, count: Int, segment: Int, fin: Bool) {
         let wasIdle = e.pointee.packetsOut == 0
         let burstEnd = e.pointee.sendNext + count
-        let isBurst = count > segment, stamp = transmissionStamp()
+        let isBurst = count > segment
+        let stamp = transmissionStamp()
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
@@ -154,7 +166,7 @@ extension TransportStack {
                 flags.insert(.psh)
                 marks |= SentSegment.psh
             } else if isLast, isBurst {
-                flags.insert(.psh)   // only for the receiver's GRO: a retransmission does without
+                flags.insert(.psh)  // only for the receiver's GRO: a retransmission does without
             }
             var end = start + size
             if isLast, fin {

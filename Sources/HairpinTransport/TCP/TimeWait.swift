@@ -46,7 +46,8 @@ extension TransportStack {
         let next = e.pointee.receiveNext
         if e.pointee.flags.contains(.timeWaitFin2) {
             let end = next + Int(e.pointee.timeWaitWindow)
-            let inWindow = segment.sequence == next || (segment.end.isAfter(next) && segment.sequence.isBefore(end)) || (segment.sequence == end && segment.sequence == segment.end)
+            let inWindow =
+                segment.sequence == next || (segment.end.isAfter(next) && segment.sequence.isBefore(end)) || (segment.sequence == end && segment.sequence == segment.end)
             if isOld || !inWindow {
                 if !segment.isReset { acknowledgeTimeWait(e, segment, limited: true) }
                 return .delivered
@@ -75,7 +76,8 @@ extension TransportStack {
         }
         // RFC 6191, RFC 9293 §3.6.1: a new SYN that is clearly later opens a new connection.
         if segment.isSYN, !segment.isReset, !segment.isACK, !isOld,
-            segment.sequence.isAfter(next) || (segment.hasTimestamp && Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) > 0) {
+            segment.sequence.isAfter(next) || (segment.hasTimestamp && Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) > 0)
+        {
             if let listener = ports.listener(segment.destination, segment.destinationPort) {
                 leaveTimeWait(e)
                 return receiveListening(listener, segment)

@@ -84,7 +84,8 @@ extension TransportStack {
         if e.pointee.userTimeout > 0 { return elapsed >= e.pointee.userTimeout }
         var boundary = settings.tcp_retries2
         if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
-        let base = settings.tcp_rto_min.nanoseconds, most = settings.tcp_rto_max.nanoseconds
+        let base = settings.tcp_rto_min.nanoseconds
+        let most = settings.tcp_rto_max.nanoseconds
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
         let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most

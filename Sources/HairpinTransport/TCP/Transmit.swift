@@ -22,7 +22,8 @@ extension TransportStack {
     /// Writes the SACK option: a duplicate's block first (RFC 2883 §4), then the ranges, most recently changed first (RFC 2018 §4).
     private func putSelectiveAcks(_ e: EndpointPointer, _ p: UnsafeMutableRawPointer, count: Int) {
         p.put(UInt32(0x0101_0500) | UInt32(2 + 8 * count), at: 0)
-        var slot = 0, below = UInt32.max
+        var slot = 0
+        var below = UInt32.max
         if e.pointee.flags.contains(.duplicateSACK) {
             p.put(e.pointee.duplicateStart.rawValue, at: 4)
             p.put(e.pointee.duplicateEnd.rawValue, at: 8)
@@ -48,7 +49,8 @@ extension TransportStack {
     func transmit(_ e: EndpointPointer, sequence: SequenceNumber, count: Int, flags: TCPFlags) -> Errno? {
         let isSYN = flags.contains(.syn)
         let stamps = e.pointee.flags.contains(.timestamps)
-        var optionBytes: Int, blocks = 0
+        var optionBytes: Int
+        var blocks = 0
         if isSYN {
             optionBytes = synOptionSize(e)
         } else {
@@ -63,7 +65,7 @@ extension TransportStack {
         let isSYNACK = isSYN && flags.contains(.ack)
         let window: UInt16
         if isSYN {
-            window = UInt16(min(e.pointee.receiveWindow, 65_535))   // RFC 7323 §2.2: the window of a SYN is never scaled
+            window = UInt16(min(e.pointee.receiveWindow, 65_535))  // RFC 7323 §2.2: the window of a SYN is never scaled
         } else {
             window = selectWindow(e)
         }
@@ -74,7 +76,7 @@ extension TransportStack {
         p.put(UInt8((header / 4) << 4), at: TCPOffset.dataOffset)
         p.put(flags.rawValue, at: TCPOffset.flags)
         p.put(window, at: TCPOffset.window)
-        p.put(UInt32(0), at: TCPOffset.checksum)   // and the urgent pointer
+        p.put(UInt32(0), at: TCPOffset.checksum)  // and the urgent pointer
         if isSYN {
             putSYNOptions(e, p + 20, isSYNACK: isSYNACK)
         } else if stamps {

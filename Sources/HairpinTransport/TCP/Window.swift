@@ -34,7 +34,8 @@ extension TransportStack {
     /// When the connection is up (`tcp_init_buffer_space`).
     func initializeBuffers(_ e: EndpointPointer) {
         if !e.pointee.flags.contains(.sendBufferSet) { expandSendBuffer(e) }
-        let advertised = UInt32(e.pointee.advertisedSegment), most = UInt32(fullSpace(e))
+        let advertised = UInt32(e.pointee.advertisedSegment)
+        let most = UInt32(fullSpace(e))
         e.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
         e.pointee.tuningTime = now.nanoseconds
         e.pointee.tuningSequence = e.pointee.copied
@@ -80,7 +81,8 @@ extension TransportStack {
 
     /// The window field of the next segment: room, but never less than what was offered before (RFC 9293 §3.8.6).
     func selectWindow(_ e: EndpointPointer) -> UInt16 {
-        let left = e.pointee.windowLeft, scale = Int(e.pointee.receiveScale)
+        let left = e.pointee.windowLeft
+        let scale = Int(e.pointee.receiveScale)
         var window = roomForWindow(e)
         if window < left { window = ((left + (1 << scale) - 1) >> scale) << scale }
         e.pointee.receiveWindow = UInt32(window)
@@ -137,7 +139,8 @@ extension TransportStack {
         if windowFromSpace(e, truesize) <= count {
             increment = 2 * Int(e.pointee.advertisedSegment)
         } else {
-            var cost = windowFromSpace(e, truesize) >> 1, window = windowFromSpace(e, settings.tcp_rmem.maximum) >> 1
+            var cost = windowFromSpace(e, truesize) >> 1
+            var window = windowFromSpace(e, settings.tcp_rmem.maximum) >> 1
             while Int(e.pointee.windowThreshold) <= window {
                 if cost <= count {
                     increment = 2 * Int(e.pointee.peerSegment)

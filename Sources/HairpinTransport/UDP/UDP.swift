@@ -25,7 +25,8 @@ extension TransportStack {
 
     /// The best match (`compute_score`): a connected socket over a bound address over any address; among equals the last bound.
     func findUDP(_ local: IPv4Address, _ localPort: UInt16, _ remote: IPv4Address, _ remotePort: UInt16) -> DatagramSocket? {
-        var best: DatagramSocket?, bestScore = -1
+        var best: DatagramSocket?
+        var bestScore = -1
         for socket in ports.datagrams[localPort] ?? [] {
             var score = 0
             if socket.local.address != .any {
@@ -79,7 +80,7 @@ extension TransportStack {
         let checksum = InternetChecksum.checksum(
             UnsafeRawBufferPointer(start: p, count: length),
             initial: InternetChecksum.pseudoHeader(source: source, destination: destination.address, protocol: IPProtocol.udp.rawValue, length: length))
-        p.put(checksum == 0 ? 0xffff : checksum, at: UDPOffset.checksum)   // RFC 768: zero means "no checksum"
+        p.put(checksum == 0 ? 0xffff : checksum, at: UDPOffset.checksum)  // RFC 768: zero means "no checksum"
         var request = SendRequest(source: source, destination: destination.address, proto: .udp)
         socket.apply(to: &request, connected: socket.remote != nil, fits: length + IPv4Header.byteCount <= route.mtu)
         statistics.datagramsSent += 1
@@ -89,15 +90,17 @@ extension TransportStack {
     /// EMSGSIZE found before sending: reported in the error queue when asked for (`ip_local_error`).
     func queueLocalSizeError(_ socket: DatagramSocket, mtu: Int, identifier: UInt16, sequence: UInt16) {
         guard socket.receiveErrors else { return }
-        socket.errors.append(ReceivedError(
-            errno: .messageTooLong, offender: nil, icmpType: 0, icmpCode: 0, information: UInt32(mtu), identifier: identifier, sequence: sequence))
+        socket.errors.append(
+            ReceivedError(
+                errno: .messageTooLong, offender: nil, icmpType: 0, icmpCode: 0, information: UInt32(mtu), identifier: identifier, sequence: sequence))
         network.readinessChanged(socket.id)
     }
 
     /// `__udp4_lib_err`.
     func udpError(_ error: ICMPError) {
         guard let base = error.transport.baseAddress else { return }
-        let localPort = base.u16(UDPOffset.sourcePort), remotePort = base.u16(UDPOffset.destinationPort)
+        let localPort = base.u16(UDPOffset.sourcePort)
+        let remotePort = base.u16(UDPOffset.destinationPort)
         guard let socket = findUDP(error.source, localPort, error.destination, remotePort) else { return }
         datagramError(socket, error, identifier: 0, sequence: 0)
     }
@@ -109,9 +112,10 @@ extension TransportStack {
             (errno, fatal) = (.messageTooLong, true)
         }
         if socket.receiveErrors {
-            socket.errors.append(ReceivedError(
-                errno: errno, offender: error.offender, icmpType: error.type, icmpCode: error.code, information: error.information,
-                identifier: identifier, sequence: sequence))
+            socket.errors.append(
+                ReceivedError(
+                    errno: errno, offender: error.offender, icmpType: error.type, icmpCode: error.code, information: error.information,
+                    identifier: identifier, sequence: sequence))
         } else if !fatal || socket.remote == nil {
             return
         }

@@ -8,7 +8,10 @@ public enum ARPOffset {
 @frozen
 public struct ARPHeader: Hashable, Sendable {
     public static let byteCount = 28
-    @frozen public enum Operation: UInt16, Sendable { case request = 1, reply = 2 }
+    @frozen public enum Operation: UInt16, Sendable {
+        case request = 1
+        case reply = 2
+    }
 
     public var operation: Operation
     public var senderHardware: MACAddress

@@ -55,7 +55,10 @@ public struct IPv4Prefix: Hashable, Sendable, CustomStringConvertible {
     public init?(_ text: some StringProtocol) {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count <= 2, let address = IPv4Address(parts[0]) else { return nil }
-        guard parts.count == 2 else { self.init(address, length: 32); return }
+        guard parts.count == 2 else {
+            self.init(address, length: 32)
+            return
+        }
         guard let length = Int(parts[1]), 0...32 ~= length else { return nil }
         self.init(address, length: length)
     }

@@ -22,7 +22,8 @@ public struct IPv6Address: Hashable, Comparable, Sendable, CustomStringConvertib
     /// The canonical text: lower case, the first longest run of two or more zero groups as "::" (RFC 5952 §4).
     public var description: String {
         let groups = self.groups
-        var best = 0..<0, at = 0
+        var best = 0..<0
+        var at = 0
         while at < 8 {
             var end = at
             while end < 8, groups[end] == 0 { end += 1 }

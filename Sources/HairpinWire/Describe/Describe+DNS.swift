@@ -4,7 +4,10 @@ extension Describer {
     mutating func dns(_ bytes: UnsafeRawBufferPointer) -> Bool {
         guard bytes.count >= 12, let base = bytes.baseAddress else { return false }
         let flags = base.u16(2)
-        let questions = Int(base.u16(4)), answers = Int(base.u16(6)), authorities = Int(base.u16(8)), additional = Int(base.u16(10))
+        let questions = Int(base.u16(4))
+        let answers = Int(base.u16(6))
+        let authorities = Int(base.u16(8))
+        let additional = Int(base.u16(10))
         let isResponse = flags & 0x8000 != 0
         guard questions <= 16, isResponse || answers == 0 else { return false }
         var at = 12
@@ -40,7 +43,8 @@ extension Describer {
         var result: [String] = []
         for _ in 0..<min(count, 8) {
             guard domainName(bytes, &at) != nil, at + 10 <= bytes.count else { return result + ["[|domain]"] }
-            let type = base.u16(at), length = Int(base.u16(at + 8))
+            let type = base.u16(at)
+            let length = Int(base.u16(at + 8))
             var data = at + 10
             guard data + length <= bytes.count else { return result + ["[|domain]"] }
             at = data + length

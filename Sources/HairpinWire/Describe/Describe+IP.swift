@@ -65,7 +65,8 @@ extension Describer {
             return
         }
         let ends = "\(base.ipv4(IPv4Offset.source)) > \(base.ipv4(IPv4Offset.destination))"
-        let header = Int(base.u8(0) & 15) * 4, total = Int(base.u16(IPv4Offset.totalLength))
+        let header = Int(base.u8(0) & 15) * 4
+        let total = Int(base.u16(IPv4Offset.totalLength))
         if base.u8(0) >> 4 != 4 {
             text += "IP version \(base.u8(0) >> 4) [|ip] \(bytes.count) bytes"
         } else if header < IPv4Header.byteCount || total < header {
@@ -80,9 +81,13 @@ extension Describer {
             text += "IP6 [|ip6] \(bytes.count) bytes"
             return
         }
-        let next = IPProtocol(base.u8(6)), length = Int(base.u16(4))
+        let next = IPProtocol(base.u8(6))
+        let length = Int(base.u16(4))
         text += "IP6 "
-        if options.verbose { text += "(class 0x\(hexadecimal(UInt8(base.u32(0) >> 20 & 0xff))), hlim \(base.u8(7)), next-header \(Describer.name(of: next)) (\(next.rawValue)), payload length \(length)) " }
+        if options.verbose {
+            text +=
+                "(class 0x\(hexadecimal(UInt8(base.u32(0) >> 20 & 0xff))), hlim \(base.u8(7)), next-header \(Describer.name(of: next)) (\(next.rawValue)), payload length \(length)) "
+        }
         let ends = Ends(source: IPv6Address(loading: base + 8).description, destination: IPv6Address(loading: base + 24).description, pseudoHeader: nil)
         let payload = UnsafeRawBufferPointer(rebasing: bytes[40..<min(40 + length, bytes.count)])
         if next == .tcp || next == .udp {

@@ -80,7 +80,9 @@ extension Describer {
         }
         text += "\(ends.source).\(udp.sourcePort) > \(ends.destination).\(udp.destinationPort): "
         if options.verbose, isWhole, let (source, destination) = ends.pseudoHeader {
-            text += udp.checksum == 0 ? "[no cksum] " : udp.isChecksumValid(source: source, destination: destination) ? "[udp sum ok] " : "[bad udp cksum 0x\(hexadecimal(udp.checksum))] "
+            text +=
+                udp.checksum == 0
+                ? "[no cksum] " : udp.isChecksumValid(source: source, destination: destination) ? "[udp sum ok] " : "[bad udp cksum 0x\(hexadecimal(udp.checksum))] "
         }
         let length = Int(base.u16(UDPOffset.length)) - UDPOffset.payload
         if udp.sourcePort == 53 || udp.destinationPort == 53, isWhole, dns(udp.payload) { return }
@@ -180,7 +182,8 @@ extension Describer {
             return
         }
         func end(_ address: IPv4Address, _ port: UInt16?) -> String { port.map { "\(address).\($0)" } ?? address.description }
-        text += "IP \(end(quoted.source, quoted.sourcePort)) > \(end(quoted.destination, quoted.destinationPort)): \(Describer.name(of: quoted.proto)), ttl \(quoted.timeToLive)"
+        text +=
+            "IP \(end(quoted.source, quoted.sourcePort)) > \(end(quoted.destination, quoted.destinationPort)): \(Describer.name(of: quoted.proto)), ttl \(quoted.timeToLive)"
         if quoted.proto == .tcp, let tcp = TCPView(quoted.payload) { text += ", Flags [\(Describer.letters(tcp.flags))], seq \(tcp.sequence)" }
     }
 

@@ -80,8 +80,10 @@ struct Describer {
             return
         }
         guard let arp = ARPHeader(parsing: bytes) else {
-            let hardware = base.u16(ARPOffset.hardwareType), type = base.u16(ARPOffset.protocolType)
-            text += hardware == 1 && type == EtherType.ipv4.rawValue && bytes.count >= ARPHeader.byteCount
+            let hardware = base.u16(ARPOffset.hardwareType)
+            let type = base.u16(ARPOffset.protocolType)
+            text +=
+                hardware == 1 && type == EtherType.ipv4.rawValue && bytes.count >= ARPHeader.byteCount
                 ? "ARP, operation \(base.u16(ARPOffset.operation)), length \(bytes.count)"
                 : "ARP, hardware \(hardware), protocol 0x\(hexadecimal(type)), [|arp] length \(bytes.count)"
             return

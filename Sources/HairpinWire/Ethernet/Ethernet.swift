@@ -37,7 +37,8 @@ public struct EthernetView {
 
     /// The 802.1Q tags (at most two, IEEE 802.1ad), the type behind them and the offset of the payload. Truncated tags give the tag's own type.
     @inlinable public var payload: (type: EtherType, offset: Int, vlan: UInt16?) {
-        var type = self.type, offset = EthernetOffset.payload
+        var type = self.type
+        var offset = EthernetOffset.payload
         var vlan: UInt16?
         var tags = 0
         while tags < 2, type == .vlan || type == .providerVLAN, bytes.count >= offset + 4 {

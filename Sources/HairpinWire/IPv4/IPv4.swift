@@ -26,7 +26,8 @@ public struct IPv4View {
     /// Nil if the bytes do not start with a complete IPv4 packet (RFC 1122 §3.2.1.1; the checksum is not looked at).
     @inlinable public init?(_ bytes: UnsafeRawBufferPointer) {
         guard bytes.count >= 20, let base = bytes.baseAddress, base.u8(0) >> 4 == 4 else { return nil }
-        let header = Int(base.u8(0) & 15) * 4, total = Int(base.u16(IPv4Offset.totalLength))
+        let header = Int(base.u8(0) & 15) * 4
+        let total = Int(base.u16(IPv4Offset.totalLength))
         guard header >= 20, total >= header, total <= bytes.count else { return nil }
         self.bytes = UnsafeRawBufferPointer(start: base, count: total)
         self.base = base

@@ -25,6 +25,7 @@ public struct UDPView {
     @inlinable public func isChecksumValid(source: IPv4Address, destination: IPv4Address) -> Bool {
         checksum == 0
             || InternetChecksum.fold(
-                InternetChecksum.sum(bytes, initial: InternetChecksum.pseudoHeader(source: source, destination: destination, protocol: 17, length: bytes.count))) == 0xffff
+                InternetChecksum.sum(bytes, initial: InternetChecksum.pseudoHeader(source: source, destination: destination, protocol: 17, length: bytes.count)))
+                == 0xffff
     }
 }

@@ -4,7 +4,10 @@ import HairpinWire
 
 /// What `exec` and `get` need to boot a cluster.
 struct ClusterOptions: ParsableArguments {
-    @Option(name: [.customShort("f"), .customLong("filename"), .customLong("manifest")], help: "A manifest, a folder of manifests, a scenario file whose cluster to use, or a built-in scenario; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
+    @Option(
+        name: [.customShort("f"), .customLong("filename"), .customLong("manifest")],
+        help: "A manifest, a folder of manifests, a scenario file whose cluster to use, or a built-in scenario; may be repeated.",
+        completion: .file(extensions: ["yaml", "yml", "json"]))
     var files: [String] = []
 
     @Option(name: .shortAndLong, help: "The namespace of the objects named.")

@@ -58,7 +58,8 @@ struct RealityCommand: ParsableCommand {
         var table = FidelityTable()
         var isFirst = true
         for path in paths {
-            for scenario in try read(path, { try RealityRunner.scenarios(in: URL(fileURLWithPath: path)) }) where filter.isEmpty || filter.contains(where: { Glob.matches($0, scenario.name) }) {
+            for scenario in try read(path, { try RealityRunner.scenarios(in: URL(fileURLWithPath: path)) })
+            where filter.isEmpty || filter.contains(where: { Glob.matches($0, scenario.name) }) {
                 if Interruption.isRequested { throw Failure(.interrupted, "interrupted") }
                 progress.update(RunProgress(scenario: scenario.name, now: .zero, activity: nil))
                 let result = try read(path) { try runner.run(scenario) }
@@ -71,7 +72,9 @@ struct RealityCommand: ParsableCommand {
                 isFirst = false
             }
         }
-        if isFirst { throw Failure(.notFound, filter.isEmpty ? "there is no case in \(paths.joined(separator: ", "))" : "no case matches \(filter.joined(separator: ", "))") }
+        if isFirst {
+            throw Failure(.notFound, filter.isEmpty ? "there is no case in \(paths.joined(separator: ", "))" : "no case matches \(filter.joined(separator: ", "))")
+        }
         try Output.write(output == .text ? table.totals : json(table))
         if table.items.contains(where: { !$0.balanced }) { throw Failure(.internalFault, "the books of a case do not balance") }
         if table.items.contains(where: { $0.status != RealityRunner.Status.passed.rawValue }) { try ExitStatus.expectationFailed.finish() }
@@ -101,10 +104,13 @@ private struct FidelityTable: Encodable {
     var items: [Item] = []
 
     mutating func add(_ result: RealityRunner.Case) {
-        let timing = result.report?.timing.map { Item.Timing(agreeing: $0.agreeing, worstSeconds: $0.worstSeconds, worstInterface: $0.worstInterface, worstPacket: $0.worstPacket) }
-        items.append(Item(
-            name: result.id, status: result.status.rawValue, level: result.level.rawValue, identicalInterfaces: result.identical, similarity: result.similarity,
-            reason: result.reason.isEmpty ? nil : result.reason, outcomes: result.outcomes, balanced: result.isBalanced, timing: timing))
+        let timing = result.report?.timing.map {
+            Item.Timing(agreeing: $0.agreeing, worstSeconds: $0.worstSeconds, worstInterface: $0.worstInterface, worstPacket: $0.worstPacket)
+        }
+        items.append(
+            Item(
+                name: result.id, status: result.status.rawValue, level: result.level.rawValue, identicalInterfaces: result.identical, similarity: result.similarity,
+                reason: result.reason.isEmpty ? nil : result.reason, outcomes: result.outcomes, balanced: result.isBalanced, timing: timing))
     }
 
     static let header = "\(padded("CASE", 32))\(padded("LEVEL", 10))\(padded("IDENTICAL", 11))\(padded("SIMILAR", 9))RESULT\n"
@@ -112,10 +118,12 @@ private struct FidelityTable: Encodable {
     static func row(_ result: RealityRunner.Case, differences: Int) -> String {
         let isCompared = result.report != nil
         let reason = result.reason.isEmpty ? "" : ": " + String(result.reason.prefix(160))
-        var text = padded(result.id, 32) + padded(result.level.rawValue, 10) + padded(isCompared ? percent(result.identical) : "-", 11)
+        var text =
+            padded(result.id, 32) + padded(result.level.rawValue, 10) + padded(isCompared ? percent(result.identical) : "-", 11)
             + padded(isCompared ? percent(result.similarity) : "-", 9) + result.status.rawValue + reason + "\n"
         if let timing = result.report?.timing {
-            text += "    gaps between packets: \(percent(timing.agreeing)) agree; worst \(milliseconds(timing.worstSeconds)) on \(timing.worstInterface), before \(timing.worstPacket)\n"
+            text +=
+                "    gaps between packets: \(percent(timing.agreeing)) agree; worst \(milliseconds(timing.worstSeconds)) on \(timing.worstInterface), before \(timing.worstPacket)\n"
         }
         for outcome in result.outcomes { text += "    \(outcome)\n" }
         if result.status == .failed, differences > 0, let report = result.report {
@@ -130,7 +138,8 @@ private struct FidelityTable: Encodable {
     var totals: String {
         func count(_ status: RealityRunner.Status) -> Int { items.count { $0.status == status.rawValue } }
         let compared = items.filter { $0.status != RealityRunner.Status.unsupported.rawValue }
-        let mean = compared.isEmpty ? "" : "; mean similarity of those compared \(FidelityTable.percent(compared.reduce(0) { $0 + $1.similarity } / Double(compared.count)))"
+        let mean =
+            compared.isEmpty ? "" : "; mean similarity of those compared \(FidelityTable.percent(compared.reduce(0) { $0 + $1.similarity } / Double(compared.count)))"
         return "\n\(items.count) cases: \(count(.passed)) passed, \(count(.failed)) failed, \(count(.unsupported)) unsupported\(mean)\n"
     }
 

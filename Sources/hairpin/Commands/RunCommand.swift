@@ -28,7 +28,8 @@ struct RunCommand: ParsableCommand {
     @Argument(help: "Scenario files, or names of built-in scenarios.", completion: .file(extensions: ["yaml", "yml"]))
     var scenarios: [String]
 
-    @Option(name: [.long, .customShort("m")], help: "One more manifest or folder of manifests; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
+    @Option(
+        name: [.long, .customShort("m")], help: "One more manifest or folder of manifests; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
     var manifest: [String] = []
 
     @Option(help: "Write NAME.pcapng into this folder.", completion: .directory)

@@ -28,11 +28,12 @@ struct CompletionCommand: ParsableCommand {
     var shell: Shell
 
     func run() throws {
-        let script = switch shell {
-        case .bash: Hairpin.completionScript(for: .bash)
-        case .zsh: Hairpin.completionScript(for: .zsh)
-        case .fish: Hairpin.completionScript(for: .fish)
-        }
+        let script =
+            switch shell {
+            case .bash: Hairpin.completionScript(for: .bash)
+            case .zsh: Hairpin.completionScript(for: .zsh)
+            case .fish: Hairpin.completionScript(for: .fish)
+            }
         try Output.write(script.hasSuffix("\n") ? script : script + "\n")
     }
 }

@@ -129,9 +129,10 @@ struct NetfilterConnectionTests {
         #expect(host.forward(ping.reply([])).info == .invalid)
         #expect(host.forward(ping).info == .new)
         #expect(host.forward(ping.reply([])).info == .establishedReply)
-        #expect(host.connectionLines() == [
-            "icmp     1 30 src=10.244.0.2 dst=10.244.0.3 type=8 code=0 id=7 src=10.244.0.3 dst=10.244.0.2 type=0 code=0 id=7 mark=0 use=1"
-        ])
+        #expect(
+            host.connectionLines() == [
+                "icmp     1 30 src=10.244.0.2 dst=10.244.0.3 type=8 code=0 id=7 src=10.244.0.3 dst=10.244.0.2 type=0 code=0 id=7 mark=0 use=1"
+            ])
     }
 
     @Test("A packet dropped before it is confirmed leaves nothing behind")
@@ -172,7 +173,8 @@ struct NetfilterConnectionTests {
         var host = try FilterHost("", tracks: true)
         defer { host.deallocate() }
         func packet(_ n: Int) -> TestPacket {
-            TestPacket(source: IPv4Address(rawValue: podA.rawValue + UInt32(n % 17)), destination: outside, sourcePort: UInt16(1000 + n), destinationPort: 53, proto: .udp)
+            TestPacket(
+                source: IPv4Address(rawValue: podA.rawValue + UInt32(n % 17)), destination: outside, sourcePort: UInt16(1000 + n), destinationPort: 53, proto: .udp)
         }
         for n in 0..<5000 { #expect(host.forward(packet(n)).info == .new) }
         for n in stride(from: 0, to: 5000, by: 3) { #expect(host.forward(packet(n).reply([])).info == .establishedReply) }

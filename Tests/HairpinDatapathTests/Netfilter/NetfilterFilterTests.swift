@@ -15,24 +15,31 @@ struct NetfilterFilterTests {
         return host.send(packet.bytes, through: FilterHost.forwarding, input: 3, output: 2, mark: mark).dropReason == .ruleDrop
     }
 
-    @Test("A rule applies to what it describes", arguments: [
-        "-s 10.244.0.0/24", "! -s 10.245.0.0/16", "-d 10.244.0.3", "-p tcp", "! -p udp", "-i cni0", "-i cni+", "! -i eth0", "-o eth+", "! -f", "-p tcp --dport 80",
-        "-p tcp --sport 40000:40001", "-p tcp ! --dport 81", "-p tcp --syn", "-p tcp --tcp-flags SYN,ACK SYN", "-p tcp ! --tcp-flags ALL NONE",
-        "-m mark --mark 0x5/0x7", "-m mark ! --mark 0x4", "-m addrtype --dst-type UNICAST", "-m addrtype ! --src-type LOCAL,BROADCAST",
-        "-p tcp -m multiport --dports 22,70:80", "-p tcp -m multiport --ports 40000", "-p tcp -m multiport ! --sports 80", "-m length --length 140",
-        "-m iprange --dst-range 10.244.0.3-10.244.0.7", "-m ttl --ttl-gt 63", "-m ttl --ttl-eq 64", "-m conntrack --ctstate NEW,RELATED", "-m state --state NEW",
-        "-m conntrack --ctorigdst 10.244.0.3 --ctorigdstport 80 --ctdir ORIGINAL", "-m conntrack ! --ctstate ESTABLISHED,DNAT", "-m statistic --mode random --probability 1",
-        "-m statistic --mode nth --every 3 --packet 0", "-m physdev ! --physdev-is-bridged", "-m pkttype --pkt-type unicast",
-        "-m comment --comment \"a b\" -m tcp -p tcp",
-    ])
+    @Test(
+        "A rule applies to what it describes",
+        arguments: [
+            "-s 10.244.0.0/24", "! -s 10.245.0.0/16", "-d 10.244.0.3", "-p tcp", "! -p udp", "-i cni0", "-i cni+", "! -i eth0", "-o eth+", "! -f", "-p tcp --dport 80",
+            "-p tcp --sport 40000:40001", "-p tcp ! --dport 81", "-p tcp --syn", "-p tcp --tcp-flags SYN,ACK SYN", "-p tcp ! --tcp-flags ALL NONE",
+            "-m mark --mark 0x5/0x7", "-m mark ! --mark 0x4", "-m addrtype --dst-type UNICAST", "-m addrtype ! --src-type LOCAL,BROADCAST",
+            "-p tcp -m multiport --dports 22,70:80", "-p tcp -m multiport --ports 40000", "-p tcp -m multiport ! --sports 80", "-m length --length 140",
+            "-m iprange --dst-range 10.244.0.3-10.244.0.7", "-m ttl --ttl-gt 63", "-m ttl --ttl-eq 64", "-m conntrack --ctstate NEW,RELATED", "-m state --state NEW",
+            "-m conntrack --ctorigdst 10.244.0.3 --ctorigdstport 80 --ctdir ORIGINAL", "-m conntrack ! --ctstate ESTABLISHED,DNAT",
+            "-m statistic --mode random --probability 1",
+            "-m statistic --mode nth --every 3 --packet 0", "-m physdev ! --physdev-is-bridged", "-m pkttype --pkt-type unicast",
+            "-m comment --comment \"a b\" -m tcp -p tcp",
+        ])
     func applies(rule: String) throws { #expect(try matches(rule, packet, mark: 0x1d)) }
 
-    @Test("A rule does not apply to what it does not describe", arguments: [
-        "-s 10.245.0.0/16", "! -s 10.244.0.0/24", "-p udp", "! -p tcp", "-i eth0", "-i cni", "-o cni+", "-f", "-p tcp --dport 81:", "-p udp --dport 80", "-p tcp ! --syn",
-        "-m mark --mark 0x4", "-m addrtype --dst-type LOCAL", "-p tcp -m multiport --dports 22,81:90", "-m length --length :139", "-m ttl --ttl-lt 64",
-        "-m conntrack --ctstate ESTABLISHED,INVALID", "-m conntrack --ctdir REPLY", "-m statistic --mode random --probability 0",
-        "-m statistic --mode nth --every 3 --packet 1", "-m physdev --physdev-in veth1", "-p icmp --icmp-type any", "-m recent --rcheck --name nobody", "-m connmark --mark 1",
-    ])
+    @Test(
+        "A rule does not apply to what it does not describe",
+        arguments: [
+            "-s 10.245.0.0/16", "! -s 10.244.0.0/24", "-p udp", "! -p tcp", "-i eth0", "-i cni", "-o cni+", "-f", "-p tcp --dport 81:", "-p udp --dport 80",
+            "-p tcp ! --syn",
+            "-m mark --mark 0x4", "-m addrtype --dst-type LOCAL", "-p tcp -m multiport --dports 22,81:90", "-m length --length :139", "-m ttl --ttl-lt 64",
+            "-m conntrack --ctstate ESTABLISHED,INVALID", "-m conntrack --ctdir REPLY", "-m statistic --mode random --probability 0",
+            "-m statistic --mode nth --every 3 --packet 1", "-m physdev --physdev-in veth1", "-p icmp --icmp-type any", "-m recent --rcheck --name nobody",
+            "-m connmark --mark 1",
+        ])
     func doesNotApply(rule: String) throws { #expect(try !matches(rule, packet, mark: 0x1d)) }
 
     @Test("Jumps return behind themselves, gotos to where the last jump came from, and the rest to the policy")
@@ -55,7 +62,8 @@ struct NetfilterFilterTests {
 
     @Test("REJECT tells its kind")
     func reject() throws {
-        var host = try FilterHost("*filter\n-A FORWARD -p tcp --dport 80 -j REJECT --reject-with tcp-reset\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited\nCOMMIT")
+        var host = try FilterHost(
+            "*filter\n-A FORWARD -p tcp --dport 80 -j REJECT --reject-with tcp-reset\n-A FORWARD -j REJECT --reject-with icmp-host-prohibited\nCOMMIT")
         defer { host.deallocate() }
         #expect(host.forward(packet).rejectKind == .tcpReset)
         var other = packet
@@ -65,7 +73,9 @@ struct NetfilterFilterTests {
 
     @Test("nth counts packets, limit counts time")
     func stateful() throws {
-        var host = try FilterHost("*filter\n-A FORWARD -m statistic --mode nth --every 3 --packet 1 -j DROP\n-A FORWARD -m limit --limit 1/sec --limit-burst 2 -j ACCEPT\n-A FORWARD -j REJECT\nCOMMIT")
+        var host = try FilterHost(
+            "*filter\n-A FORWARD -m statistic --mode nth --every 3 --packet 1 -j DROP\n-A FORWARD -m limit --limit 1/sec --limit-burst 2 -j ACCEPT\n-A FORWARD -j REJECT\nCOMMIT"
+        )
         defer { host.deallocate() }
         #expect(host.forward(packet).isAccepted)
         #expect(host.forward(packet).dropReason == .ruleDrop)
@@ -90,7 +100,9 @@ struct NetfilterFilterTests {
 
     @Test("Marks travel from packet to connection and back")
     func connectionMarks() throws {
-        var host = try FilterHost("*mangle\n-A PREROUTING -j CONNMARK --restore-mark\n-A POSTROUTING -m conntrack --ctstate NEW -j MARK --set-mark 9\n-A POSTROUTING -m conntrack --ctstate NEW -j CONNMARK --save-mark\nCOMMIT")
+        var host = try FilterHost(
+            "*mangle\n-A PREROUTING -j CONNMARK --restore-mark\n-A POSTROUTING -m conntrack --ctstate NEW -j MARK --set-mark 9\n-A POSTROUTING -m conntrack --ctstate NEW -j CONNMARK --save-mark\nCOMMIT"
+        )
         defer { host.deallocate() }
         _ = host.forward(packet)
         #expect(host.forward(packet.reply([.syn, .ack], acknowledgment: 1101)).mark == 9)
@@ -117,7 +129,9 @@ struct NetfilterFilterTests {
             t.put(UInt32(0x0204_05b4), at: 20)
             t.put(UInt16(0), at: TCPOffset.checksum)
             let segment = UnsafeRawBufferPointer(rebasing: buffer[20...])
-            t.put(InternetChecksum.checksum(segment, initial: InternetChecksum.pseudoHeader(source: podA, destination: podB, protocol: 6, length: segment.count)), at: TCPOffset.checksum)
+            t.put(
+                InternetChecksum.checksum(segment, initial: InternetChecksum.pseudoHeader(source: podA, destination: podB, protocol: 6, length: segment.count)),
+                at: TCPOffset.checksum)
         }
         let out = host.send(bytes, through: FilterHost.forwarding)
         #expect(out.bytes.withUnsafeBytes { $0.baseAddress!.u16(42) } == 1360)

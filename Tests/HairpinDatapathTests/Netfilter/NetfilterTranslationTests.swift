@@ -6,7 +6,9 @@ import Testing
 
 /// What kube-proxy writes for a service with these endpoints, in small.
 func serviceRules(_ endpoints: [IPv4Address], port: Int = 80, extra: String = "") -> String {
-    var lines = ["*filter", ":FORWARD ACCEPT [0:0]", "-A FORWARD -m conntrack --ctstate INVALID -j DROP", "COMMIT", "*nat", ":MARK-MASQ - [0:0]", ":SVC - [0:0]", ":POST - [0:0]"]
+    var lines = [
+        "*filter", ":FORWARD ACCEPT [0:0]", "-A FORWARD -m conntrack --ctstate INVALID -j DROP", "COMMIT", "*nat", ":MARK-MASQ - [0:0]", ":SVC - [0:0]", ":POST - [0:0]",
+    ]
     for n in endpoints.indices { lines.append(":SEP\(n) - [0:0]") }
     lines += [
         "-A PREROUTING -d \(clusterIP)/32 -p tcp -m tcp --dport 80 -j SVC", "-A OUTPUT -d \(clusterIP)/32 -p tcp -m tcp --dport 80 -j SVC", "-A POSTROUTING -j POST",
@@ -40,9 +42,10 @@ struct NetfilterTranslationTests {
         let data = host.forward(syn.with([.ack, .psh], sequence: 1001, acknowledgment: 5001, payload: 333))
         #expect(data.flow == "10.244.0.2:40000 > 10.244.0.3:8080")
         #expect(data.info == .established && data.hasValidChecksums)
-        #expect(host.connectionLines() == [
-            "tcp      6 300 ESTABLISHED src=10.244.0.2 dst=10.96.0.20 sport=40000 dport=80 src=10.244.0.3 dst=10.244.0.2 sport=8080 dport=40000 [ASSURED] mark=0 use=1"
-        ])
+        #expect(
+            host.connectionLines() == [
+                "tcp      6 300 ESTABLISHED src=10.244.0.2 dst=10.96.0.20 sport=40000 dport=80 src=10.244.0.3 dst=10.244.0.2 sport=8080 dport=40000 [ASSURED] mark=0 use=1"
+            ])
     }
 
     @Test("A pod that reaches itself through its Service is masqueraded, with a port from 1024 on")
@@ -166,7 +169,8 @@ struct NetfilterTranslationTests {
         var host = try FilterHost("*nat\n-A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT")
         defer { host.deallocate() }
         func ping(_ source: IPv4Address) -> TestPacket { TestPacket(source: source, destination: outside, sourcePort: 77, destinationPort: 1, proto: .icmp, payload: 56) }
-        let a = host.forward(ping(podA), output: 2), b = host.forward(ping(podB), output: 2)
+        let a = host.forward(ping(podA), output: 2)
+        let b = host.forward(ping(podB), output: 2)
         #expect(a.source == node && b.source == node && a.hasValidChecksums && b.hasValidChecksums)
         let id = b.bytes.withUnsafeBytes { $0.baseAddress!.u16(24) }
         #expect(id != 77)
@@ -199,7 +203,9 @@ struct NetfilterTranslationTests {
 
     @Test("Two first packets of one connection: the second to be confirmed is dropped")
     func clash() throws {
-        var host = try FilterHost("*nat\n-A PREROUTING -d \(clusterIP)/32 -p udp -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination \(podB)\n-A PREROUTING -d \(clusterIP)/32 -p udp -j DNAT --to-destination \(podC)\nCOMMIT")
+        var host = try FilterHost(
+            "*nat\n-A PREROUTING -d \(clusterIP)/32 -p udp -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination \(podB)\n-A PREROUTING -d \(clusterIP)/32 -p udp -j DNAT --to-destination \(podC)\nCOMMIT"
+        )
         defer { host.deallocate() }
         let bytes = TestPacket(source: podA, destination: clusterIP, sourcePort: 4000, destinationPort: 53, proto: .udp).bytes
         var frames: [FrameHandle] = []

@@ -16,7 +16,9 @@ struct NetfilterVirtualServerTests {
         return host
     }
 
-    func syn(_ port: UInt16, from client: IPv4Address = outside) -> TestPacket { TestPacket(source: client, destination: clusterIP, sourcePort: port, destinationPort: 80) }
+    func syn(_ port: UInt16, from client: IPv4Address = outside) -> TestPacket {
+        TestPacket(source: client, destination: clusterIP, sourcePort: port, destinationPort: 80)
+    }
 
     /// Index of the server each of `count` new connections gets, nine for none.
     func choices(_ host: inout FilterHost, _ count: Int, closes: Bool = false) -> [Int] {
@@ -48,10 +50,13 @@ struct NetfilterVirtualServerTests {
         #expect(none.send(syn(1).bytes, through: [.prerouting, .localIn]).rejectKind == .icmp(code: 3))
     }
 
-    @Test("Least connection, shortest delay and never-queue go by load", arguments: [
-        (VirtualService.Scheduler.leastConnections, [0, 1, 2, 0, 1, 2]), (.weightedLeastConnections, [0, 1, 2, 0, 0, 1]), (.shortestExpectedDelay, [0, 0, 1, 2, 0, 0]),
-        (.neverQueue, [0, 1, 2, 0, 0, 0]),
-    ])
+    @Test(
+        "Least connection, shortest delay and never-queue go by load",
+        arguments: [
+            (VirtualService.Scheduler.leastConnections, [0, 1, 2, 0, 1, 2]), (.weightedLeastConnections, [0, 1, 2, 0, 0, 1]),
+            (.shortestExpectedDelay, [0, 0, 1, 2, 0, 0]),
+            (.neverQueue, [0, 1, 2, 0, 0, 0]),
+        ])
     func load(scheduler: VirtualService.Scheduler, expected: [Int]) throws {
         var host = try host(scheduler, weights: [2, 1, 1])
         defer { host.deallocate() }
@@ -76,7 +81,8 @@ struct NetfilterVirtualServerTests {
 
     @Test("A request is rewritten and goes on through routing; its answer comes from the service; the connection stays ESTABLISHED")
     func roundTrip() throws {
-        let rules = "*nat\n-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE --random-fully\n-A PREROUTING -d \(clusterIP) -j MARK --set-xmark 0x4000/0x4000\nCOMMIT"
+        let rules =
+            "*nat\n-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE --random-fully\n-A PREROUTING -d \(clusterIP) -j MARK --set-xmark 0x4000/0x4000\nCOMMIT"
         var host = try host(.roundRobin, rules: rules)
         defer { host.deallocate() }
         let request = syn(40000)

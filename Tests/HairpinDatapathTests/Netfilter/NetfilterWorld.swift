@@ -64,7 +64,10 @@ struct TestPacket {
                 t.put(UInt16(8 + payload), at: UDPOffset.length)
             }
             let segment = UnsafeRawBufferPointer(rebasing: buffer[20...])
-            t.put(InternetChecksum.checksum(segment, initial: InternetChecksum.pseudoHeader(source: source, destination: destination, protocol: proto.rawValue, length: segment.count)), at: offset)
+            t.put(
+                InternetChecksum.checksum(
+                    segment, initial: InternetChecksum.pseudoHeader(source: source, destination: destination, protocol: proto.rawValue, length: segment.count)),
+                at: offset)
         }
         return bytes
     }
@@ -183,5 +186,9 @@ struct FilterHost {
     mutating func advance(_ time: Duration) { environment.now += time }
 }
 
-let podA = IPv4Address(10, 244, 0, 2), podB = IPv4Address(10, 244, 0, 3), podC = IPv4Address(10, 244, 0, 4)
-let clusterIP = IPv4Address(10, 96, 0, 20), node = IPv4Address(192, 168, 50, 11), outside = IPv4Address(203, 0, 113, 9)
+let podA = IPv4Address(10, 244, 0, 2)
+let podB = IPv4Address(10, 244, 0, 3)
+let podC = IPv4Address(10, 244, 0, 4)
+let clusterIP = IPv4Address(10, 96, 0, 20)
+let node = IPv4Address(192, 168, 50, 11)
+let outside = IPv4Address(203, 0, 113, 9)

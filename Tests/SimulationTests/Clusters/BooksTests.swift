@@ -2,6 +2,7 @@ import HairpinDatapath
 import HairpinEngine
 import HairpinWire
 import Testing
+
 @testable import HairpinHost
 
 /// Every frame's end has a name, whatever goes wrong.
@@ -17,7 +18,9 @@ struct BooksTests {
     func afterEveryEvent() throws {
         let cluster = try Cluster(Manifest.serverAndShell)
         let handle = try cluster.start("curl -sS http://\(try cluster.address("web"))/", in: "shell")
-        var looks = 0, wrong = 0, mostInFlight: UInt64 = 0
+        var looks = 0
+        var wrong = 0
+        var mostInFlight: UInt64 = 0
         cluster.simulation.run(until: cluster.simulation.now + .seconds(5)) {
             looks += 1
             if cluster.imbalance != nil { wrong += 1 }
@@ -35,7 +38,8 @@ struct BooksTests {
     func betweenNodes() throws {
         let cluster = try twoNodes()
         let handle = try cluster.start("curl -sS http://\(try cluster.address("web"))/", in: "shell")
-        var wrong = 0, mostInFlight: UInt64 = 0
+        var wrong = 0
+        var mostInFlight: UInt64 = 0
         cluster.simulation.run(until: cluster.simulation.now + .seconds(5)) {
             if cluster.imbalance != nil { wrong += 1 }
             mostInFlight = max(mostInFlight, cluster.simulation.books.inFlight)
@@ -51,7 +55,8 @@ struct BooksTests {
     func loss(seed: UInt64) throws {
         let cluster = try twoNodes(seed: seed)
         for node in ["node1", "node2"] { #expect(cluster.simulation.setFault(host: node, interface: "eth0", lossPerBillion: 50_000_000, isCut: false)) }
-        let outcome = try cluster.run("i=0; while [ $i -lt 20 ]; do curl -sS -o /dev/null http://\(try cluster.address("web"))/ || exit 1; i=$((i+1)); done", in: "shell", patience: .seconds(900))
+        let outcome = try cluster.run(
+            "i=0; while [ $i -lt 20 ]; do curl -sS -o /dev/null http://\(try cluster.address("web"))/ || exit 1; i=$((i+1)); done", in: "shell", patience: .seconds(900))
         #expect(outcome.exit == 0, "\(outcome)")
         #expect(cluster.simulation.books.dropsByReason[Int(DropReason.linkLoss.rawValue)] > 0)
         #expect(cluster.imbalance == nil)
@@ -143,7 +148,8 @@ struct BooksTests {
             }
             let target = interfaces[Int(random.below(UInt32(interfaces.count)))]
             frame.withUnsafeBytes {
-                cluster.simulation.kernels[target.process].process.inject($0, packetID: 1 << 60, arrival: cluster.simulation.now + .microseconds(5), interface: target.index)
+                cluster.simulation.kernels[target.process].process.inject(
+                    $0, packetID: 1 << 60, arrival: cluster.simulation.now + .microseconds(5), interface: target.index)
             }
             cluster.advance(.microseconds(50))
             #expect(cluster.imbalance == nil, "seed \(seed)")

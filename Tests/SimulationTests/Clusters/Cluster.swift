@@ -6,6 +6,7 @@ import HairpinPrograms
 import HairpinTopology
 import HairpinWire
 import Testing
+
 @testable import HairpinScenario
 
 /// A booted cluster under test: every pod ready and in its Services from the start, every interface watched.
@@ -74,7 +75,8 @@ final class Cluster {
             let environment = Dictionary(surroundings.environment.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
             let identifier = simulation.makeContainer(name: container.name, files: Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 }))
             let entry = ImageCatalogue.entryPoint(
-                image: container.image, command: surroundings.command, args: surroundings.args, declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) },
+                image: container.image, command: surroundings.command, args: surroundings.args,
+                declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) },
                 environment: environment, names: names)
             let place = "\(pod.metadata.name)/\(container.name)"
             files[place] = identifier
@@ -92,7 +94,8 @@ final class Cluster {
 
     /// Types a command into a shell of a pod's container (the first one unless named), or of a node.
     func start(_ command: String, in place: String, container: String? = nil) throws -> ProcessHandle {
-        var host = place, key = place
+        var host = place
+        var key = place
         if plan.node(place) == nil {
             let pod = try pod(place)
             host = pod.hostName
@@ -135,7 +138,8 @@ final class Cluster {
     var imbalance: String? {
         let books = simulation.books
         if books.isBalanced { return nil }
-        return "emitted \(books.emitted) + copied \(books.copied) ≠ delivered \(books.delivered) + dropped \(books.dropped) + handed over \(books.handedOver) + in flight \(books.inFlight)"
+        return
+            "emitted \(books.emitted) + copied \(books.copied) ≠ delivered \(books.delivered) + dropped \(books.dropped) + handed over \(books.handedOver) + in flight \(books.inFlight)"
     }
 }
 

@@ -7,11 +7,12 @@ import Testing
 struct ConversationTests {
     @Test("Container to container: a sidecar reaches localhost, and only lo sees it")
     func containerToContainer() throws {
-        let cluster = try Cluster(Manifest.pod("web", containers: [("nginx", "nginx:1.27.0", nil), ("sidecar", "alpine:3.20", "sleep, infinity")]) + Manifest.pod("other"))
+        let cluster = try Cluster(
+            Manifest.pod("web", containers: [("nginx", "nginx:1.27.0", nil), ("sidecar", "alpine:3.20", "sleep, infinity")]) + Manifest.pod("other"))
         let outcome = try cluster.run("curl -sS http://localhost/", in: "web", container: "sidecar")
         #expect(outcome.exit == 0 && outcome.output.contains("Welcome to nginx!"), "\(outcome)")
         let tcp = cluster.sights.filter(\.isTCP)
-        #expect(tcp.count >= 9)       // lo shows a packet once, where it arrives
+        #expect(tcp.count >= 9)  // lo shows a packet once, where it arrives
         #expect(tcp.allSatisfy { $0.host == "default/web" && $0.interface == "lo" && $0.source == .loopback && $0.destination == .loopback })
         #expect(!cluster.sights.contains(where: { $0.isARP }))
         #expect(cluster.imbalance == nil)
@@ -33,7 +34,8 @@ struct ConversationTests {
         // One packet, hop by hop, under one packet id.
         let syn = try #require(atShell.first(where: { $0.opensConnection }))
         let path = cluster.sights.filter { $0.packetID == syn.packetID && $0.bytes == syn.bytes }.map(\.place)
-        let near = try cluster.veth("shell"), far = try cluster.veth("web")
+        let near = try cluster.veth("shell")
+        let far = try cluster.veth("web")
         // A watched bridge is promiscuous: it takes a copy of what it forwards.
         #expect(path == ["default/shell:eth0 out", "node1:\(near) in", "node1:\(far) out", "node1:cni0 in", "default/web:eth0 in"], "\(path)")
         #expect(cluster.sights(at: "default/web", "eth0").filter({ $0.opensConnection }).allSatisfy { $0.withIPv4 { $0.timeToLive } == 64 })
@@ -62,7 +64,10 @@ struct ConversationTests {
         #expect(Set(chosen.prefix(3)).count == 3)
         #expect(Array(chosen[3..<6]) == Array(chosen[0..<3]) && Array(chosen[6..<9]) == Array(chosen[0..<3]), "\(chosen)")
         let shell = try cluster.address("shell")
-        #expect(cluster.sights(at: "default/shell", "eth0").filter({ $0.isTCP }).allSatisfy { [$0.source, $0.destination] == [shell, virtual] || [$0.source, $0.destination] == [virtual, shell] })
+        #expect(
+            cluster.sights(at: "default/shell", "eth0").filter({ $0.isTCP }).allSatisfy {
+                [$0.source, $0.destination] == [shell, virtual] || [$0.source, $0.destination] == [virtual, shell]
+            })
         #expect(cluster.sights.filter { $0.host.hasPrefix("default/web") && $0.isTCP }.allSatisfy { $0.source != virtual && $0.destination != virtual })
         #expect(cluster.imbalance == nil)
     }
@@ -118,7 +123,8 @@ struct ConversationTests {
     func portTaken() throws {
         let cluster = try Cluster(Manifest.pod("web", containers: [("first", "nginx:1.27.0", nil), ("second", "nginx:1.27.0", nil)]))
         cluster.advance(.seconds(10))
-        let first = try #require(cluster.servers["web/first"]), second = try #require(cluster.servers["web/second"])
+        let first = try #require(cluster.servers["web/first"])
+        let second = try #require(cluster.servers["web/second"])
         #expect(first.exitStatus == nil)
         #expect(second.exitStatus == 1)
         let errors = String(decoding: second.errorOutput, as: UTF8.self).split(separator: "\n").map(String.init)
@@ -145,12 +151,14 @@ struct TwoNodeTests {
         let syn = try #require(cluster.sights(at: "default/web", "eth0").first(where: { $0.opensConnection }))
         #expect(syn.withIPv4 { $0.timeToLive } == 62)
         let path = cluster.sights.filter { $0.packetID == syn.packetID }.map(\.place)
-        let near = try cluster.veth("shell"), far = try cluster.veth("web")
-        #expect(path == [
-            "default/shell:eth0 out", "node1:\(near) in", "node1:cni0 in", "node1:eth0 out", "lan:port-node1 in", "lan:port-node2 out", "lan:br0 in",
-            "node2:eth0 in", "node2:cni0 out", "node2:\(far) out",
-            "default/web:eth0 in",
-        ], "\(path)")
+        let near = try cluster.veth("shell")
+        let far = try cluster.veth("web")
+        #expect(
+            path == [
+                "default/shell:eth0 out", "node1:\(near) in", "node1:cni0 in", "node1:eth0 out", "lan:port-node1 in", "lan:port-node2 out", "lan:br0 in",
+                "node2:eth0 in", "node2:cni0 out", "node2:\(far) out",
+                "default/web:eth0 in",
+            ], "\(path)")
         // No masquerading between pods.
         #expect(syn.source == (try cluster.address("shell")))
         #expect(cluster.imbalance == nil)
@@ -160,7 +168,9 @@ struct TwoNodeTests {
     @Test("A Service whose only pod is on the other node is reached")
     func serviceAcrossNodes() throws {
         for mode in [ProxyModeUnderTest.iptables, .ipvs] {
-            let cluster = try Cluster(Manifest.pod("web", labels: ["app": "web"], node: "node2") + Manifest.shell(node: "node1") + Manifest.service("web", selector: ["app": "web"])) {
+            let cluster = try Cluster(
+                Manifest.pod("web", labels: ["app": "web"], node: "node2") + Manifest.shell(node: "node1") + Manifest.service("web", selector: ["app": "web"])
+            ) {
                 $0.nodes = 2
                 $0.plugin = .flannelHostGateway
                 $0.proxyMode = mode.planned

@@ -36,7 +36,8 @@ struct DeterminismTests {
 
     @Test("The same seed gives the same bytes at the same times", arguments: ProxyModeUnderTest.allCases)
     func sameSeed(mode: ProxyModeUnderTest) throws {
-        let first = try Self.conversation(seed: 7, mode: mode), second = try Self.conversation(seed: 7, mode: mode)
+        let first = try Self.conversation(seed: 7, mode: mode)
+        let second = try Self.conversation(seed: 7, mode: mode)
         #expect(first.cluster.sights.count > 100)
         #expect(firstDifference(first.cluster.sights, second.cluster.sights) == nil)
         #expect(first.outcomes == second.outcomes)
@@ -45,9 +46,11 @@ struct DeterminismTests {
 
     @Test("Another seed changes ports and numbers, not the conversation", arguments: [UInt64(2), 3, 99])
     func otherSeed(seed: UInt64) throws {
-        let first = try Self.conversation(seed: 1), second = try Self.conversation(seed: seed)
+        let first = try Self.conversation(seed: 1)
+        let second = try Self.conversation(seed: seed)
         #expect(first.cluster.sights.map({ $0.bytes }) != second.cluster.sights.map({ $0.bytes }))
-        let a = first.cluster.sights(at: "default/shell", "eth0").map(\.shape), b = second.cluster.sights(at: "default/shell", "eth0").map(\.shape)
+        let a = first.cluster.sights(at: "default/shell", "eth0").map(\.shape)
+        let b = second.cluster.sights(at: "default/shell", "eth0").map(\.shape)
         #expect(a == b, "\(zip(a, b).first { $0 != $1 }.map { "\($0)\n\($1)" } ?? "\(a.count) and \(b.count) frames")")
         let ports = [first, second].map { $0.cluster.sights(at: "default/shell", "eth0").filter(\.opensConnection).compactMap { $0.withTCP { $1.sourcePort } } }
         #expect(ports[0] != ports[1])
@@ -78,7 +81,8 @@ struct DeterminismTests {
         let commands = ["curl -sS http://web/", "ping -c 1 \(try a.address("web-1"))", "curl -sS -m 5 http://\(try a.address("web-2")):81/"]
         var outcomes: [Cluster.Outcome] = []
         for command in commands {
-            let mine = try a.start(command, in: "shell"), other = try b.start(command, in: "shell")
+            let mine = try a.start(command, in: "shell")
+            let other = try b.start(command, in: "shell")
             while mine.exitStatus == nil {
                 a.simulation.run(until: a.simulation.now + .microseconds(500)) { mine.exitStatus == nil }
                 b.simulation.run(until: b.simulation.now + .microseconds(700))
@@ -121,7 +125,8 @@ struct DeterminismTests {
                 }
             }
         }
-        let without = try openings(Manifest.threeServers), with = try openings(Manifest.threeServers + Manifest.pod("zz-bystander"))
+        let without = try openings(Manifest.threeServers)
+        let with = try openings(Manifest.threeServers + Manifest.pod("zz-bystander"))
         #expect(without.count == 2)
         #expect(without.map(\.port) == with.map(\.port))
         // One tick for the rounding of each time.
@@ -136,14 +141,16 @@ struct DeterminismTests {
             #expect(outcome.exit == 0, "\(outcome)")
             return cluster.sights.filter { $0.host != "node2" && $0.host != "default/zz-bystander" }
         }
-        let without = try seen(""), with = try seen(Manifest.pod("zz-bystander", node: "node2"))
+        let without = try seen("")
+        let with = try seen(Manifest.pod("zz-bystander", node: "node2"))
         #expect(without.contains { $0.opensConnection })
         #expect(firstDifference(without, with) == nil)
     }
 
     @Test("Looking changes nothing: the same events, outputs and times without an observer")
     func observation() throws {
-        let watched = try Self.conversation(seed: 3), unwatched = try Self.conversation(seed: 3, isWatched: false)
+        let watched = try Self.conversation(seed: 3)
+        let unwatched = try Self.conversation(seed: 3, isWatched: false)
         #expect(watched.outcomes == unwatched.outcomes)
         #expect(watched.cluster.simulation.eventCount == unwatched.cluster.simulation.eventCount)
         #expect(watched.cluster.simulation.books == unwatched.cluster.simulation.books)

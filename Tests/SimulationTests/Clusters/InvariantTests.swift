@@ -17,14 +17,18 @@ struct InvariantTests {
     @Test("Books, checksums, times and hop limits", arguments: UInt64(1)...24)
     func invariants(seed: UInt64) throws {
         var draw = Draw(random: SeededRandom(seed: seed, name: "invariants"))
-        let nodes = draw.number(1...3), pods = draw.number(1...6)
+        let nodes = draw.number(1...3)
+        let pods = draw.number(1...6)
         var manifests = ""
         for n in 1...pods {
             let server = draw.pick(["nginx:1.27.0", "httpd:2.4", "redis:7", "traefik/whoami"])
-            manifests += Manifest.pod("pod-\(n)", containers: [("main", server, nil), ("tools", "alpine:3.20", "sleep, infinity")], labels: ["group": "g\(draw.number(1...2))"])
+            manifests += Manifest.pod(
+                "pod-\(n)", containers: [("main", server, nil), ("tools", "alpine:3.20", "sleep, infinity")], labels: ["group": "g\(draw.number(1...2))"])
         }
         manifests += Manifest.service("one", selector: ["group": "g1"]) + Manifest.service("two", selector: ["group": "g2"])
-        let isIPVS = draw.chance(50), hasDNS = draw.chance(50), isFlannel = draw.chance(50)
+        let isIPVS = draw.chance(50)
+        let hasDNS = draw.chance(50)
+        let isFlannel = draw.chance(50)
         let cluster = try Cluster(manifests) {
             $0.nodes = nodes
             $0.seed = seed
@@ -33,7 +37,9 @@ struct InvariantTests {
             $0.plugin = isFlannel ? .flannelHostGateway : .bridge
         }
         if nodes > 1, draw.chance(30) {
-            #expect(cluster.simulation.setFault(host: "node\(draw.number(1...nodes))", interface: "eth0", lossPerBillion: UInt32(draw.number(1...300)) * 1_000_000, isCut: draw.chance(20)))
+            #expect(
+                cluster.simulation.setFault(
+                    host: "node\(draw.number(1...nodes))", interface: "eth0", lossPerBillion: UInt32(draw.number(1...300)) * 1_000_000, isCut: draw.chance(20)))
         }
         let targets =
             try (1...pods).map { "\(try cluster.address("pod-\($0)"))" } + [try cluster.serviceAddress("one"), try cluster.serviceAddress("two")].map(\.description)
@@ -41,10 +47,13 @@ struct InvariantTests {
             + ["one", "two.default.svc.cluster.local", "no-such-name", "0.0.0.0", "255.255.255.255"]
         var running: [(command: String, handle: ProcessHandle)] = []
         for _ in 0..<draw.number(4...10) {
-            let target = draw.pick(targets), port = draw.pick([80, 81, 6379, 53])
+            let target = draw.pick(targets)
+            let port = draw.pick([80, 81, 6379, 53])
             let command = draw.pick([
-                "curl -sS -m 4 http://\(target):\(port)/", "ping -c 2 -W 1 \(target)", "ping -c 1 -W 1 -s \(draw.number(0...4000)) \(target)", "nc -z -w 2 \(target) \(port)",
-                "echo PING | nc -w 1 \(target) \(port)", "echo hello | nc -u -w 1 \(target) \(port)", "for i in 1 2 3; do curl -s -m 2 http://\(target)/ > /dev/null; done",
+                "curl -sS -m 4 http://\(target):\(port)/", "ping -c 2 -W 1 \(target)", "ping -c 1 -W 1 -s \(draw.number(0...4000)) \(target)",
+                "nc -z -w 2 \(target) \(port)",
+                "echo PING | nc -w 1 \(target) \(port)", "echo hello | nc -u -w 1 \(target) \(port)",
+                "for i in 1 2 3; do curl -s -m 2 http://\(target)/ > /dev/null; done",
             ])
             let handle = try cluster.start(command, in: "pod-\(draw.number(1...pods))", container: "tools")
             running.append((command, handle))

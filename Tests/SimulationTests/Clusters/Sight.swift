@@ -43,7 +43,8 @@ struct Sight: Hashable {
             switch ip.proto {
             case .tcp:
                 guard let tcp = TCPView(ip.payload) else { return nil }
-                return "\(ends) tcp \(port(tcp.sourcePort)) > \(port(tcp.destinationPort)) flags \(tcp.flags.rawValue) options \(tcp.options.count) window \(tcp.window) length \(tcp.payload.count)"
+                return
+                    "\(ends) tcp \(port(tcp.sourcePort)) > \(port(tcp.destinationPort)) flags \(tcp.flags.rawValue) options \(tcp.options.count) window \(tcp.window) length \(tcp.payload.count)"
             case .udp:
                 guard let udp = UDPView(ip.payload) else { return nil }
                 return "\(ends) udp \(port(udp.sourcePort)) > \(port(udp.destinationPort)) length \(udp.payload.count)"
@@ -81,7 +82,8 @@ final class Recorder: TapObserver {
 
     func saw(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent) {
         guard let place = interfaces[event.interface] else { return }
-        sights.append(Sight(time: event.time, host: place.host, interface: place.name, isOutbound: event.direction == .outbound, packetID: event.packetID, bytes: Array(bytes)))
+        sights.append(
+            Sight(time: event.time, host: place.host, interface: place.name, isOutbound: event.direction == .outbound, packetID: event.packetID, bytes: Array(bytes)))
     }
 
     func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason) { drops.append((reason, describe(bytes))) }

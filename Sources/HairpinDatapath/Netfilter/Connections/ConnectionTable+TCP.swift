@@ -234,7 +234,8 @@ extension ConnectionTable {
     /// Whether a reset ends the connection, in the spirit of RFC 5961 §3: exactly the expected sequence number does; another one within the
     /// window may be answered by a challenge ACK, so the connection is kept.
     private func judgeReset(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ segment: Segment) -> ResetVerdict {
-        let track = entry.pointee.tcp, status = entry.pointee.status
+        let track = entry.pointee.tcp
+        let status = entry.pointee.status
         switch track.state {
         // Closing: the numbers may be those of a connection that took this one's place.
         case .finWait, .closeWait, .lastAck, .timeWait, .close: return .unchecked
@@ -294,7 +295,8 @@ extension ConnectionTable {
             entry.pointee.tcp.original = isReply ? receiver : sender
             entry.pointee.tcp.reply = isReply ? sender : receiver
         }
-        var sequence = segment.sequence, end = segment.end
+        var sequence = segment.sequence
+        var end = segment.end
         var ack = segment.acknowledgment
         var sack = receiver.flags.contains(.sackPermitted) ? segment.highestSack : ack
         var window = UInt32(segment.window)

@@ -25,7 +25,8 @@ extension ConnectionTable {
         }
         // Once more if the packet reopens a connection that was over.
         for _ in 0..<2 {
-            let place: Int, isReply: Bool
+            let place: Int
+            let isReply: Bool
             if let found = find(tuple, now: now) {
                 (place, isReply) = found
             } else {

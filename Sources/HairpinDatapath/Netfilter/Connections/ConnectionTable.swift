@@ -157,7 +157,8 @@ struct ConnectionTable {
     /// Takes the entry out of the table at once; a packet that `isHeld` keeps it until it is released (`nf_ct_kill`).
     mutating func remove(_ place: Int, isHeld: Bool = false, now: UInt64 = 0) {
         if entries[place].status.contains(.confirmed) {
-            let entry = entries[place], entries = entries
+            let entry = entries[place]
+            let entries = entries
             let rehash = { (number: UInt32) in (entries + Int(number >> 1) - 1).pointee.tuple(isReply: number & 1 == 1).hash }
             hash.remove(entry.original.hash, UInt32(place + 1) << 1, rehash: rehash)
             hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)

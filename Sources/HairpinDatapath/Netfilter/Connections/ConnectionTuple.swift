@@ -120,7 +120,8 @@ struct HashIndex {
     /// `hash(number)` gives the hash of a number inside, for when the table grows.
     mutating func insert(_ hash: UInt64, _ number: UInt32, rehash: (UInt32) -> UInt64) {
         if count * 2 >= capacity {
-            let old = cells, oldCapacity = capacity
+            let old = cells
+            let oldCapacity = capacity
             capacity *= 2
             cells = .allocate(capacity: capacity)
             cells.initialize(repeating: 0, count: capacity)

@@ -84,7 +84,8 @@ struct MatchInProgress {
             tests.append(.port(.destination, range, inverted: negated))
             put("--dport " + RuleParser.describe(range))
         case ("tcp", "--tcp-flags"):
-            let mask = try MatchInProgress.tcpFlags(try argument(&position)), set = try MatchInProgress.tcpFlags(try argument(&position))
+            let mask = try MatchInProgress.tcpFlags(try argument(&position))
+            let set = try MatchInProgress.tcpFlags(try argument(&position))
             tests.append(.tcpFlags(mask: mask, set: set, inverted: negated))
             put("--tcp-flags \(MatchInProgress.describe(tcpFlags: mask)) \(MatchInProgress.describe(tcpFlags: set))")
         case ("tcp", "--syn"):
@@ -108,7 +109,8 @@ struct MatchInProgress {
             limited = side
             put(option)
         case ("addrtype", _):
-            var types: AddressTypes = [], words: [String] = []
+            var types: AddressTypes = []
+            var words: [String] = []
             for part in try argument(&position).split(separator: ",", omittingEmptySubsequences: false) {
                 guard let known = AddressTypes.names.first(where: { $0.0 == part }) else {
                     throw RuleProblem(reason: "unknown address type '\(part)'; known are \(AddressTypes.names.map(\.0).joined(separator: ", "))")
@@ -133,7 +135,9 @@ struct MatchInProgress {
             try recentOption(option, value, negated)
         case ("limit", "--limit"):
             let text = try argument(&position)
-            guard !negated, let parsed = MatchInProgress.rate(text) else { throw RuleProblem(reason: "'\(text)' is not a rate such as 5/min (second, minute, hour, day)") }
+            guard !negated, let parsed = MatchInProgress.rate(text) else {
+                throw RuleProblem(reason: "'\(text)' is not a rate such as 5/min (second, minute, hour, day)")
+            }
             rate = parsed
         case ("limit", _):
             let text = try argument(&position)
@@ -252,7 +256,8 @@ struct MatchInProgress {
             tests.append(.connectionReply((value == "REPLY") != negated, ifUntracked: false))
             return value
         case "--ctstatus":
-            var bits: UInt16 = 0, words: [String] = []
+            var bits: UInt16 = 0
+            var words: [String] = []
             for part in value.split(separator: ",") {
                 guard let known = [("NONE", 0), ("EXPECTED", 1), ("SEEN_REPLY", 2), ("ASSURED", 4), ("CONFIRMED", 8)].first(where: { $0.0 == part }) else {
                     throw RuleProblem(reason: "unknown status '\(part)'")
@@ -264,7 +269,8 @@ struct MatchInProgress {
             return words.joined(separator: ",")
         default:
             let field: ConnectionField =
-                option.hasPrefix("--ctorigsrc") ? .originalSource
+                option.hasPrefix("--ctorigsrc")
+                ? .originalSource
                 : option.hasPrefix("--ctorigdst") ? .originalDestination : option.hasPrefix("--ctreplsrc") ? .replySource : .replyDestination
             if option.hasSuffix("port") {
                 let range = try RuleParser.ports(value)
@@ -283,7 +289,9 @@ struct MatchInProgress {
             guard value == "random" || value == "nth" else { throw RuleProblem(reason: "--mode is random or nth") }
             mode = value
         case "--probability":
-            guard mode == "random", let probability = Double(value), 0...1 ~= probability else { throw RuleProblem(reason: "--probability is 0 to 1 and needs --mode random before it") }
+            guard mode == "random", let probability = Double(value), 0...1 ~= probability else {
+                throw RuleProblem(reason: "--probability is 0 to 1 and needs --mode random before it")
+            }
             // As libxt_statistic stores it: 31 bits, rounded.
             let scaled = UInt32((probability * 2_147_483_648).rounded())
             tests.append(.random(below: scaled, inverted: negated))

@@ -111,7 +111,8 @@ enum RuleAction: Hashable, Sendable {
     case accept, drop, `return`
     /// Of a base chain's end.
     case policy(accept: Bool)
-    case jump(UInt32), goTo(UInt32)
+    case jump(UInt32)
+    case goTo(UInt32)
     case reject(RejectKind)
     case mark(UInt32, mask: UInt32)
     case setConnectionMark(UInt32, mask: UInt32)

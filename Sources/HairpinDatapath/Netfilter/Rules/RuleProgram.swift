@@ -63,17 +63,19 @@ struct RuleProgram {
                     if let name = rule.chain, let target = first[name] {
                         action = if case .goTo = action { .goTo(target) } else { .jump(target) }
                     }
-                    flat.append(CompiledRule(
-                        source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
-                        packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), testCount: UInt16(rule.tests.count),
-                        input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
-                        action: action))
+                    flat.append(
+                        CompiledRule(
+                            source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
+                            packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), testCount: UInt16(rule.tests.count),
+                            input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
+                            action: action))
                     tests.append(contentsOf: rule.tests)
                 }
-                flat.append(CompiledRule(
-                    source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: chain.packets, bytes: chain.bytes, firstTest: 0, testCount: 0,
-                    input: 0, output: 0, proto: 0, inverted: [], secondFragments: false,
-                    action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
+                flat.append(
+                    CompiledRule(
+                        source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: chain.packets, bytes: chain.bytes, firstTest: 0, testCount: 0,
+                        input: 0, output: 0, proto: 0, inverted: [], secondFragments: false,
+                        action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
             }
         }
         ruleCount = flat.count

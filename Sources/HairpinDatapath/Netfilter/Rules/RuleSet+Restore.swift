@@ -53,7 +53,8 @@ extension RuleSet {
     private mutating func declare(_ line: String, _ table: Int) -> String? {
         let words = line.dropFirst().split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
         guard words.count >= 2 else { return "a chain is declared as :NAME POLICY [packets:bytes]" }
-        var packets: UInt64 = 0, bytes: UInt64 = 0
+        var packets: UInt64 = 0
+        var bytes: UInt64 = 0
         if words.count > 2 {
             guard let counters = RuleTokens.counters(words[2]) else { return "counters '\(words[2])' are not [packets:bytes]" }
             (packets, bytes) = counters
@@ -134,7 +135,9 @@ extension RuleSet {
             let chain = try takeChain()
             let deletes = verb == "-D" || verb == "--delete"
             if deletes, words.count == 1, let number = Int(words[0]) {
-                guard 1...tables[t].chains[chain].rules.count ~= number, !tables[t].chains[chain].rules.isEmpty else { throw fail("there is no rule \(number) in the chain") }
+                guard 1...tables[t].chains[chain].rules.count ~= number, !tables[t].chains[chain].rules.isEmpty else {
+                    throw fail("there is no rule \(number) in the chain")
+                }
                 tables[t].chains[chain].rules.remove(at: number - 1)
             } else {
                 for rule in try parse(words, t, fail) {
@@ -186,7 +189,9 @@ extension RuleSet {
             tables[t].chains[chain].acceptsByDefault = policy == "ACCEPT"
         case "-E", "--rename-chain":
             let chain = try takeChain()
-            guard let name = words.first, tables[t].chain(name) == nil, tables[t].chains[chain].hook == nil else { throw fail("-E needs a chain of yours and a free name") }
+            guard let name = words.first, tables[t].chain(name) == nil, tables[t].chains[chain].hook == nil else {
+                throw fail("-E needs a chain of yours and a free name")
+            }
             if let reason = RuleSet.objection(toChainName: name) { throw fail(reason) }
             let old = tables[t].chains[chain].name
             tables[t].chains[chain].name = name

@@ -69,7 +69,9 @@ enum RuleTargets {
             }
             return .reject(.icmp(code: known.2))
         case "MARK":
-            guard let (value, mask) = try markOperation(options) else { throw RuleProblem(reason: "MARK needs one of --set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark") }
+            guard let (value, mask) = try markOperation(options) else {
+                throw RuleProblem(reason: "MARK needs one of --set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark")
+            }
             return .mark(value, mask: mask)
         case "CONNMARK":
             let shared = try value("--mask").map { (text) throws(RuleProblem) in try RuleParser.valueAndMask(text).0 }
@@ -107,7 +109,9 @@ enum RuleTargets {
         case "TCPMSS":
             guard rule.proto == 6, !rule.inverted.contains(.proto) else { throw RuleProblem(reason: "TCPMSS needs -p tcp") }
             if has("--clamp-mss-to-pmtu") { return .maximumSegmentSize(0) }
-            guard let text = value("--set-mss"), let size = UInt16(text), size > 0 else { throw RuleProblem(reason: "TCPMSS needs --clamp-mss-to-pmtu or --set-mss with 1 to 65535") }
+            guard let text = value("--set-mss"), let size = UInt16(text), size > 0 else {
+                throw RuleProblem(reason: "TCPMSS needs --clamp-mss-to-pmtu or --set-mss with 1 to 65535")
+            }
             return .maximumSegmentSize(size)
         case "TTL":
             try only(.mangle)

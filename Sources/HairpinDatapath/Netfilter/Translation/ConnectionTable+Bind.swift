@@ -66,7 +66,8 @@ extension ConnectionTable {
     ) {
         guard tuple.hasPorts else { return }
         let changesSource = isSource || tuple.proto == 1
-        let low: UInt32, size: UInt32
+        let low: UInt32
+        let size: UInt32
         if let ports = range.ports {
             (low, size) = (UInt32(ports.low), UInt32(ports.high) - UInt32(ports.low) + 1)
         } else if tuple.proto == 1 {

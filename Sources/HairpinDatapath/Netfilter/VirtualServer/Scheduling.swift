@@ -23,7 +23,9 @@ struct ScheduledService {
     /// Takes over connection counts and the turn from the service as it was before a change.
     mutating func inherit(from old: ScheduledService) {
         for index in servers.indices {
-            if let before = old.servers.first(where: { $0.configured.address == servers[index].configured.address && $0.configured.port == servers[index].configured.port }) {
+            if let before = old.servers.first(where: {
+                $0.configured.address == servers[index].configured.address && $0.configured.port == servers[index].configured.port
+            }) {
                 servers[index].active = before.active
                 servers[index].inactive = before.inactive
             }

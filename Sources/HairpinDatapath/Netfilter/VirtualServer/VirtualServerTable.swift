@@ -72,11 +72,15 @@ struct VirtualServerTable {
         services = new
         for place in 0..<used where entries[place].isUsed {
             entries[place].serverIndex = -1
-            guard let service = services.firstIndex(where: {
-                $0.configured.address.rawValue == entries[place].address && $0.configured.port == entries[place].port && $0.configured.proto.rawValue == entries[place].proto
-            }), let server = services[service].servers.firstIndex(where: {
-                $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
-            }) else { continue }
+            guard
+                let service = services.firstIndex(where: {
+                    $0.configured.address.rawValue == entries[place].address && $0.configured.port == entries[place].port
+                        && $0.configured.proto.rawValue == entries[place].proto
+                }),
+                let server = services[service].servers.firstIndex(where: {
+                    $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
+                })
+            else { continue }
             entries[place].serviceIndex = Int32(service)
             entries[place].serverIndex = Int32(server)
         }
@@ -188,7 +192,8 @@ struct VirtualServerTable {
     }
 
     private mutating func remove(_ place: Int) {
-        let entry = entries[place], entries = entries
+        let entry = entries[place]
+        let entries = entries
         let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
         hash.remove(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
         hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)

@@ -4,8 +4,14 @@ import HairpinWire
 public struct VirtualService: Hashable, Sendable {
     /// How a new connection's server is chosen.
     public enum Scheduler: String, CaseIterable, Sendable {
-        case roundRobin = "rr", weightedRoundRobin = "wrr", leastConnections = "lc", weightedLeastConnections = "wlc"
-        case sourceHash = "sh", destinationHash = "dh", shortestExpectedDelay = "sed", neverQueue = "nq"
+        case roundRobin = "rr"
+        case weightedRoundRobin = "wrr"
+        case leastConnections = "lc"
+        case weightedLeastConnections = "wlc"
+        case sourceHash = "sh"
+        case destinationHash = "dh"
+        case shortestExpectedDelay = "sed"
+        case neverQueue = "nq"
     }
 
     public struct Server: Hashable, Sendable {

@@ -107,8 +107,9 @@ public final class LogicalProcess {
     /// How many stages find cold caches after a pause, and how long caches stay warm.
     private static let coldStages = 8
     private static let cacheMemory = Duration.milliseconds(1)
-    /// Frames in the backlog at most (`net.core.netdev_max_backlog`).
-    static let backlogLimit = 1000
+    /// Frames in the backlog at most. Linux's `net.core.netdev_max_backlog` is 1000, which one TCP sender does not reach because small queues
+    /// (`tcp_small_queue_check`) hold it back; without them the limit has to be above the largest window.
+    static let backlogLimit = 16_384
 
     public init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, seed: UInt64, costs: SoftirqCosts, upper: any UpperLayer) {
         self.number = number
@@ -194,6 +195,7 @@ public final class LogicalProcess {
         return result
     }
 
+    /// Of every event handled so far: two runs that agree in it have done the same things at the same times.
     public var digest: UInt64 { digestState.value }
 
     // MARK: Time
@@ -234,6 +236,8 @@ public final class LogicalProcess {
         // The one processor may still have been busy when the event was due.
         if clock.pointee < event.time { clock.pointee = event.time }
         eventCount &+= 1
+        digestState.combine(event.time.nanoseconds)
+        digestState.combine(UInt64(event.source.rawValue) << 32 | UInt64(event.note))
         switch EventKind(rawValue: event.source.kind) {
         case .softirq: softirqQueued = false
         case .arrival:
@@ -355,6 +359,4 @@ public final class LogicalProcess {
         entry.pointee.largestFragment = 0
         entry.pointee.flags = []
     }
-
-    func note(_ word: UInt64) { digestState.combine(word) }
 }

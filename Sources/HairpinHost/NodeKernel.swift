@@ -113,6 +113,10 @@ final class NodeKernel: UpperLayer {
         if let parent = process.parent { processes[Int(parent)].poke() }
     }
 
+    func endProcesses(in container: Container, status: Int32) {
+        for process in processes where process.container === container && process.exitStatus == nil { process.finish(status) }
+    }
+
     func fileChanged(_ tree: FileSystem, _ path: String) {
         for process in processes where process.isWaiting(forFile: path, in: tree) { process.poke() }
     }

@@ -120,6 +120,11 @@ public final class Simulation {
         return ContainerID(index: containers.count - 1)
     }
 
+    /// Ends every process of a container, as the kernel does with a PID namespace whose first process has ended.
+    public func endProcesses(in container: ContainerID, signal: Int32 = 9) {
+        for kernel in kernels { kernel.endProcesses(in: containers[container.index], status: 128 + signal) }
+    }
+
     public func readFile(_ path: String, in container: ContainerID) -> [UInt8]? {
         let place = containers[container.index].resolve(path)
         return place.tree.read(place.path)
@@ -230,6 +235,13 @@ public final class Simulation {
             for n in books.dropsByReason.indices { total.dropsByReason[n] += books.dropsByReason[n] }
         }
         return total
+    }
+
+    /// A hash of every event of every logical process: equal for equal topology, programs and seed, whatever drove the run.
+    public var digest: UInt64 {
+        var digest = Digest()
+        for kernel in kernels { digest.combine(kernel.process.digest) }
+        return digest.value
     }
 
     public var eventCount: UInt64 { kernels.reduce(0) { $0 + $1.process.eventCount } }

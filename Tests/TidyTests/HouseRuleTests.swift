@@ -75,8 +75,12 @@ struct HouseRuleTests {
     func sizes() {
         let files = SourceTree.sources + SourceTree.tests
         let longest = 200
+        // A string literal is not cut for the rule's sake, nor a row of the table of Kubernetes' fields, nor a rule as iptables-save prints it.
+        func isText(_ line: some StringProtocol, in path: String) -> Bool {
+            line.contains("\"") || path.hasSuffix("/KubernetesFields.swift") || line.drop { $0 == " " }.hasPrefix("-A ")
+        }
         let tallest = 700
-        let wide = files.flatMap { file in file.lines.enumerated().filter { $1.count > longest }.map { "\(file.path):\($0 + 1): \($1.count) characters" } }
+        let wide = files.flatMap { file in file.lines.enumerated().filter { $1.count > longest && !isText($1, in: file.path) }.map { "\(file.path):\($0 + 1): \($1.count) characters" } }
         #expect(wide.isEmpty, "\(wide.count) lines:\n\(wide.joined(separator: "\n"))")
         let tall = files.filter { $0.lines.count > tallest }.map { "\($0.path): \($0.lines.count) lines" }
         #expect(tall.isEmpty, "\(tall.joined(separator: "\n"))")

@@ -1,9 +1,15 @@
 import HairpinEngine
 
 /// Wall-clock time inside the simulation. Virtual time zero is Monday, 1 January 2024, 00:00:00 UTC.
+/// When virtual time zero is on a calendar: captures and programs agree on it.
+public enum VirtualEpoch {
+    /// 2024-01-01 00:00:00 UTC, in seconds since 1970.
+    public static let unixSeconds: UInt64 = 1_704_067_200
+}
+
 struct CivilTime {
     /// Seconds from 1970-01-01 to the start of virtual time.
-    static let epoch: UInt64 = 1_704_067_200
+    static let epoch = VirtualEpoch.unixSeconds
 
     var year: Int, month: Int, day: Int, hour: Int, minute: Int, second: Int
     var weekday: Int  // 0 is Sunday

@@ -3,6 +3,7 @@ import HairpinCapture
 import HairpinDatapath
 import HairpinEngine
 import HairpinHost
+import HairpinPrograms
 
 /// Everything that looks at the frames of a run: the capture files, and the counters of expectations.
 final class CaptureSet {
@@ -55,6 +56,7 @@ final class CaptureSet {
         // Files
         if folder != nil || interfaceFolder != nil || needsCapture {
             var capture = CaptureOptions()
+            capture.epoch = .seconds(Int64(VirtualEpoch.unixSeconds))
             capture.combined = folder.map { .file("\($0)/\(scenario.name).pcapng") } ?? .memory
             if let interfaceFolder { capture.perInterface = .directory(interfaceFolder) }
             capture.interfaces = scenario.capture.interfaces.map { InterfacePattern($0) }

@@ -118,6 +118,7 @@ final class World {
         var changed = false
         for pod in pods where pod.isOnNode {
             for container in pod.containers where container.noticeExit(restart: pod.pod.template.restartPolicy) {
+                if let identifier = container.identifier { simulation.endProcesses(in: identifier) }
                 changed = true
                 tellEnd(of: container, in: pod)
             }

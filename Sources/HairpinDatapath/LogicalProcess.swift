@@ -7,12 +7,12 @@ enum EventKind: UInt32 {
     case softirq = 0
     /// A frame at the end of a cable.
     case arrival = 1
+    /// A namespace's transport stack. Before the neighbours': a SYN whose ARP fails in the same tick is still held when its own timer fires.
+    case stack = 2
     /// A neighbour entry's timer.
-    case neighbour = 2
+    case neighbour = 3
     /// A reassembly queue's oldest packet.
-    case reassembly = 3
-    /// A namespace's transport stack.
-    case stack = 4
+    case reassembly = 4
     /// A process becomes runnable.
     case process = 5
 }
@@ -259,8 +259,12 @@ public final class LogicalProcess {
         case .process: upper.runProcess(event.source.index)
         case nil: preconditionFailure("an event of no known kind")
         }
+        // run_timer_softirq works off all timers of a tick before net_rx_action sees what they sent.
+        if isTimer(event.source.kind), queue.pointee.nextTime == event.time, isTimer(queue.pointee.nextSource.kind) { return }
         runSoftirqs()
     }
+
+    private func isTimer(_ kind: UInt32) -> Bool { kind >= EventKind.stack.rawValue && kind <= EventKind.reassembly.rawValue }
 
     /// Works off the backlog, as `do_softirq` does when a system call or an interrupt ends. What is left after 2 ms waits its turn behind
     /// timers and processes.

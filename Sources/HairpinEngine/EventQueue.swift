@@ -42,6 +42,9 @@ public struct EventQueue: ~Copyable {
     /// The time of the next event; `.distantFuture` if there is none.
     public var nextTime: Instant { count == 0 ? .distantFuture : Instant(nanoseconds: UInt64(truncatingIfNeeded: keys[0] >> 64)) }
 
+    /// What the next event is about. The queue must not be empty.
+    public var nextSource: EventSource { EventSource(rawValue: UInt32(truncatingIfNeeded: UInt64(truncatingIfNeeded: keys[0]) >> 32)) }
+
     public mutating func push(_ time: Instant, _ source: EventSource, note: UInt32 = 0) {
         if count == capacity { grow() }
         let key = UInt128(time.nanoseconds) << 64 | UInt128(UInt64(source.rawValue) << 32 | UInt64(note))

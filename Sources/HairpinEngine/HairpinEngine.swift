@@ -2,6 +2,7 @@
 //
 //   Instant, Duration   integer nanoseconds; the only time there is below the command line
 //   EventQueue          what happens next, in the canonical order (time, source)
+//   TimerWheel          how late the kernel's timers are
 //   SeededRandom        one stream of random numbers per (seed, name)
 //   Digest              a hash to compare two runs by
 //

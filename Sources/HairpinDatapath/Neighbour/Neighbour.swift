@@ -35,7 +35,7 @@ extension LogicalProcess {
             neighbourTransmit(frame, index)
         case .stale:
             setState(index, .delay)
-            arm(index, at: now + timerSlack(NeighbourTable.delayProbeTime))
+            arm(index, at: TimerWheel.expiry(now, after: NeighbourTable.delayProbeTime))
             neighbourTransmit(frame, index)
         case .incomplete:
             hold(frame, index)
@@ -45,7 +45,7 @@ extension LogicalProcess {
             setState(index, .incomplete)
             entry.pointee.updated = now
             hold(frame, index)
-            arm(index, at: now + timerSlack(NeighbourTable.retransmitTime))
+            arm(index, at: TimerWheel.expiry(now, after: NeighbourTable.retransmitTime))
             solicit(index)
         case .reachable, .permanent, .noARP:
             neighbourTransmit(frame, index)
@@ -77,9 +77,6 @@ extension LogicalProcess {
     /// What a packet weighs in the kernel's accounting: its buffer's size class, not its length.
     private func truesize(_ frame: FrameHandle) -> Int { pool.pointee[frame].pointee.count < 512 ? 768 : 2304 + Int(pool.pointee[frame].pointee.count) / 4096 * 4096 }
 
-    /// Linux's timer wheel is late, never early: by up to an eighth of a coarser level's step. One second comes out as 1.00–1.03 s.
-    func timerSlack(_ interval: Duration) -> Duration { interval + .nanoseconds(interval.nanoseconds / 64) }
-
     private func setState(_ index: UInt32, _ state: NeighbourState) { neighbours.pointee[index].pointee.state = state }
 
     private func arm(_ index: UInt32, at requested: Instant) {
@@ -110,7 +107,7 @@ extension LogicalProcess {
             } else if now <= entry.pointee.used + NeighbourTable.delayProbeTime {
                 setState(index, .delay)
                 entry.pointee.updated = now
-                arm(index, at: now + timerSlack(NeighbourTable.delayProbeTime))
+                arm(index, at: TimerWheel.expiry(now, after: NeighbourTable.delayProbeTime))
             } else {
                 setState(index, .stale)
                 entry.pointee.updated = now
@@ -142,7 +139,7 @@ extension LogicalProcess {
             entry.pointee.hasHeader = false
             return fail(index)
         }
-        arm(index, at: now + timerSlack(NeighbourTable.retransmitTime))
+        arm(index, at: TimerWheel.expiry(now, after: NeighbourTable.retransmitTime))
         solicit(index)
     }
 

@@ -1,26 +1,5 @@
 import HairpinEngine
 
-/// The kernel's timer wheel as far as it can be seen: timers are rounded up to the granularity of the wheel's level, so they are late by up to
-/// one part in eight of 63 ticks each level (`calc_index` in kernel/time/timer.c), never early. HZ is 250.
-enum TimerWheel {
-    static let tick: UInt64 = 4_000_000
-
-    static func jiffies(_ now: Instant) -> UInt64 { now.nanoseconds / tick }
-
-    /// Ticks for a time, rounded up as `usecs_to_jiffies` and `msecs_to_jiffies` do.
-    static func ticks(_ time: Duration) -> UInt64 { (UInt64(max(time.nanoseconds, 0)) + tick - 1) / tick }
-
-    /// When a timer set at `now` for `ticks` from now fires, in nanoseconds.
-    static func expiry(_ now: Instant, ticks: UInt64) -> UInt64 {
-        let clock = jiffies(now)
-        let expires = clock + ticks
-        var level: UInt64 = 0
-        while level < 8, ticks >= 63 << (level * 3) { level += 1 }
-        let shift = level * 3
-        return ((expires >> shift) + 1) << shift * tick
-    }
-}
-
 /// One entry per endpoint that has a timer, in a binary heap over (deadline, slot).
 ///
 /// Re-arming for later leaves the entry where it is: it comes up early, is compared with the endpoint's own deadline and goes back.

@@ -58,5 +58,6 @@ final class StackNetwork: NetworkLayer {
 
     func packetsHeld(by socket: SocketID) -> Int { process.packetsHeld(by: socket.rawValue, namespace: namespace) }
     func arm(_ deadline: Instant) { process.armStack(namespace, at: deadline) }
+    func runSoftirqs() { process.runSoftirqs() }
     func readinessChanged(_ socket: SocketID) { kernel.socketChanged(socket, namespace: namespace) }
 }

@@ -45,6 +45,10 @@ public final class TransportStack {
     /// The latest transmission; see `transmissionStamp`.
     var lastStamp: UInt64 = 0
     var challengesLeft = 0
+    /// The connection a system call is working on (`sock_owned_by_user`), and what came in for it meanwhile.
+    var owner: EndpointPointer?
+    var backlog = SocketBacklog()
+    var spareBacklog = SocketBacklog()
 
     /// `network` must outlive the stack's last call; it is not retained.
     public init(network: any NetworkLayer, random: SeededRandom, settings: TransportSettings = TransportSettings()) {
@@ -92,7 +96,7 @@ public final class TransportStack {
         guard header >= 20, quote.count >= header + 8 else { return }
         let error = ICMPError(
             type: type, code: code, information: information, offender: offender, source: base.ipv4(IPv4Offset.source),
-            destination: base.ipv4(IPv4Offset.destination), transport: UnsafeRawBufferPointer(rebasing: quote[header...]))
+            destination: base.ipv4(IPv4Offset.destination), transport: UnsafeRawBufferPointer(rebasing: quote[header...]), quote: quote)
         switch base.u8(IPv4Offset.proto) {
         case IPProtocol.tcp.rawValue: tcpError(error)
         case IPProtocol.udp.rawValue: udpError(error)
@@ -142,6 +146,8 @@ struct ICMPError {
     var destination: IPv4Address
     /// At least eight bytes of the quoted transport header.
     var transport: UnsafeRawBufferPointer
+    /// The quoted packet from its IP header on.
+    var quote: UnsafeRawBufferPointer
 
     /// Errno and whether it is fatal for a connection (`icmp_err_convert`); nil for errors that say nothing of the kind.
     var verdict: (errno: Errno, fatal: Bool)? {

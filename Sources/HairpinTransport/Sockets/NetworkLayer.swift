@@ -76,6 +76,14 @@ public protocol NetworkLayer: AnyObject {
     func packetsHeld(by socket: SocketID) -> Int
     /// Arms the stack's one timer: `TransportStack.timerExpired()` is called at `deadline`, unless armed again; `.distantFuture` disarms.
     func arm(_ deadline: Instant)
+    /// Runs the softirqs that sending has raised, as the `local_bh_enable` at the end of `dev_queue_xmit` does in a system call: what was sent
+    /// arrives, and answers may come back through `receive` before this returns. Does nothing when a softirq is being served already.
+    func runSoftirqs()
     /// A socket's readiness changed; programs waiting for it are woken after the current softirq.
     func readinessChanged(_ socket: SocketID)
+}
+
+extension NetworkLayer {
+    /// For layers without softirqs: nothing arrives during a call.
+    public func runSoftirqs() {}
 }

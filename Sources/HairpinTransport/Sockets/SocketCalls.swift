@@ -226,7 +226,7 @@ extension TransportStack {
     public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             if let e = table.stream(socket) {
-                return try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) }
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) } }
             }
             guard let s = table.datagram(socket) else { throw .badFileDescriptor }
             guard let remote = s.remote else { throw .destinationRequired }
@@ -248,7 +248,7 @@ extension TransportStack {
     public func send(_ socket: SocketID, raw bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
-            return try sendStream(e, bytes)
+            return try owning(e) { () throws(Errno) in try sendStream(e, bytes) }
         }
     }
 

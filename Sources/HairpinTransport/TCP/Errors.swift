@@ -8,6 +8,9 @@ extension TransportStack {
         let localPort = base.u16(TCPOffset.sourcePort)
         let remotePort = base.u16(TCPOffset.destinationPort)
         guard let e = connections.find(error.source, localPort, error.destination, remotePort), e.pointee.state != .timeWait else { return }
+        if e == owner, !backlog.isDraining {
+            return backlog.append(type: error.type, code: error.code, information: error.information, offender: error.offender, quote: error.quote)
+        }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
         guard sequence.isAtOrAfter(e.pointee.unacknowledged), sequence.isAtOrBefore(e.pointee.sendNext) else { return }

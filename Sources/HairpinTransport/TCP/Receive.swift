@@ -10,12 +10,17 @@ extension TransportStack {
             statistics.checksumErrors += 1
             return .badChecksum
         }
-        statistics.segmentsReceived += 1
         let segment = Segment(ip, tcp)
         guard let e = findTCP(segment) else {
+            statistics.segmentsReceived += 1
             sendReset(to: segment)
             return .refused
         }
+        if e == owner, !backlog.isDraining {
+            backlog.append(ip, tcp)
+            return .delivered
+        }
+        statistics.segmentsReceived += 1
         return dispatch(e, segment)
     }
 

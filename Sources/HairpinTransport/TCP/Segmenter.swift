@@ -110,6 +110,8 @@ extension TransportStack {
             let endsStream = take == waiting
             let includesFIN = endsStream && fin && take + 1 <= room
             sendBurst(e, count: take, segment: segment, fin: includesFIN)
+            letSoftirqsRun(e)
+            guard e.pointee.state != .closed else { return false }
             sentSegments += (take + segment - 1) / segment
             if take == 0 || take % segment != 0 { e.pointee.lastSmall = e.pointee.sendNext }
             if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += UInt32((take + segment - 1) / segment) }

@@ -19,7 +19,7 @@ public struct Instant: Hashable, Comparable, Sendable, CustomStringConvertible {
         return overflow ? .zero : Instant(nanoseconds: difference)
     }
     @inlinable public static func - (a: Instant, b: Instant) -> Duration { Duration(nanoseconds: Int64(bitPattern: a.nanoseconds &- b.nanoseconds)) }
-    @inlinable public static func - (a: Instant, d: Duration) -> Instant { a + Duration(nanoseconds: -d.nanoseconds) }
+    @inlinable public static func - (a: Instant, d: Duration) -> Instant { a + Duration(nanoseconds: 0 &- d.nanoseconds) }
     @inlinable public static func += (a: inout Instant, d: Duration) { a = a + d }
 
     /// Seconds with nine decimals.
@@ -37,9 +37,15 @@ public struct Duration: Hashable, Comparable, Sendable {
 
     @inlinable public static var zero: Duration { Duration(nanoseconds: 0) }
     @inlinable public static func nanoseconds(_ n: Int64) -> Duration { Duration(nanoseconds: n) }
-    @inlinable public static func microseconds(_ n: Int64) -> Duration { Duration(nanoseconds: n * 1_000) }
-    @inlinable public static func milliseconds(_ n: Int64) -> Duration { Duration(nanoseconds: n * 1_000_000) }
-    @inlinable public static func seconds(_ n: Int64) -> Duration { Duration(nanoseconds: n * 1_000_000_000) }
+    @inlinable public static func microseconds(_ n: Int64) -> Duration { Duration(n, times: 1_000) }
+    @inlinable public static func milliseconds(_ n: Int64) -> Duration { Duration(n, times: 1_000_000) }
+    @inlinable public static func seconds(_ n: Int64) -> Duration { Duration(n, times: 1_000_000_000) }
+
+    /// Saturates at 292 years: a manifest or a command may ask for any number of seconds.
+    @inlinable init(_ n: Int64, times unit: Int64) {
+        let (product, overflow) = n.multipliedReportingOverflow(by: unit)
+        nanoseconds = overflow ? (n < 0 ? -Int64.max : Int64.max) : product
+    }
 
     @inlinable public static func < (a: Duration, b: Duration) -> Bool { a.nanoseconds < b.nanoseconds }
     @inlinable public static func + (a: Duration, b: Duration) -> Duration { Duration(nanoseconds: a.nanoseconds &+ b.nanoseconds) }

@@ -160,7 +160,7 @@ enum Miscellany {
                 system.writeError("seq: invalid Zero increment value: '0'\n")
                 return 1
             }
-            let places = words.map { $0.firstIndex(of: ".").map { dot in words.first!.distance(from: dot, to: words.first!.endIndex) - 1 } ?? 0 }.max() ?? 0
+            let places = words.map { word in word.firstIndex(of: ".").map { word.distance(from: $0, to: word.endIndex) - 1 } ?? 0 }.max() ?? 0
             let count = (last - first) / step
             guard count >= 0 else { return 0 }
             let width = equalWidth ? max(fixed(first, places).count, fixed(last, places).count) : 0

@@ -54,6 +54,18 @@ public struct RealityRunner: Sendable {
         return found.map { ReferenceSet.Scenario(name: $0.lastPathComponent, folder: $0, compareAt: .strict, ceilings: [:]) }
     }
 
+    /// Like `run`, but a case that cannot be read is a failed one, so that the others go on.
+    public func outcome(of scenario: ReferenceSet.Scenario) -> Case {
+        do {
+            return try run(scenario)
+        } catch {
+            return Case(
+                id: scenario.name, status: .failed, level: level ?? scenario.compareAt, identical: 0, similarity: 0, reason: "\(error)", report: nil, outcomes: [],
+                isBalanced: true)
+        }
+    }
+
+    /// Plays one recorded scenario and compares. Throws `ComparisonError` for folders and descriptions that cannot be read.
     public func run(_ scenario: ReferenceSet.Scenario) throws -> Case {
         let level = level ?? scenario.compareAt
         var result = Case(id: scenario.name, status: .unsupported, level: level, identical: 0, similarity: 0, reason: "", report: nil, outcomes: [], isBalanced: true)

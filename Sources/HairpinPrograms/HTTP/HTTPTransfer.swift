@@ -231,7 +231,8 @@ final class HTTPTransfer {
             events.append(.headReceived)
             let connection = fields["Connection"]?.lowercased() ?? ""
             keepsConnection = words[0] == "HTTP/1.1" ? !connection.contains("close") : connection.contains("keep-alive")
-            contentLength = fields["Content-Length"].flatMap { Int($0) }
+            // RFC 9110 §8.6: digits only. Anything else counts as absent, and the body ends with the connection.
+            contentLength = fields["Content-Length"].flatMap { Int($0) }.flatMap { $0 >= 0 ? $0 : nil }
             if options.isHead || code == 204 || code == 304 || (options.failsOnError && code >= 400) {
                 phase = .finished
                 return nil

@@ -102,15 +102,18 @@ struct ShellArithmetic {
     static func integer(_ text: String) -> Int64? {
         let negative = text.hasPrefix("-")
         let digits = negative || text.hasPrefix("+") ? String(text.dropFirst()) : text
-        let magnitude: Int64?
+        // One sign is enough: what the conversions below read is the magnitude. Of 2^63 only the negative fits.
+        let magnitude: UInt64?
         if digits.lowercased().hasPrefix("0x") {
-            magnitude = Int64(digits.dropFirst(2), radix: 16)
+            magnitude = digits.dropFirst(2).first?.isHexDigit == true ? UInt64(digits.dropFirst(2), radix: 16) : nil
         } else if digits.hasPrefix("0"), digits.count > 1 {
-            magnitude = Int64(digits, radix: 8)
+            magnitude = UInt64(digits, radix: 8)
         } else {
-            magnitude = digits.first.map { $0.isNumber } == true ? Int64(digits) : nil
+            magnitude = digits.first?.isNumber == true ? UInt64(digits) : nil
         }
-        return magnitude.map { negative ? -$0 : $0 }
+        guard let magnitude else { return nil }
+        if negative { return magnitude <= 1 << 63 ? Int64(truncatingIfNeeded: 0 &- magnitude) : nil }
+        return Int64(exactly: magnitude)
     }
 
     private static let levels: [[String]] = [

@@ -80,12 +80,12 @@ enum Printf {
                 if number == nil, let argument, !argument.isEmpty { errors.append("\(argument): expected numeric value") }
                 let value = number ?? 0
                 switch conversion {
-                case "x": piece = String(value, radix: 16)
-                case "X": piece = String(value, radix: 16, uppercase: true)
-                case "o": piece = String(value, radix: 8)
+                case "x": piece = String(UInt64(bitPattern: value), radix: 16)
+                case "X": piece = String(UInt64(bitPattern: value), radix: 16, uppercase: true)
+                case "o": piece = String(UInt64(bitPattern: value), radix: 8)
                 default: piece = (flags.contains("+") && value >= 0 ? "+" : "") + String(value)
                 }
-            case "f", "g", "e": piece = fixed(Double(argument ?? "0") ?? 0, precision.flatMap { Int($0) } ?? 6)
+            case "f", "g", "e": piece = fixed(Double(argument ?? "0") ?? 0, precision.map { min(Int($0) ?? 0, 18) } ?? 6)
             default: piece = "%\(conversion)"
             }
             if let precision, conversion == "s", let limit = Int(precision) { piece = String(piece.prefix(limit)) }

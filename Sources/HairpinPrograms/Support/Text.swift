@@ -139,8 +139,11 @@ func parseDuration(_ text: String) -> Duration? {
     }
     let parts = digits.split(separator: ".", omittingEmptySubsequences: false)
     guard !digits.isEmpty, digits != ".", parts.count <= 2, digits.utf8.allSatisfy({ $0 == 46 || (48...57).contains($0) }) else { return nil }
-    guard let whole = Int64(parts[0].isEmpty ? "0" : parts[0]), whole < 9_000_000_000 / 60 else { return parts[0].count > 9 ? Duration(nanoseconds: Int64.max / 4) : nil }
-    var nanoseconds = whole.multipliedReportingOverflow(by: unit).partialValue
+    // Beyond 73 years everything is for ever.
+    let longest = Int64.max / 4
+    let (whole, overflow) = (Int64(parts[0].isEmpty ? "0" : parts[0]) ?? Int64.max).multipliedReportingOverflow(by: unit)
+    guard !overflow, whole < longest else { return Duration(nanoseconds: longest) }
+    var nanoseconds = whole
     if parts.count == 2 {
         var scale = unit
         for digit in parts[1].utf8.prefix(9) {

@@ -62,7 +62,7 @@ struct RealityCommand: ParsableCommand {
             where filter.isEmpty || filter.contains(where: { Glob.matches($0, scenario.name) }) {
                 if Interruption.isRequested { throw Failure(.interrupted, "interrupted") }
                 progress.update(RunProgress(scenario: scenario.name, now: .zero, activity: nil))
-                let result = try read(path) { try runner.run(scenario) }
+                let result = runner.outcome(of: scenario)
                 progress.clear()
                 table.add(result)
                 if output == .text {
@@ -76,8 +76,8 @@ struct RealityCommand: ParsableCommand {
             throw Failure(.notFound, filter.isEmpty ? "there is no case in \(paths.joined(separator: ", "))" : "no case matches \(filter.joined(separator: ", "))")
         }
         try Output.write(output == .text ? table.totals : json(table))
-        if table.items.contains(where: { !$0.balanced }) { throw Failure(.internalFault, "the books of a case do not balance") }
-        if table.items.contains(where: { $0.status != RealityRunner.Status.passed.rawValue }) { try ExitStatus.expectationFailed.finish() }
+        if table.cases.contains(where: { !$0.balanced }) { throw Failure(.internalFault, "the books of a case do not balance") }
+        if table.cases.contains(where: { $0.status != RealityRunner.Status.passed.rawValue }) { try ExitStatus.expectationFailed.finish() }
     }
 
     private func read<T>(_ path: String, _ body: () throws -> T) throws -> T {
@@ -92,7 +92,10 @@ extension ComparisonLevel: ExpressibleByArgument {}
 private struct FidelityTable: Encodable {
     struct Item: Encodable {
         struct Timing: Encodable { var agreeing: Double, worstSeconds: Double, worstInterface: String, worstPacket: String }
-        var name: String, status: String, level: String
+        var id: String, status: String
+        /// What the recording shows where the two part, and what the emulation shows there; nil for a pass.
+        var expected: String?, actual: String?
+        var level: String
         var identicalInterfaces: Double, similarity: Double
         var reason: String?
         var outcomes: [String]
@@ -101,16 +104,30 @@ private struct FidelityTable: Encodable {
     }
     var apiVersion = "hairpin.sim/v1"
     var kind = "ConformanceResult"
-    var items: [Item] = []
+    var suite = "reality"
+    var total = 0, passed = 0, failed = 0, unsupported = 0
+    var cases: [Item] = []
 
     mutating func add(_ result: RealityRunner.Case) {
         let timing = result.report?.timing.map {
             Item.Timing(agreeing: $0.agreeing, worstSeconds: $0.worstSeconds, worstInterface: $0.worstInterface, worstPacket: $0.worstPacket)
         }
-        items.append(
+        total += 1
+        switch result.status {
+        case .passed: passed += 1
+        case .failed: failed += 1
+        case .unsupported: unsupported += 1
+        }
+        let first = result.report?.differences.first
+        func line(_ mark: Character) -> String? {
+            guard let first, let line = first.lines.first(where: { $0.first == mark }) else { return nil }
+            return "\(first.interface): \(line.dropFirst())"
+        }
+        cases.append(
             Item(
-                name: result.id, status: result.status.rawValue, level: result.level.rawValue, identicalInterfaces: result.identical, similarity: result.similarity,
-                reason: result.reason.isEmpty ? nil : result.reason, outcomes: result.outcomes, balanced: result.isBalanced, timing: timing))
+                id: result.id, status: result.status.rawValue, expected: line("-"), actual: line("+") ?? (first == nil ? nil : "nothing"), level: result.level.rawValue,
+                identicalInterfaces: result.identical, similarity: result.similarity, reason: result.reason.isEmpty ? nil : result.reason,
+                outcomes: result.outcomes, balanced: result.isBalanced, timing: timing))
     }
 
     static let header = "\(padded("CASE", 32))\(padded("LEVEL", 10))\(padded("IDENTICAL", 11))\(padded("SIMILAR", 9))RESULT\n"
@@ -136,11 +153,10 @@ private struct FidelityTable: Encodable {
     }
 
     var totals: String {
-        func count(_ status: RealityRunner.Status) -> Int { items.count { $0.status == status.rawValue } }
-        let compared = items.filter { $0.status != RealityRunner.Status.unsupported.rawValue }
+        let compared = cases.filter { $0.status != RealityRunner.Status.unsupported.rawValue }
         let mean =
             compared.isEmpty ? "" : "; mean similarity of those compared \(FidelityTable.percent(compared.reduce(0) { $0 + $1.similarity } / Double(compared.count)))"
-        return "\n\(items.count) cases: \(count(.passed)) passed, \(count(.failed)) failed, \(count(.unsupported)) unsupported\(mean)\n"
+        return "\n\(total) cases: \(passed) passed, \(failed) failed, \(unsupported) unsupported\(mean)\n"
     }
 
     private static func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.count)) }

@@ -67,7 +67,7 @@ let package = Package(
         tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
-        tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire"]),
+        tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
         tests(
             "SimulationTests",

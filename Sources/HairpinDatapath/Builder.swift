@@ -178,7 +178,12 @@ extension LogicalProcess {
 
     private func flushNeighbour(_ n: UInt32) {
         let entry = neighbours.pointee[n]
-        while !entry.pointee.waiting.isEmpty { drop(entry.pointee.waiting.removeFirst(pool), .neighbourFailed, at: entry.pointee.device) }
+        while !entry.pointee.waiting.isEmpty {
+            let frame = entry.pointee.waiting.removeFirst(pool)
+            noteHeld(frame, -1)
+            drop(frame, .neighbourFailed, at: entry.pointee.device)
+        }
+        entry.pointee.waitingBytes = 0
         entry.pointee.state = .none
         entry.pointee.deadline = .distantFuture
         entry.pointee.hasHeader = false

@@ -5,5 +5,6 @@
 //   TimerWheel          how late the kernel's timers are
 //   SeededRandom        one stream of random numbers per (seed, name)
 //   Digest              a hash to compare two runs by
+//   SHA256              the hash files and rule chains are named by
 //
 // It knows nothing of frames. A logical process (in HairpinDatapath) owns one queue and runs its events one after the other.

@@ -39,6 +39,10 @@ extension Simulation {
         let process = kernel.process!
         if !host.interfaces.contains(where: { $0.kind == .loopback }) { process.makeLoopback(namespace) }
         for interface in host.interfaces {
+            // ETH_MIN_MTU, and what a frame has room for.
+            guard 68...65536 ~= interface.mtu else {
+                throw TopologyError(host: host.name, problem: "\(interface.name): an MTU of \(interface.mtu) is not between 68 and 65536", isUnsupported: false)
+            }
             let index: InterfaceIndex
             switch interface.kind {
             case .loopback: index = process.makeLoopback(namespace, mtu: interface.mtu)
@@ -53,6 +57,9 @@ extension Simulation {
             guard let master = interface.master else { continue }
             guard let port = process.findInterface(interface.name, namespace: namespace), let bridge = process.findInterface(master, namespace: namespace) else {
                 throw TopologyError(host: host.name, problem: "\(interface.name): its bridge \(master) does not exist", isUnsupported: false)
+            }
+            guard case .bridge = host.interfaces.first(where: { $0.name == master })?.kind else {
+                throw TopologyError(host: host.name, problem: "\(interface.name): \(master) is not a bridge", isUnsupported: false)
             }
             process.enslave(port, to: bridge, hairpin: interface.hairpin)
         }

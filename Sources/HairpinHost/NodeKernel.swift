@@ -9,8 +9,10 @@ final class NodeKernel: UpperLayer {
     private(set) var process: LogicalProcess! = nil
     private var networks: [StackNetwork] = []
     private var stacks: [TransportStack] = []
-    /// By number; `nil` once a process has ended and been waited for is never needed: slots are not reused, so that ids stay unique.
+    /// By number. Slots are not reused, so that ids stay unique.
     private(set) var processes: [Process] = []
+    /// Those that have not ended, in the order they were started: what looks for whom to wake does not pay for the dead.
+    private var living: [Process] = []
     private var socketWaiters: [SocketKey: [UInt32]] = [:]
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []
@@ -77,15 +79,16 @@ final class NodeKernel: UpperLayer {
     // MARK: Processes
 
     func start(
-        _ program: any Program, arguments: [String], environment: [String: String], streams: StandardStreams, namespace: NamespaceIndex, container: Container,
+        at start: Instant? = nil, _ program: any Program, arguments: [String], environment: [String: String], streams: StandardStreams, namespace: NamespaceIndex, container: Container,
         output: OutputSink, parent: UInt32?
     ) -> Process {
         let process = Process(
             number: UInt32(processes.count), kernel: self, namespace: namespace, container: container, program: program, arguments: arguments, environment: environment,
-            streams: streams, output: output, parent: parent)
+            streams: streams, output: output, parent: parent, startedAt: start ?? self.process.now)
         processes.append(process)
+        living.append(process)
         attach(process)
-        schedule(process, at: self.process.now)
+        schedule(process, at: process.startedAt)
         return process
     }
 
@@ -109,16 +112,17 @@ final class NodeKernel: UpperLayer {
 
     func ended(_ process: Process) {
         detach(process)
+        living.removeAll { $0 === process }
         packetWindows.removeAll { $0.process == process.number }
         if let parent = process.parent { processes[Int(parent)].poke() }
     }
 
     func endProcesses(in container: Container, status: Int32) {
-        for process in processes where process.container === container && process.exitStatus == nil { process.finish(status) }
+        for process in living where process.container === container && process.exitStatus == nil { process.finish(status) }
     }
 
     func fileChanged(_ tree: FileSystem, _ path: String) {
-        for process in processes where process.isWaiting(forFile: path, in: tree) { process.poke() }
+        for process in living where process.isWaiting(forFile: path, in: tree) { process.poke() }
     }
 
     // MARK: Pipes
@@ -152,7 +156,7 @@ final class NodeKernel: UpperLayer {
     }
 
     func wakePipe(_ id: PipeID) {
-        for process in processes where process.isWaiting(forPipe: id) { process.poke() }
+        for process in living where process.isWaiting(forPipe: id) { process.poke() }
     }
 
     // MARK: Packet sockets

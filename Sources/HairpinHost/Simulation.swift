@@ -66,7 +66,11 @@ public final class Simulation {
             for kernel in kernels { kernel.process.run(until: end) }
             exchange()
             now = max(now, end)
-            if !proceed() { return }
+            if !proceed() {
+                // Nobody is left behind: what is started next starts no earlier than what has just ended.
+                for kernel in kernels { kernel.process.advance(to: end) }
+                return
+            }
         }
         settle(limit)
     }
@@ -142,8 +146,10 @@ public final class Simulation {
         let sink = OutputSink()
         sink.observer = observer
         let kernel = kernels[place.kernel]
+        // A busy processor's clock may be ahead of the window: cause comes before effect on other machines too.
+        let start = kernels.reduce(now) { max($0, $1.process.now) }
         let process = kernel.start(
-            program, arguments: arguments, environment: environment, streams: StandardStreams(), namespace: place.namespace, container: containers[container.index],
+            at: start, program, arguments: arguments, environment: environment, streams: StandardStreams(), namespace: place.namespace, container: containers[container.index],
             output: sink, parent: nil)
         return ProcessHandle(process: process, sink: sink)
     }
@@ -180,7 +186,10 @@ public final class Simulation {
         let present = process.interfaceStates(namespace: place.namespace).first { $0.index == dummy }?.addresses ?? []
         let wanted = Set(servers.map { IPv4InterfaceAddress($0.address, prefixLength: 32) })
         for address in present where !wanted.contains(address) { process.removeAddress(address, from: dummy) }
-        for address in wanted.sorted(by: { $0.address < $1.address }) where !present.contains(address) { process.addAddress(address, on: dummy) }
+        // NodePort services are on the node's own addresses, which are elsewhere already.
+        for address in wanted.sorted(by: { $0.address < $1.address }) where !process.isLocal(address.address, namespace: place.namespace) {
+            process.addAddress(address, on: dummy)
+        }
     }
 
     /// A fault on what leaves an interface: loss as a ratio in 0...1, or a cut cable.

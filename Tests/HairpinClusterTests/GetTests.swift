@@ -107,7 +107,7 @@ private func get(_ arguments: [String], seconds: UInt64 = 65, _ change: (inout G
         let object = try #require(try YAMLReader.documents(text: yaml, file: "x").first)
         #expect(try object["status"]?["podIP"]?.string() == "10.244.0.2")
         #expect(try object["status"]?["containerStatuses"]?.items()[1]["ready"]?.bool() == true)
-        #expect(try object["metadata"]?["creationTimestamp"]?.string() == "2025-01-01T00:00:00Z")
+        #expect(try object["metadata"]?["creationTimestamp"]?.string() == "2024-01-01T00:00:00Z")
         let json = try get(["pods,svc"]) { request, _ in request.output = .json }.output
         let list = try #require(try YAMLReader.documents(text: json, file: "x").first)
         #expect(try list["kind"]?.string() == "List")

@@ -1,3 +1,4 @@
+import HairpinEngine
 import HairpinTopology
 import HairpinWire
 import Testing
@@ -16,16 +17,6 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
 }
 
 @Suite struct RulesTests {
-    @Test(
-        "SHA-256 of the standard's examples",
-        arguments: [
-            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-        ])
-    func sha256(text: String, expected: String) {
-        #expect(SHA256.digest(Array(text.utf8)).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined() == expected)
-    }
-
     @Test("chains are named as on a real node")
     func names() {
         #expect(SHA256.chainSuffix("default/web" + "tcp") == "LOLE4ISW44XBNF3G")

@@ -27,6 +27,26 @@ struct CableTests {
         #expect(world.process.frameBooks.isBalanced)
     }
 
+    @Test("a queue whose limit is raised while frames wait in it keeps them in order, and an absurd limit takes no memory")
+    func queueGrows() {
+        var ring = DepartureRing()
+        for n in 0..<100 { ring.append(Instant(nanoseconds: UInt64(n))) }
+        ring.expire(Instant(nanoseconds: 49))
+        for n in 100..<1000 { ring.append(Instant(nanoseconds: UInt64(n))) }
+        #expect(ring.count == 950)
+        ring.expire(Instant(nanoseconds: 997))
+        #expect(ring.count == 2)
+        ring.expire(Instant(nanoseconds: 999))
+        #expect(ring.count == 0)
+        ring.deallocate()
+        let world = World(pods: 2)
+        world.process.shape(world.pods[0].eth0, CableShape(rate: .max, delay: .zero, queueLimit: .max))
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        #expect(world.delivered.count == 2)
+        #expect(world.drops.isEmpty)
+    }
+
     @Test("a cut cable and a lossy one drop under their own names")
     func faults() {
         let world = World(pods: 2)

@@ -45,6 +45,38 @@ struct IPTests {
         #expect(world.process.frameBooks.isBalanced)
     }
 
+    @Test("fragments that make more than 65535 bytes with the first one's options are dropped")
+    func oversizedWhole() {
+        let world = World(pods: 2)
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        let before = world.delivered.count
+        func send(offset: Int, count: Int, headerLength: Int, more: Bool) {
+            var frame = [UInt8](repeating: 1, count: 14 + headerLength + count)
+            frame.withUnsafeMutableBytes {
+                let p = $0.baseAddress! + 14
+                EthernetHeader(destination: world.pods[1].mac, source: world.pods[0].mac, type: .ipv4).emit(to: $0.baseAddress!)
+                var header = IPv4Header(source: world.pods[0].address, destination: world.pods[1].address, proto: .udp, totalLength: headerLength + count)
+                header.moreFragments = more
+                header.fragmentOffset = offset
+                header.identification = 9
+                header.emit(to: p)
+                p.put(UInt8(0x40 | headerLength / 4), at: IPv4Offset.versionAndLength)
+                p.put(UInt16(0), at: IPv4Offset.checksum)
+                p.put(InternetChecksum.checksum(UnsafeRawBufferPointer(start: p, count: headerLength)), at: IPv4Offset.checksum)
+            }
+            world.process.transmitRaw(frame, on: world.pods[0].eth0)
+            world.runFor(.milliseconds(1))
+        }
+        // 60 bytes of header and 65 512 of payload: every fragment fits by its own header, the whole does not.
+        send(offset: 0, count: 1440, headerLength: 60, more: true)
+        for offset in stride(from: 1440, to: 65_512, by: 1440) { send(offset: offset, count: min(1440, 65_512 - offset), headerLength: 20, more: offset + 1440 < 65_512) }
+        #expect(world.delivered.count == before)
+        #expect(world.drops.filter { $0 == .fragmentInvalid }.count == 46)
+        #expect(world.process.frameBooks.isBalanced)
+        #expect(world.process.frameBooks.inFlight == 0)
+    }
+
     @Test("no route: the node answers net unreachable in cni0's name; the burst of errors is limited to six")
     func unreachable() {
         let world = World(pods: 1)

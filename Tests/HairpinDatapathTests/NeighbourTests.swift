@@ -23,6 +23,23 @@ struct NeighbourTests {
         #expect(world.drops.filter { $0 != .bridgeNoPort } == [.neighbourFailed])
     }
 
+    @Test("a new MAC address forgets who was known and what waited, but no permanent entry, however often it changes")
+    func changedAddress() {
+        let world = World(pods: 1)
+        let space = world.pods[0].namespace
+        let known = IPv4Address(10, 244, 0, 50)
+        world.ping(from: 0, to: known)
+        world.process.setMAC(MACAddress(rawValue: 0x0200_0000_0001), on: world.pods[0].eth0)
+        #expect(world.drops.contains(.neighbourFailed))
+        #expect(world.process.frameBooks.inFlight == 0)
+        world.process.addPermanentNeighbour(known, mac: MACAddress(rawValue: 0x0200_0000_0050), device: world.pods[0].eth0)
+        world.process.setMAC(MACAddress(rawValue: 0x0200_0000_0002), on: world.pods[0].eth0)
+        world.ping(from: 0, to: known)
+        world.runFor(.seconds(1))
+        #expect(world.process.neighbourStates(namespace: space).filter { $0.address == known }.map(\.state) == [.permanent])
+        #expect(world.process.frameBooks.isBalanced)
+    }
+
     @Test("who was asked probes after five seconds, by unicast; who asked does not")
     func staleEntryIsProbed() {
         let world = World(pods: 2)

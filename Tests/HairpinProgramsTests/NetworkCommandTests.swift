@@ -24,6 +24,17 @@ struct NetworkCommandTests {
                 """)
     }
 
+    @Test("numbers beyond all measure are refused or cut to size")
+    func hostileNumbers() {
+        for command in ["ping -c 99999999999999999999 10.244.0.3", "ping -s 65508 10.244.0.3", "ping -i 1e300 10.244.0.3", "arping -c 99999999999999999999 -I eth0 10.244.0.3"] {
+            let kernel = TestKernel()
+            #expect(kernel.shell(command) != 0, "\(command)")
+            #expect(!kernel.errorOutput.isEmpty, "\(command)")
+        }
+        let kernel = TestKernel()
+        #expect(kernel.shell("dig +retry=9223372036854775807 +time=9223372036854775807 @10.0.0.1 x.") == 9)
+    }
+
     @Test("ping reports errors of routers and of the own host")
     func pingErrors() {
         let kernel = TestKernel()

@@ -84,6 +84,29 @@ struct ShellTests {
         ])
     func errors(_ item: Case) { check(item) }
 
+    @Test(
+        "numbers beyond all measure end in a message or at a limit, never in a crash",
+        arguments: [
+            Case(script: "printf '%d\\n' -0x-8000000000000000", output: "0\n", error: "sh: 1: printf: -0x-8000000000000000: expected numeric value\n", status: 1),
+            Case(script: "printf '%d %x %o\\n' -9223372036854775808 -1 8", output: "-9223372036854775808 ffffffffffffffff 10\n"),
+            Case(script: "printf '%.2000000000f\\n' 1", output: "1.000000000000000000\n"),
+            Case(script: "echo $((9223372036854775807 + 1)) $((1 << 64)); x=-9223372036854775808; echo $((x / -1)) $((x % -1))", output: "-9223372036854775808 1\n-9223372036854775808 0\n"),
+            Case(script: "seq 1 100.5 2; seq 1 0.5 2; seq 9 1e300 9", output: "1.0\n1.0\n1.5\n2.0\n9\n"),
+            Case(script: "printf 'b 1\\n' | sort -k 0", output: "", error: "sort: -: invalid field specification ‘0’\n", status: 2),
+            Case(script: "printf 'b 1\\n' | sort -t ab", output: "", error: "sort: multi-character tab ‘ab’\n", status: 2),
+            Case(script: "x=a; while true; do x=$x$x; done", output: "", error: "sh: 1: Out of space\n", status: 2),
+            Case(script: "sleep 1e30; sleep -1", output: "", error: "sleep: invalid time interval '1e30'\nTry 'sleep --help' for more information.\nsleep: invalid time interval '-1'\nTry 'sleep --help' for more information.\n", status: 1),
+        ])
+    func hostileNumbers(_ item: Case) { check(item) }
+
+    @Test(
+        "durations beyond 73 years are for ever, shorter ones exact",
+        arguments: [
+            ("1.5m", 90_000_000_000), ("0.25", 250_000_000), ("200000000", 200_000_000_000_000_000), ("149999999d", Int64.max / 4), ("99999999999999999999999", Int64.max / 4),
+            ("infinity", Int64.max / 4),
+        ])
+    func durations(text: String, nanoseconds: Int64) { #expect(parseDuration(text)?.nanoseconds == nanoseconds) }
+
     private func check(_ item: Case) {
         let kernel = TestKernel()
         let status = kernel.shell(item.script)

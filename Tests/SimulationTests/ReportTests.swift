@@ -69,16 +69,6 @@ struct ReportTests {
         #expect(text == "\nok page: exit status 0\nFAILED page: stdout is \"x\" (t.yaml:9)\n       it is \"\u{1}\"\n")
     }
 
-    @Test(
-        "SHA-256 has the digests of FIPS 180-4's examples",
-        arguments: [
-            ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"), ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
-            ("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq", "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"),
-        ])
-    func digest(text: String, digest: String) {
-        #expect(FileDigest.sha256(Array(text.utf8)) == digest)
-    }
-
     @Test("SHA-256 of a file read in pieces is that of its bytes")
     func fileDigest() throws {
         let folder = TemporaryFolder()

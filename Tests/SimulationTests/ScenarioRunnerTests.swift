@@ -120,6 +120,35 @@ struct ScenarioRunnerTests {
         #expect(FileManager.default.fileExists(atPath: capture.path))
     }
 
+    @Test("A container's command has its variables filled in, and its environment and files are those of the cluster's plan")
+    func surroundings() throws {
+        let manifest = folder.write(
+            "pod.yaml",
+            """
+            apiVersion: v1
+            kind: Pod
+            metadata: {name: a, labels: {app: web}}
+            spec:
+              containers:
+              - name: c
+                image: busybox
+                command: [sh, -c]
+                args: ["echo $(WHO) $$(WHO) $(NOBODY_HERE) > /tmp/said; sleep infinity"]
+                env: [{name: WHO, value: me}]
+            """)
+        let result = try run(
+            """
+              cluster: {dns: false}
+              manifests: [\(manifest)]
+              steps:
+              - {id: said, in: pod/a, run: cat /tmp/said}
+              - {id: host, in: pod/a, run: "grep -c ip6-localnet /etc/hosts; echo $KUBERNETES_SERVICE_HOST $HOME"}
+            """)
+        // The shell takes what Kubernetes leaves, $(WHO), for a command.
+        #expect(result.steps.first?.stdout == "me\n")
+        #expect(result.steps.last?.stdout == "1\n10.96.0.1 /root\n")
+    }
+
     @Test("A cut cable loses what is sent meanwhile, and the drops have a name")
     func cut() throws {
         let result = try run(

@@ -76,11 +76,11 @@ enum Age {
         return "\(days / 365)y"
     }
 
-    /// RFC 3339. Virtual time begins with the year 2025, so that the same run prints the same dates for ever.
+    /// RFC 3339. Virtual time begins with the year 2024, as it does for the programs in pods and in captures.
     static func timestamp(_ instant: Instant) -> String {
         let seconds = Int(instant.nanoseconds / 1_000_000_000)
         var day = seconds / 86400
-        var year = 2025
+        var year = 2024
         func length(_ year: Int) -> Int { year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) ? 366 : 365 }
         while day >= length(year) {
             day -= length(year)

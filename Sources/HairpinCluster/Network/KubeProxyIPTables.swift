@@ -1,3 +1,4 @@
+import HairpinEngine
 import HairpinWire
 
 /// kube-proxy in iptables mode: the chains and rules of every Service, for one node.

@@ -35,8 +35,6 @@ public struct Service: Sendable {
     public var source: JSONValue
     /// Line of `spec.clusterIP`.
     var clusterAddressLine: Int?
-
-    public var isHeadless: Bool { clusterAddress == .headless }
 }
 
 public struct ServicePort: Sendable, Hashable {

@@ -72,8 +72,8 @@ extension ClusterPlan {
         servers += template.dnsConfig.nameservers.filter { !servers.contains($0) }
         searches += template.dnsConfig.searches.filter { !searches.contains($0) }
         for option in template.dnsConfig.options {
-            let name = option.split(separator: ":")[0]
-            options.removeAll { $0.split(separator: ":")[0] == name }
+            let name = option.prefix { $0 != ":" }
+            options.removeAll { $0.prefix { $0 != ":" } == name }
             options.append(option)
         }
         var lines: [String] = []
@@ -84,8 +84,7 @@ extension ClusterPlan {
     }
 
     private func hostsFile(of pod: PlannedPod) -> String {
-        var text = "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
-        text += "fe00::0\tip6-localnet\nfe00::0\tip6-mcastprefix\nfe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n"
+        var text = "# Kubernetes-managed hosts file.\n" + Self.localHosts
         if let address = pod.address {
             let full = pod.template.subdomain.map { "\(pod.hostname).\($0).\(pod.metadata.namespace).svc.\(configuration.clusterDomain)\t" } ?? ""
             text += "\(address)\t\(full)\(pod.hostname)\n"
@@ -95,6 +94,19 @@ extension ClusterPlan {
         }
         return text
     }
+
+    /// /etc/hosts of a node or of a machine outside the cluster.
+    public static func hostsFile(name: String, address: IPv4Address) -> String { localHosts + "\(address)\t\(name)\n" }
+
+    private static let localHosts = """
+        127.0.0.1\tlocalhost
+        ::1\tlocalhost ip6-localhost ip6-loopback
+        fe00::0\tip6-localnet
+        fe00::0\tip6-mcastprefix
+        fe00::1\tip6-allnodes
+        fe00::2\tip6-allrouters
+
+        """
 
     // MARK: Environment
 

@@ -117,7 +117,7 @@ public struct RealityRunner: Sendable {
                 last = max(last, packet.time.nanoseconds)
             }
         }
-        return first <= last ? .nanoseconds(Int64(last - first)) : .zero
+        return first <= last ? .nanoseconds(Int64(clamping: last - first)) : .zero
     }
 
     private func write(_ captures: [String: [CanonicalCapture.Frame]], to folder: URL) throws {
@@ -179,7 +179,7 @@ struct RecordedPlay {
         var last = RecordedPlay.start
         var running: [(step: RecordedScenario.Step, handle: ProcessHandle, ends: Double)] = []
         for step in scenario.steps {
-            let due = RecordedPlay.start + .nanoseconds(Int64(step.at * 1e9))
+            let due = RecordedPlay.start + (try RecordedScenario.duration(step.at))
             // Whatever had ended before this step in the recording ends before it here.
             let awaited = running.filter { $0.ends <= step.at + 0.0005 }.map(\.handle)
             simulation.run(until: max(due, simulation.now))

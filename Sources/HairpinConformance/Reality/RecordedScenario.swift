@@ -98,11 +98,17 @@ extension RecordedScenario {
             })
     }
 
+    /// Seconds as a recording writes them.
+    static func duration(_ seconds: Double) throws -> Duration {
+        guard 0...1e9 ~= seconds else { throw Unsupported("a time of \(seconds) seconds") }
+        return .nanoseconds(Int64(seconds * 1e9))
+    }
+
     private func interface(_ interface: Interface, of host: Host) throws -> InterfaceDescription {
         let kind: InterfaceDescription.Kind
         switch interface.kind {
         case nil where interface.name == "lo": kind = .loopback
-        case "bridge": kind = .bridge(ageing: interface.ageing_time.map { .milliseconds(Int64($0 * 1000)) } ?? describedAgeing ?? .seconds(300))
+        case "bridge": kind = .bridge(ageing: try interface.ageing_time.map(RecordedScenario.duration) ?? describedAgeing ?? .seconds(300))
         case "dummy": kind = .dummy
         case "veth":
             let parts = (interface.peer ?? "").split(separator: "/").map(String.init)

@@ -6,7 +6,6 @@ public struct FrameHandle: Hashable, Sendable {
     public let index: UInt32
     @inlinable init(index: UInt32) { self.index = index }
     @inlinable public static var none: FrameHandle { FrameHandle(index: 0) }
-    @inlinable public var isNone: Bool { index == 0 }
 }
 
 /// What travels with a frame, as in Linux's `sk_buff`: where its bytes are, and what the stack has noted about it.

@@ -51,7 +51,7 @@ extension LogicalProcess {
         if own == .any { return }
         let quoted = min(count, LogicalProcess.quoteLimit)
         let (reply, payload) = allocatePacket(8 + quoted)
-        // Allocation may have moved the frame table, never the frame's bytes.
+        // Allocation moves neither frames nor their bytes: `header` is still good.
         payload.baseAddress!.put(type, at: ICMPOffset.type)
         payload.baseAddress!.put(code, at: ICMPOffset.code)
         payload.baseAddress!.put(UInt16(0), at: ICMPOffset.checksum)

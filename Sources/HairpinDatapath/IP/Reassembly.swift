@@ -88,6 +88,12 @@ extension LogicalProcess {
             return nil
         }
         space.pointee.reassembly.fragmentCount -= partial.fragments.count
+        // The first fragment may carry more options than the others: the whole can be too long where no fragment was.
+        let first = pool.pointee[partial.fragments[0].frame].pointee.data
+        guard Int(first.u8(networkOffset) & 15) * 4 + total <= 65535 else {
+            for piece in partial.fragments { drop(piece.frame, .fragmentInvalid, at: device) }
+            return nil
+        }
         return join(partial, total: total, networkOffset: networkOffset)
     }
 

@@ -42,14 +42,25 @@ struct DepartureRing {
         }
     }
 
-    mutating func append(_ time: Instant, limit: Int) {
-        if times == nil {
-            capacity = max(limit, 1)
-            times = .allocate(capacity: capacity)
-        }
+    /// The caller sees to the queue's limit; memory follows what really waits, whatever the limit says.
+    mutating func append(_ time: Instant) {
+        if count == capacity { grow() }
         let slot = head + count
         times![slot >= capacity ? slot - capacity : slot] = time
         count += 1
+    }
+
+    private mutating func grow() {
+        let larger = UnsafeMutablePointer<Instant>.allocate(capacity: max(capacity * 2, 64))
+        if let times {
+            let toEnd = min(count, capacity - head)
+            larger.initialize(from: times + head, count: toEnd)
+            (larger + toEnd).initialize(from: times, count: count - toEnd)
+            times.deallocate()
+        }
+        times = larger
+        capacity = max(capacity * 2, 64)
+        head = 0
     }
 
     func deallocate() { times?.deallocate() }
@@ -69,10 +80,11 @@ extension LogicalProcess {
             cable.pointee.cable.departures.expire(now)
             if cable.pointee.cable.departures.count >= cable.pointee.cable.queueLimit { return drop(frame, .linkQueueFull, at: device) }
             // Preamble, frame check sequence and inter-frame gap take 24 bytes on a real wire and are left out, as every veth does.
-            let nanoseconds = Int64((UInt64(count) * 8 * 1_000_000_000 + cable.pointee.cable.rate - 1) / cable.pointee.cable.rate)
+            let (whole, rest) = (UInt64(count) * 8 * 1_000_000_000).quotientAndRemainder(dividingBy: cable.pointee.cable.rate)
+            let nanoseconds = Int64(whole + (rest > 0 ? 1 : 0))
             departure = max(now, cable.pointee.cable.busyUntil) + .nanoseconds(nanoseconds)
             cable.pointee.cable.busyUntil = departure
-            cable.pointee.cable.departures.append(departure, limit: cable.pointee.cable.queueLimit)
+            cable.pointee.cable.departures.append(departure)
         }
         let arrival = departure + cable.pointee.cable.delay
         if cable.pointee.cable.remoteProcess >= 0 {

@@ -40,15 +40,11 @@ extension LogicalProcess {
     /// Puts an Ethernet header in front of a packet.
     func pushEthernet(_ frame: FrameHandle, destination: MACAddress, source: MACAddress, type: EtherType) {
         let entry = pool.pointee[frame]
-        if entry.pointee.start < UInt32(EthernetHeader.byteCount) { makeHeadroom(frame) }
+        precondition(entry.pointee.start >= UInt32(EthernetHeader.byteCount), "no headroom left for a header")
         // Clones share their bytes, headroom included.
         pool.pointee.makeWritable(frame)
         entry.pointee.start -= UInt32(EthernetHeader.byteCount)
         entry.pointee.count += UInt32(EthernetHeader.byteCount)
         EthernetHeader(destination: destination, source: source, type: type).emit(to: entry.pointee.data)
-    }
-
-    private func makeHeadroom(_ frame: FrameHandle) {
-        preconditionFailure("no headroom left for a header")
     }
 }

@@ -189,7 +189,7 @@ extension LogicalProcess {
     }
 
     /// How many packets of a socket wait in neighbour queues (`skb_still_in_host_queue`).
-    private func noteHeld(_ frame: FrameHandle, _ change: Int) {
+    func noteHeld(_ frame: FrameHandle, _ change: Int) {
         let entry = pool.pointee[frame]
         guard entry.pointee.socket != 0 else { return }
         let space = namespace(interface(entry.pointee.device).pointee.namespace)

@@ -89,5 +89,9 @@ struct NeighbourTable {
     }
 
     /// Takes the entry out of the look-up; its slot stays so that numbers are not reused.
-    mutating func forget(_ n: UInt32) { index.remove(key(entries[Int(n)].pointee.address, entries[Int(n)].pointee.device)) }
+    /// One that was forgotten before leaves its successor alone.
+    mutating func forget(_ n: UInt32) {
+        let key = key(entries[Int(n)].pointee.address, entries[Int(n)].pointee.device)
+        if index.find(key) == n { index.remove(key) }
+    }
 }

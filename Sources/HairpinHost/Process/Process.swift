@@ -26,16 +26,18 @@ final class Process {
     private var debt = Duration.zero
     private var notBefore = Instant.zero
     var ownedSockets: Set<SocketID> = []
-    private var inputRest: [UInt8] = []
     private var inputOffset = 0
     private var randomStream: SeededRandom
 
     /// Longer computations are slept off, so that interrupts go on; shorter ones hold the processor.
+    /// Yields in a row after which a process counts as spinning.
+    private static let patience = 10_000
+    private var yields = 0
     private static let longComputation = Duration.microseconds(100)
 
     init(
         number: UInt32, kernel: NodeKernel, namespace: NamespaceIndex, container: Container, program: any Program, arguments: [String], environment: [String: String],
-        streams: StandardStreams, output: OutputSink, parent: UInt32?
+        streams: StandardStreams, output: OutputSink, parent: UInt32?, startedAt: Instant
     ) {
         self.number = number
         self.kernel = kernel
@@ -47,7 +49,7 @@ final class Process {
         self.streams = streams
         self.output = output
         self.parent = parent
-        startedAt = kernel.process.now
+        self.startedAt = startedAt
         randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostNames[Int(namespace.rawValue)])/\(container.name)/\(container.nextProcessOrdinal())")
     }
 
@@ -100,10 +102,15 @@ final class Process {
         for entry in set.sockets { kernel.wait(self, for: entry.socket) }
         if holds(set) {
             isScheduled = true
-            // A process that never blocks still lets others run.
-            kernel.schedule(self, at: max(now + .nanoseconds(1), notBefore))
+            // A process that never blocks still lets others run. One that only spins is given larger and larger slices, so that a busy loop
+            // reaches its time limit.
+            let isYield = set.sockets.isEmpty && set.children.isEmpty && set.files.isEmpty && set.pipes.isEmpty
+            yields = isYield ? yields + 1 : 0
+            let slice: Duration = yields > Process.patience ? .milliseconds(1) : .nanoseconds(1)
+            kernel.schedule(self, at: max(now + slice, notBefore))
             return
         }
+        yields = 0
         isScheduled = false
         if let deadline = set.deadline { kernel.schedule(self, at: max(deadline, notBefore)) }
     }

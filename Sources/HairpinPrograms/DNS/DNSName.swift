@@ -74,9 +74,5 @@ public struct DNSName: Hashable, Sendable, CustomStringConvertible {
     public func hash(into hasher: inout Hasher) {
         for label in labels { for byte in label { hasher.combine(DNSName.lowered(byte)) } }
     }
-    /// Whether this is `zone` or lies below it.
-    public func isWithin(_ zone: DNSName) -> Bool {
-        labels.count >= zone.labels.count && DNSName(labels: Array(labels.suffix(zone.labels.count))) == zone
-    }
     static func + (a: DNSName, b: DNSName) -> DNSName { DNSName(labels: a.labels + b.labels) }
 }

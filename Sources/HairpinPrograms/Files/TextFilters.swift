@@ -130,15 +130,17 @@ enum TextFilters {
 
     static func sort(_ arguments: [String]) -> any Program {
         let options = Options(arguments, flags: "nrufbhVs", values: "kto")
+        let field = options["k"].flatMap { Int($0.prefix { $0.isNumber }) }
+        if let separator = options["t"], separator.count > 1 { return usageError("sort: multi-character tab ‘\(separator)’\n", status: 2) }
+        if field == 0 { return usageError("sort: -: invalid field specification ‘\(options["k"] ?? "")’\n", status: 2) }
         return WholeInput("sort", files: options.operands) { system, sources in
             var rows = sources.flatMap { lines(text($0.bytes)) }
-            let field = options["k"].flatMap { Int($0.prefix { $0.isNumber }) }
             let numeric = options.has("n") || options["k"]?.contains("n") == true
             let reverse = options.has("r") || options["k"]?.contains("r") == true
             func key(_ line: String) -> String {
                 guard let field else { return line }
                 let parts =
-                    options["t"].map { separator in line.split(separator: Character(separator), omittingEmptySubsequences: false) }
+                    options["t"]?.first.map { separator in line.split(separator: separator, omittingEmptySubsequences: false) }
                     ?? line.split(whereSeparator: \.isWhitespace)
                 return field <= parts.count ? String(parts[field - 1]) : ""
             }

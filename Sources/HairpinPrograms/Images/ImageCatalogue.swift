@@ -28,7 +28,7 @@ public enum ImageCatalogue {
     ///   - command: replaces the image's ENTRYPOINT (Kubernetes `command`).
     ///   - arguments: replace its CMD (Kubernetes `args`).
     ///   - declaredPorts: of the container, for images that are not known.
-    ///   - environment: of the container; `$(NAME)` in command and arguments is replaced from it.
+    ///   - environment: of the container. `$(NAME)` in command and arguments has been replaced from it already.
     ///   - names: what a DNS image answers from.
     public static func entryPoint(
         image: String, command: [String]?, args arguments: [String]?, declaredPorts: [(port: UInt16, proto: IPProtocol)], environment: [String: String],
@@ -36,7 +36,7 @@ public enum ImageCatalogue {
     ) -> EntryPoint {
         let known = Image(image)
         let userland = known.userland
-        let argv = ((command ?? known.entry) + (arguments ?? (command == nil ? known.defaults : []))).map { expanded($0, environment) }
+        let argv = (command ?? known.entry) + (arguments ?? (command == nil ? known.defaults : []))
         // Servers whose behaviour depends on more than their argv.
         if command == nil, arguments == nil || known.kind == .coreDNS || known.kind == .nginx && isNginxCommand(argv) {
             switch known.kind {
@@ -89,25 +89,6 @@ public enum ImageCatalogue {
     /// A base image's shell without a terminal ends at once.
     private static func exits(_ name: String, _ userland: Userland) -> EntryPoint {
         EntryPoint(arguments: ["sh"], userland: userland) { Immediate { _ in 0 } }
-    }
-
-    /// `$(NAME)` for variables that exist; `$$` is a dollar sign.
-    static func expanded(_ word: String, _ environment: [String: String]) -> String {
-        var result = ""
-        var rest = Substring(word)
-        while let c = rest.popFirst() {
-            if c == "$", rest.first == "$" {
-                rest.removeFirst()
-                result.append("$")
-            } else if c == "$", rest.first == "(", let close = rest.firstIndex(of: ")"), let value = environment[String(rest[rest.index(after: rest.startIndex)..<close])]
-            {
-                result += value
-                rest = rest[rest.index(after: close)...]
-            } else {
-                result.append(c)
-            }
-        }
-        return result
     }
 
     /// An image reference, taken apart and recognised by the last part of its name.

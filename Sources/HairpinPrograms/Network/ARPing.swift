@@ -83,6 +83,11 @@ final class ARPing: Program {
         } else if !options.has("D") {
             source = interface.addresses.first { $0.prefix.contains(target) }?.address ?? interface.addresses.first?.address ?? .any
         }
+        for option in ["c", "w"] {
+            guard let text = options[option], Int(text).map({ $0 > 0 }) != true else { continue }
+            system.writeError("arping: invalid argument: '\(text)'\n")
+            return 1
+        }
         count = options["c"].flatMap { Int($0) }
         endAt = options["w"].flatMap(parseDuration).map { system.now + $0 }
         nextSend = system.now

@@ -10,6 +10,8 @@ final class Dig: Program {
     private var port: UInt16 = 53
     private var name = ".", type = DNSType.a
     private var features: [String: Bool] = [:]
+    /// dig clamps both to what fits 16 bits.
+    private static let mostTries = 65535, longestTimeout: Int64 = 65535
     private var tries = 3, timeout = Duration.seconds(5)
     private var names: [DNSName] = []
     private var query: DNSQuery?, resolver: Resolver?
@@ -71,9 +73,9 @@ final class Dig: Program {
                 let parts = word.dropFirst().split(separator: "=", maxSplits: 1)
                 let key = String(parts.first ?? "")
                 switch key {
-                case "tries": tries = parts.count > 1 ? max(1, Int(parts[1]) ?? 3) : 3
-                case "retry": tries = parts.count > 1 ? max(1, (Int(parts[1]) ?? 2) + 1) : 3
-                case "time", "timeout": timeout = .seconds(parts.count > 1 ? max(1, Int64(parts[1]) ?? 5) : 5)
+                case "tries": tries = parts.count > 1 ? min(max(1, Int(parts[1]) ?? 3), Dig.mostTries) : 3
+                case "retry": tries = parts.count > 1 ? min(max(0, Int(parts[1]) ?? 2), Dig.mostTries - 1) + 1 : 3
+                case "time", "timeout": timeout = .seconds(parts.count > 1 ? min(max(1, Int64(parts[1]) ?? 5), Dig.longestTimeout) : 5)
                 case "search": search = true
                 case "noall":
                     for section in Dig.sections { features[section] = false }

@@ -18,6 +18,10 @@ final class TCPPeer: Program {
 
     init(_ arguments: [String]) { self.arguments = arguments }
 
+    private static let alphabet = 95, writeSize = 65536
+    /// The printable characters over and over, enough for a write that starts anywhere in them.
+    private static let pattern = (0..<writeSize + alphabet).map { UInt8(32 + $0 % alphabet) }
+
     func resume(_ system: any SystemCalls) -> Suspension {
         while true {
             switch phase {
@@ -125,8 +129,8 @@ final class TCPPeer: Program {
             case "send":
                 let count = Int(value) ?? 0
                 while stepCount < count {
-                    let part = (0..<min(count - stepCount, 65536)).map { UInt8(32 + (sent + stepCount + $0) % 6080 % 95) }
-                    stepCount += try system.send(socket, part[...])
+                    let start = (sent + stepCount) % TCPPeer.alphabet
+                    stepCount += try system.send(socket, TCPPeer.pattern[start..<start + min(count - stepCount, TCPPeer.writeSize)])
                 }
                 sent += count
             case "recv", "recv-eof":

@@ -63,7 +63,6 @@ final class HTTPServer: Program {
         var output: [ArraySlice<UInt8>] = []
         var idleSince: Instant
         var closesAfterOutput = false
-        var peerClosed = false
         var request: HTTPRequest?
         var response: HTTPResponse?
     }

@@ -57,7 +57,15 @@ final class Substitutions {
     var isEmpty: Bool { nodes.isEmpty }
 }
 
-struct ExpansionError: Error { var message: String }
+struct ExpansionError: Error {
+    /// What one word or variable may grow to: `x=$x$x` in a loop must not take the host's memory.
+    static let longestText = 64 << 20
+    var message: String
+
+    static func check(_ text: String) throws(ExpansionError) {
+        guard text.utf8.count <= longestText else { throw ExpansionError(message: "Out of space") }
+    }
+}
 
 /// Word expansion (POSIX.1 XCU §2.6): braces, parameters, commands, arithmetic, field splitting, quote removal.
 struct Expander {
@@ -82,6 +90,7 @@ struct Expander {
             var fields = Fields()
             try add(alternative, to: &fields, splits: true)
             fields.close()
+            for text in fields.list { try ExpansionError.check(text) }
             result += fields.list
         }
         return result
@@ -92,7 +101,9 @@ struct Expander {
         var fields = Fields()
         try add(parts, to: &fields, splits: false)
         fields.close()
-        return fields.list.joined(separator: " ")
+        let text = fields.list.joined(separator: " ")
+        try ExpansionError.check(text)
+        return text
     }
 
     private func add(_ parts: [WordPart], to fields: inout Fields, splits: Bool) throws(ExpansionError) {

@@ -131,7 +131,6 @@ final class ConditionalFrame: ShellFrame {
 /// The part common to all loops: leaving them, and never turning without time passing.
 class TurningFrame: ShellFrame {
     var isBroken = false
-    private var hasYielded = true
     override func takes(_ jump: ShellJump, _ shell: Shell) -> Bool {
         switch jump {
         case .breakLoop(let levels):

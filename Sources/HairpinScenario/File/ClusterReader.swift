@@ -4,7 +4,7 @@ import HairpinWire
 /// Reads `spec.cluster`.
 enum ClusterReader {
     /// Network set-ups that are modelled, and those that are known by name only.
-    static let networks = ["bridge", "flannel-host-gw"]
+    static let networks = ClusterSettings.networks
     static let unmodelledNetworks = ["flannel-vxlan", "flannel-ipip", "calico-ipip", "calico-vxlan", "kindnet"]
     static let firstNodeAddress = IPv4Address(192, 168, 50, 11)
     static let maximumNodes = 200

@@ -33,6 +33,8 @@ public struct ClusterSettings: Sendable {
     public var nodes: [NodeSettings] = [NodeSettings(name: "node1", address: IPv4Address(192, 168, 50, 11))]
     public var podCIDR = IPv4Prefix(IPv4Address(10, 244, 0, 0), length: 16)
     public var serviceCIDR = IPv4Prefix(IPv4Address(10, 96, 0, 0), length: 12)
+    /// The network set-ups that are modelled.
+    public static let networks = ["bridge", "flannel-host-gw"]
     public var cni = "bridge"
     public var proxyMode = ProxyMode.iptables
     public var dns = true

@@ -48,11 +48,11 @@ final class PodLife {
         return result
     }
 
-    func volume(_ name: String, part: String?, make: () -> VolumeID) -> VolumeID {
-        let key = part.map { "\(name)/\($0)" } ?? name
-        if let volume = volumes[key] { return volume }
+    /// The folder of that name, made when a container first mounts it.
+    func volume(_ name: String, make: () -> VolumeID) -> VolumeID {
+        if let volume = volumes[name] { return volume }
         let volume = make()
-        volumes[key] = volume
+        volumes[name] = volume
         return volume
     }
 }

@@ -43,8 +43,8 @@ final class World {
         pods = plan.pods.map(PodLife.init)
         names = NameBoard(plan.names(endpoints: []))
         for warning in plan.warnings { warn(warning.description) }
-        for node in plan.nodes { addMachine(node.name, PodFiles.hosts(name: node.name, address: node.address)) }
-        for host in loaded.scenario.hosts { addMachine(host.name, PodFiles.hosts(name: host.name, address: host.address)) }
+        for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
+        for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
         for pod in pods {
             switch pod.pod.placement {
             case .scheduled: continue
@@ -144,16 +144,15 @@ final class World {
         let container = life.container
         let planned = pod.pod
         if life.lastExit != nil { life.countRestart() }
-        let environment = PodEnvironment.variables(of: planned, container, in: plan)
+        let surroundings = plan.surroundings(of: container, in: planned)
+        let environment = variables(surroundings)
         let entry = ImageCatalogue.entryPoint(
-            image: container.image, command: container.command, args: container.args,
+            image: container.image, command: surroundings.command, args: surroundings.args,
             declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment, names: names)
         if let note = entry.note, toldImages.insert(note).inserted { warn(note) }
-        let mounts = container.volumeMounts.compactMap { mount -> (path: String, volume: VolumeID, isReadOnly: Bool)? in
-            guard let volume = planned.template.volumes.first(where: { $0.name == mount.volume }), !PodFiles.isProjected(volume) else { return nil }
-            return (mount.path, pod.volume(mount.volume, part: mount.subPath, make: simulation.makeVolume), mount.readOnly)
-        }
-        let identifier = simulation.makeContainer(name: container.name, files: PodFiles.files(of: planned, container, in: plan), mounts: mounts)
+        let mounts = surroundings.mounts.map { (path: $0.path, volume: pod.volume($0.volume, make: simulation.makeVolume), isReadOnly: $0.readOnly) }
+        let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 })
+        let identifier = simulation.makeContainer(name: container.name, files: files, mounts: mounts)
         let handle = simulation.spawn(on: planned.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
         life.started(handle, userland: entry.userland, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
         log.info("\(simulation.now) \(planned.key) \(container.name) starts: \(entry.arguments.joined(separator: " "))")
@@ -197,16 +196,24 @@ final class World {
         log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
     }
 
+    /// What images set, under what the kubelet sets.
+    private static let imageEnvironment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"]
+
+    private func variables(_ surroundings: ContainerSurroundings) -> [String: String] {
+        World.imageEnvironment.merging(surroundings.environment.map { ($0.name, $0.value) }) { $1 }
+    }
+
     // MARK: Commands
 
     /// Starts a command in a container or on a machine, now. Nil when the container does not run, or there is no such command.
     func start(_ words: [String], on target: CommandTarget, observer: ((String, Bool) -> Void)?) -> ProcessHandle? {
-        var environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "HOSTNAME": target.host]
+        var environment = World.imageEnvironment
+        environment["HOSTNAME"] = target.host
         var userland = Userland.gnu
         var files = machineFiles[target.host]
         if let life = target.container, let pod = target.pod {
             guard life.isRunning else { return nil }
-            environment = PodEnvironment.variables(of: pod.pod, life.container, in: plan)
+            environment = variables(plan.surroundings(of: life.container, in: pod.pod))
             userland = life.userland
             files = life.identifier
         }

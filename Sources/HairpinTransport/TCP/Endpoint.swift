@@ -56,7 +56,6 @@ struct EndpointFlags: OptionSet {
     /// Forward progress since the last packet: the neighbour is alive (`sk_dst_confirm`).
     static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
     static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
-    static let lingerZero = EndpointFlags(rawValue: 1 << 31)
     static let handshakeDone = EndpointFlags(rawValue: 1 << 32)
     static let reorderingSeen = EndpointFlags(rawValue: 1 << 33)
     static let receiveErrors = EndpointFlags(rawValue: 1 << 34)

@@ -29,6 +29,9 @@ struct ClusterOptions: ParsableArguments {
 
     func validate() throws {
         if files.isEmpty { throw ValidationError("Name the cluster's manifests: -f FILE.") }
+        if let cni, !ClusterSettings.networks.contains(cni) {
+            throw ValidationError("--cni \"\(cni)\" is not modelled. Use one of \(ClusterSettings.networks.joined(separator: ", ")).")
+        }
         if let nodes, !(1...200).contains(nodes) { throw ValidationError("--nodes must be from 1 to 200.") }
     }
 

@@ -120,6 +120,12 @@ struct NetfilterRuleSetTests {
         #expect(error?.text == "A -> B -> A")
     }
 
+    @Test("A rule that does not exist cannot be deleted, replaced or come before", arguments: ["-D INPUT 1", "-D INPUT 0", "-D INPUT -1", "-R INPUT 1 -j DROP", "-I INPUT 0 -j DROP"])
+    func absentRules(command: String) {
+        var set = RuleSet()
+        #expect(throws: RuleError.self) { try set.apply(command: "iptables " + command) }
+    }
+
     @Test("Commands change a rule set in place")
     func commands() throws {
         var set = RuleSet()

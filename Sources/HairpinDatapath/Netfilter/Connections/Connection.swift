@@ -17,7 +17,6 @@ struct ConnectionStatus: OptionSet, Hashable, Sendable {
     static let bySource = ConnectionStatus(rawValue: 1024)
     static let inUse = ConnectionStatus(rawValue: 2048)
     static let translated: ConnectionStatus = [.sourceTranslated, .destinationTranslated]
-    static let bindingsDone: ConnectionStatus = [.sourceDone, .destinationDone]
 }
 
 /// States of a tracked TCP connection, as `conntrack -L` names them.

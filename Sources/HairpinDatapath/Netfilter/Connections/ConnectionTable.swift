@@ -263,7 +263,6 @@ struct ConnectionTable {
     }
 
     mutating func countInvalid() { statistics.invalid += 1 }
-    mutating func countDrop() { statistics.drop += 1 }
 }
 
 extension Connection {

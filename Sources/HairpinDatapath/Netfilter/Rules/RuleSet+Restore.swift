@@ -135,7 +135,7 @@ extension RuleSet {
             let chain = try takeChain()
             let deletes = verb == "-D" || verb == "--delete"
             if deletes, words.count == 1, let number = Int(words[0]) {
-                guard 1...tables[t].chains[chain].rules.count ~= number, !tables[t].chains[chain].rules.isEmpty else {
+                guard number >= 1, number <= tables[t].chains[chain].rules.count else {
                     throw fail("there is no rule \(number) in the chain")
                 }
                 tables[t].chains[chain].rules.remove(at: number - 1)

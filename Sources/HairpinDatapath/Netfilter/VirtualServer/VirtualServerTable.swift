@@ -36,6 +36,9 @@ struct VirtualServerTable {
         var reply: ConnectionTuple { ConnectionTuple(source: server, destination: client, sourcePort: serverPort, destinationPort: clientPort, proto: proto) }
     }
 
+    /// ipvsadm takes at most a month.
+    private static let longestPersistence = 31 * 86_400
+
     private struct Affinity {
         var server: UInt32, port: UInt16
         var expires: UInt64
@@ -125,7 +128,7 @@ struct VirtualServerTable {
     private mutating func choose(_ service: Int, _ tuple: ConnectionTuple, now: UInt64) -> Int? {
         guard let seconds = services[service].configured.persistence else { return services[service].schedule(source: tuple.source, destination: tuple.destination) }
         let key = AffinityKey(client: tuple.source, address: tuple.destination, port: tuple.destinationPort, proto: tuple.proto)
-        let expires = now + UInt64(seconds) * 1_000_000_000
+        let expires = now + UInt64(min(max(seconds, 0), VirtualServerTable.longestPersistence)) * 1_000_000_000
         if let known = affinities[key], known.expires > now,
             let server = services[service].servers.firstIndex(where: {
                 $0.configured.address.rawValue == known.server && $0.configured.port == known.port && $0.configured.weight > 0

@@ -69,6 +69,30 @@ struct ScenarioRunnerTests {
         #expect(result.steps.map(\.id) == ["a", "b", "c", "d"])
     }
 
+    @Test("A step on another machine begins no earlier than the one before it ended, and its clock is not behind")
+    func causeBeforeEffect() throws {
+        let result = try run(
+            """
+              cluster: {dns: false, nodes: [{name: node1, address: 192.168.50.11}, {name: node2, address: 192.168.50.12}]}
+              hosts: [{name: client, address: 192.168.50.100}]
+              steps:
+              - {id: busy, in: node/node1, run: "for i in 1 2 3 4 5 6 7 8; do ping -c 1 127.0.0.1 >/dev/null; done; date +%s.%N"}
+              - {id: next, in: host/client, run: "date +%s.%N; ping -c 1 192.168.50.12"}
+            """)
+        let busy = try #require(result.steps.first { $0.id == "busy" }), next = try #require(result.steps.first { $0.id == "next" })
+        let before = try #require(Double(busy.stdout.split(separator: "\n").first ?? "")), after = try #require(Double(next.stdout.split(separator: "\n").first ?? ""))
+        #expect(after >= before)
+        // Two 10 µs cables each way and two machines' processing: far from a millisecond.
+        let time = try #require(next.stdout.firstMatch(of: /time=([0-9.]+) ms/))
+        #expect(try #require(Double(time.1)) < 1)
+    }
+
+    @Test("A busy loop reaches the time limit of its step")
+    func busyLoop() throws {
+        let result = try run("  cluster: {dns: false}\n  steps: [{id: spin, in: node/node1, timeout: 5s, run: 'while :; do :; done'}]\n")
+        #expect(result.steps.first?.exit == 137)
+    }
+
     @Test("Exit status, standard error and repetitions are kept")
     func outputs() throws {
         let result = try run(

@@ -234,6 +234,18 @@ extension LogicalProcess {
         return true
     }
 
+    /// The value of a setting; nil for a name that is not modelled.
+    public func sysctl(_ name: String, namespace index: NamespaceIndex) -> String? {
+        let space = namespace(index)
+        return switch name {
+        case "net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding": space.pointee.forwards ? "1" : "0"
+        case "net.bridge.bridge-nf-call-iptables": space.pointee.bridgeCallsIPTables ? "1" : "0"
+        case "net.ipv4.conf.all.rp_filter": "\(space.pointee.reversePathFilter)"
+        case "net.ipv4.conf.all.route_localnet": space.pointee.routesLoopback ? "1" : "0"
+        default: nil
+        }
+    }
+
     // MARK: Reading state
 
     public func namespaceName(_ index: NamespaceIndex) -> String { namespace(index).pointee.name }

@@ -53,7 +53,8 @@ public enum CommandTable {
                 for line in system.neighbours() { system.writeOutput(line + "\n") }
                 return 0
             }
-        case "sysctl", "bridge", "tc", "ethtool", "conntrack", "ipvsadm": Immediate { Firewall.apply([name] + arguments, $0) }
+        case "sysctl": Sysctl.program(arguments)
+        case "bridge", "tc", "ethtool", "conntrack", "ipvsadm": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
         case "tail": Tail(arguments)

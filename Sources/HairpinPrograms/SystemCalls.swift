@@ -137,6 +137,8 @@ public protocol SystemCalls: AnyObject {
     func neighbours() -> [String]
     /// The rule set as `iptables-save` prints it.
     func iptablesSave() -> [String]
+    /// A kernel setting of the namespace by its sysctl(8) name; nil if there is none that is modelled.
+    func sysctl(_ name: String) -> String?
     /// Applies an `ip …` or `iptables …` command that changes state; the error text otherwise.
     func configure(_ words: [String]) throws(ConfigurationError)
     /// Sends a frame as it is (AF_PACKET).
@@ -186,4 +188,9 @@ public struct InterfaceInformation: Sendable {
         self.master = master
         self.addresses = addresses
     }
+}
+
+extension SystemCalls {
+    /// For kernels without settings.
+    public func sysctl(_ name: String) -> String? { nil }
 }

@@ -87,6 +87,20 @@ struct ScenarioRunnerTests {
         #expect(try #require(Double(time.1)) < 1)
     }
 
+    @Test("sysctl reads what it has written, and names what there is not")
+    func sysctl() throws {
+        let result = try run(
+            """
+              cluster: {dns: false}
+              steps:
+              - {id: read, in: node/node1, run: sysctl net.ipv4.ip_forward}
+              - {id: write, in: node/node1, run: sysctl -w net.ipv4.ip_forward=0 && sysctl -n net.ipv4.ip_forward}
+              - {id: unknown, in: node/node1, run: sysctl net.ipv4.nonsense}
+            """)
+        #expect(result.steps.map(\.stdout) == ["net.ipv4.ip_forward = 1\n", "net.ipv4.ip_forward = 0\n0\n", ""])
+        #expect(result.steps.map(\.exit) == [0, 0, 255])
+    }
+
     @Test("A busy loop reaches the time limit of its step")
     func busyLoop() throws {
         let result = try run("  cluster: {dns: false}\n  steps: [{id: spin, in: node/node1, timeout: 5s, run: 'while :; do :; done'}]\n")

@@ -30,6 +30,8 @@ extension Process {
         }
     }
 
+    func sysctl(_ name: String) -> String? { kernel.process.sysctl(name, namespace: namespace) }
+
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
 
     func transmit(_ frame: [UInt8], device: String) throws(Errno) {

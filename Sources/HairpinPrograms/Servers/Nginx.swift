@@ -27,6 +27,12 @@ public final class Nginx: Program {
     private var server: HTTPServer?
     private var problem: (text: String, status: Int32)?
     private var root = "/usr/share/nginx/html"
+    /// Directives of the configuration that would change answers and are not modelled: the error log names them.
+    private var ignored: [String] = []
+    private static let withoutEffect: Set<String> = [
+        "add_header", "alias", "allow", "auth_basic", "deny", "error_page", "fastcgi_pass", "grpc_pass", "if", "limit_req", "map", "proxy_pass", "rewrite", "split_clients",
+        "ssl_certificate", "stub_status", "sub_filter", "try_files", "upstream", "uwsgi_pass",
+    ]
     private var fixedAnswers: [(path: String, status: Int, body: String)] = []
 
     public init(_ configuration: Configuration) { self.configuration = configuration }
@@ -75,7 +81,8 @@ public final class Nginx: Program {
                     let quoted = rest.dropFirst().joined(separator: " ")
                     let body = quoted.count >= 2 && (quoted.hasPrefix("\"") || quoted.hasPrefix("'")) ? String(quoted.dropFirst().dropLast()) : quoted
                     fixedAnswers.append((location, status, unescaped(body)))
-                default: break
+                default:
+                    if Nginx.withoutEffect.contains(String(word)), !ignored.contains(String(word)) { ignored.append(String(word)) }
                 }
             }
         }
@@ -98,6 +105,7 @@ public final class Nginx: Program {
                 system.writeError(
                     "\(time) [notice] 1#1: using the \"epoll\" event method\n\(time) [notice] 1#1: nginx/\(self.configuration.version)\n\(time) [notice] 1#1: start worker processes\n"
                 )
+                for directive in self.ignored { system.writeError("\(time) [warn] 1#1: the directive \"\(directive)\" is not modelled and has no effect\n") }
             },
             handler: { [unowned self] in self.answer($0, $1, $2) })
     }
@@ -106,6 +114,12 @@ public final class Nginx: Program {
 
     private func answer(_ request: HTTPRequest, _ client: HTTPServer.Client, _ system: any SystemCalls) -> HTTPResponse {
         if let fixed = fixedAnswers.filter({ request.path.hasPrefix($0.path) }).max(by: { $0.path.count < $1.path.count }) {
+            if (301...308).contains(fixed.status), !fixed.body.isEmpty {
+                var redirect = errorPage(fixed.status, HTTPReason.of(fixed.status), system, request)
+                redirect.fields.append(("Location", fixed.body.hasPrefix("/") ? "http://\(request.fields["Host"] ?? "localhost")\(fixed.body)" : fixed.body))
+                return redirect
+            }
+            if fixed.status >= 400, fixed.body.isEmpty { return errorPage(fixed.status, HTTPReason.of(fixed.status), system, request) }
             let fields = [
                 ("Server", "nginx/\(configuration.version)"), ("Date", CivilTime(system.now).http), ("Content-Type", "application/octet-stream"),
                 ("Content-Length", String(fixed.body.utf8.count)), ("Connection", connection(request)),
@@ -198,8 +212,8 @@ public final class Nginx: Program {
 enum HTTPReason {
     static func of(_ status: Int) -> String {
         let known: [(Int, String)] = [
-            (200, "OK"), (201, "Created"), (204, "No Content"), (301, "Moved Permanently"), (302, "Moved Temporarily"), (400, "Bad Request"), (403, "Forbidden"),
-            (404, "Not Found"),
+            (200, "OK"), (201, "Created"), (204, "No Content"), (301, "Moved Permanently"), (302, "Moved Temporarily"), (303, "See Other"), (307, "Temporary Redirect"), (308, "Permanent Redirect"), (400, "Bad Request"), (403, "Forbidden"),
+            (404, "Not Found"), (410, "Gone"), (429, "Too Many Requests"),
             (405, "Not Allowed"), (500, "Internal Server Error"), (502, "Bad Gateway"), (503, "Service Temporarily Unavailable"), (504, "Gateway Time-out"),
         ]
         return known.first { $0.0 == status }?.1 ?? "Status"

@@ -16,7 +16,7 @@ struct ClusterOptions: ParsableArguments {
     @Option(help: "How many nodes the cluster has, in place of the scenario's.")
     var nodes: Int?
 
-    @Option(help: "The network set-up: bridge or flannel-host-gw.")
+    @Option(help: "The network set-up: bridge or flannel-host-gw (the default for manifests without a scenario).")
     var cni: String?
 
     @Option(help: "How Services work: iptables or ipvs.")
@@ -38,7 +38,12 @@ struct ClusterOptions: ParsableArguments {
     func load() throws(Failure) -> LoadedScenario {
         var loaded = try ScenarioFile.cluster(manifests: files)
         if let nodes { loaded.scenario.cluster.setNodeCount(nodes) }
-        if let cni { loaded.scenario.cluster.cni = cni }
+        if let cni {
+            loaded.scenario.cluster.cni = cni
+        } else if !loaded.hasScenario {
+            // Manifests alone run as on a cluster with flannel: bridge ports are in hairpin mode, so that a pod reaches itself through its Service.
+            loaded.scenario.cluster.cni = "flannel-host-gw"
+        }
         if let proxyMode { loaded.scenario.cluster.proxyMode = proxyMode }
         if let seed { loaded.scenario.seed = seed }
         return loaded

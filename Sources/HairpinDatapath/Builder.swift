@@ -287,11 +287,6 @@ extension LogicalProcess {
         }
     }
 
-    /// `bridge fdb show`.
-    public func forwardingEntries(bridge: InterfaceIndex) -> [(mac: MACAddress, port: String)] {
-        bridges[Int(interface(bridge).pointee.bridge)].list(now: now).map { ($0.mac, interfaceName($0.port)) }
-    }
-
     // MARK: For the transport layer
 
     public func isLocal(_ address: IPv4Address, namespace index: NamespaceIndex) -> Bool { namespace(index).pointee.isLocal(address) }

@@ -93,7 +93,9 @@ public final class LogicalProcess {
     public let seed: UInt64
     public unowned(unsafe) var upper: any UpperLayer
     public var tap: (any TapObserver)?
-    public internal(set) var outbox = Outbox()
+    var outbox = Outbox()
+    /// The other of two buffers that take turns.
+    var sentOutbox = Outbox()
     var books = FrameBooks()
     private var nextPacketID: UInt64
     private(set) var inSoftirq = false

@@ -84,13 +84,9 @@ public final class Simulation {
     /// Hands over what logical processes have sent each other, in the order of the senders: the same on any number of threads.
     private func exchange() {
         for kernel in kernels {
-            let outbox = kernel.process.outbox
-            for letter in outbox.letters {
-                outbox.withBytes(of: letter) {
-                    kernels[letter.process].process.inject($0, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface)
-                }
+            kernel.process.emptyOutbox { letter, bytes in
+                kernels[letter.process].process.inject(bytes, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface)
             }
-            kernel.process.clearOutbox()
         }
     }
 

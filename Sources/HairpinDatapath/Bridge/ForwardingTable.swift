@@ -74,11 +74,4 @@ struct ForwardingTable {
         }
         old.deallocate()
     }
-
-    /// What `bridge fdb show` lists, by address.
-    func list(now: Instant) -> [(mac: MACAddress, port: InterfaceIndex, age: Duration)] {
-        (0...mask).filter { entries[$0].key != 0 && entries[$0].seen + ageing > now }
-            .map { (MACAddress(rawValue: entries[$0].key), ports[Int(entries[$0].key >> 48)], now - entries[$0].seen) }
-            .sorted { $0.0 < $1.0 }
-    }
 }

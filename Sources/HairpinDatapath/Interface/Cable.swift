@@ -135,7 +135,7 @@ public struct Outbox {
         letters.append(Letter(offset: storage.count, count: bytes.count, packetID: packetID, arrival: arrival, process: process, interface: interface))
         storage.append(contentsOf: bytes)
     }
-    public func withBytes<R>(of letter: Letter, _ body: (UnsafeRawBufferPointer) -> R) -> R {
+    func withBytes<R>(of letter: Letter, _ body: (UnsafeRawBufferPointer) -> R) -> R {
         storage.withUnsafeBytes { body(UnsafeRawBufferPointer(rebasing: $0[letter.offset..<letter.offset + letter.count])) }
     }
     mutating func removeAll() {
@@ -145,6 +145,10 @@ public struct Outbox {
 }
 
 extension LogicalProcess {
-    /// Forgets the letters of the last exchange.
-    public func clearOutbox() { outbox.removeAll() }
+    /// Hands every letter since the last time to `body` and forgets it; the memory is kept for the next ones.
+    public func emptyOutbox(_ body: (Outbox.Letter, UnsafeRawBufferPointer) -> Void) {
+        swap(&outbox, &sentOutbox)
+        for letter in sentOutbox.letters { sentOutbox.withBytes(of: letter) { body(letter, $0) } }
+        sentOutbox.removeAll()
+    }
 }

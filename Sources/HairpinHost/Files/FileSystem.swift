@@ -2,11 +2,8 @@
 final class FileSystem {
     private var files: [String: [UInt8]] = [:]
     private var folders: Set<String> = ["/"]
-    /// Told whenever a file changes, with its path in this tree.
-    var observers: [(String) -> Void] = []
 
     func read(_ path: String) -> [UInt8]? { files[path] }
-    func size(_ path: String) -> Int? { files[path]?.count }
 
     /// The bytes from `offset` on; empty at the end, nil if there is no such file.
     func read(_ path: String, from offset: Int) -> [UInt8]? {
@@ -17,15 +14,11 @@ final class FileSystem {
     func write(_ path: String, _ bytes: [UInt8], append: Bool) -> Bool {
         guard path != "/", !folders.contains(path), folders.contains(FileSystem.parent(of: path)) else { return false }
         if append { files[path, default: []].append(contentsOf: bytes) } else { files[path] = bytes }
-        for observer in observers { observer(path) }
         return true
     }
 
     func remove(_ path: String) -> Bool {
-        if files.removeValue(forKey: path) != nil {
-            for observer in observers { observer(path) }
-            return true
-        }
+        if files.removeValue(forKey: path) != nil { return true }
         guard path != "/", folders.contains(path), list(path)?.isEmpty == true else { return false }
         folders.remove(path)
         return true

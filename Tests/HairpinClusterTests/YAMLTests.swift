@@ -189,4 +189,13 @@ private func message(of body: () throws(InputError) -> Void) -> String {
         #expect(value.yaml() == "a: \"1\"\nb:\n- x: t\n  \"y\": 1\n")
         #expect(value.json() == "{\n    \"a\": \"1\",\n    \"b\": [\n        {\n            \"x\": \"t\",\n            \"y\": 1\n        }\n    ]\n}")
     }
+
+    @Test("More entries than any manifest has are refused before they are parsed, with the line where they became too many")
+    func entries() throws {
+        let keys = (0..<300_000).map { "k\($0): v" }.joined(separator: "\n")
+        let error = #expect(throws: InputError.self) { try YAMLReader.documents(text: keys, file: "keys.yaml") }
+        #expect(error?.line == 150_001)
+        #expect(throws: InputError.self) { try YAMLReader.documents(text: String(repeating: "- a\n", count: 300_000), file: "items.yaml") }
+        #expect(try YAMLReader.documents(text: "a: |\n" + String(repeating: "  k: v\n", count: 50_000), file: "text.yaml").count == 1)
+    }
 }

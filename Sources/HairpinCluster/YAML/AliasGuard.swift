@@ -1,11 +1,13 @@
 /// Refuses, before the parser sees them, the few texts that would make it work for ever.
 ///
 /// Following aliases is bounded where the tree is built. But the parser hashes the keys of every mapping to find duplicates, and a key that is an
-/// alias of aliases takes exponential time to hash. Kubernetes has words as keys, so such a key together with many aliases is refused.
+/// alias of aliases takes exponential time to hash. Kubernetes has words as keys, so such a key together with many aliases is refused. And it takes
+/// microseconds for every key, so what looks like entries is counted first; in a block of text too, where it takes a very long one to matter.
 enum AliasGuard {
     static func check(_ bytes: [UInt8], file: String) throws(InputError) {
         var anchors = 0
         var aliases = 0
+        var entries = 0
         var line = 1
         var complexKeyLine: Int?
         var previous: UInt8 = 10
@@ -14,6 +16,14 @@ enum AliasGuard {
         for (index, byte) in bytes.enumerated() {
             let next = index + 1 < bytes.count ? bytes[index + 1] : 10
             let startsToken = isSeparator(previous)
+            if byte == UInt8(ascii: ",") || byte == UInt8(ascii: ":") && isSeparator(next) || byte == UInt8(ascii: "-") && startsToken && isSeparator(next) {
+                entries += 1
+                if entries > YAMLReader.maximumValueCount {
+                    throw InputError(
+                        file: file, line: line, problem: "has more than \(YAMLReader.maximumValueCount) entries",
+                        fix: "Split it into several files, and leave out what the network does not need.")
+                }
+            }
             switch byte {
             case 10:
                 line += 1

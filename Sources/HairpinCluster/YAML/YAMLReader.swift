@@ -5,8 +5,8 @@ import Yams
 public enum YAMLReader {
     /// Greater than any manifest people write by hand; a chart rendered for a whole platform stays below it.
     public static let maximumByteCount = 4 << 20
-    /// Values a file may have once its aliases are followed.
-    public static let maximumValueCount = 200_000
+    /// Values a file may have once its aliases are followed; also the most entries of mappings and sequences that are given to the parser at all.
+    public static let maximumValueCount = 150_000
 
     /// The documents of a file, in order. Empty documents are left out.
     public static func documents(path: String) throws(InputError) -> [YAMLValue] {

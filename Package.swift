@@ -55,10 +55,16 @@ let package = Package(
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ], resources: [.copy("Builtin")]),
         library("HairpinConformance", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
+        library(
+            "HairpinBenchmarks",
+            [
+                "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCluster",
+                "HairpinCapture",
+            ]),
         .executableTarget(
             name: "hairpin",
             dependencies: [
-                "HairpinScenario", "HairpinConformance",
+                "HairpinScenario", "HairpinConformance", "HairpinBenchmarks",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         // Tests, one target per layer.
@@ -76,6 +82,7 @@ let package = Package(
                 "HairpinPrograms",
             ]),
         tests("ConformanceTests", ["HairpinConformance"]),
+        tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("TidyTests", []),
     ]
 )

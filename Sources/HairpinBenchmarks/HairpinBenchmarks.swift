@@ -1,0 +1,7 @@
+// HairpinBenchmarks: the jobs of `hairpin bench`, and what repeats and times them.
+//
+//   Benchmark        a job: built once, warmed up, then run as often as asked
+//   BenchmarkRunner  repeats a job and sums up its figures
+//
+// A job drives the code that scenarios run, through the same calls; there is no path of its own for speed. The only module below the command
+// line that reads a clock: figures are what it is for.

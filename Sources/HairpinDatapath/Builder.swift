@@ -98,41 +98,48 @@ extension LogicalProcess {
     public func shape(_ device: InterfaceIndex, _ shape: CableShape) {
         let end = interface(device)
         precondition(end.pointee.kind == .veth || end.pointee.kind == .cable, "only cables have a shape")
-        end.pointee.cable.rate = shape.rate
-        end.pointee.cable.delay = shape.delay
-        end.pointee.cable.queueLimit = max(shape.queueLimit, 1)
-        if end.pointee.kind == .veth, shape.rate > 0 || shape.delay > .zero { makeCable(device) }
+        guard end.pointee.kind == .cable || shape.rate > 0 || shape.delay > .zero else { return }
+        let cable = makeCable(device)
+        cable.pointee.rate = shape.rate
+        cable.pointee.delay = shape.delay
+        cable.pointee.queueLimit = max(shape.queueLimit, 1)
     }
 
-    private func makeCable(_ device: InterfaceIndex) {
+    /// The cable an interface sends over; a veth's end becomes one. The other direction stays what it is.
+    @discardableResult
+    private func makeCable(_ device: InterfaceIndex) -> UnsafeMutablePointer<Cable> {
+        if let cable = interface(device).pointee.cable { return cable }
+        let cable = UnsafeMutablePointer<Cable>.allocate(capacity: 1)
+        cable.initialize(
+            to: Cable(
+                random: SeededRandom(seed: seed, name: "cable/\(number)/\(namespace(interface(device).pointee.namespace).pointee.name)/\(interfaceName(device))")))
         interface(device).pointee.kind = .cable
-        interface(device).pointee.cable.random = SeededRandom(
-            seed: seed, name: "cable/\(number)/\(namespace(interface(device).pointee.namespace).pointee.name)/\(interfaceName(device))")
+        interface(device).pointee.cable = cable
+        return cable
     }
 
     /// Leads an interface to one of another logical process.
     public func connect(_ device: InterfaceIndex, toProcess process: Int, interface remote: InterfaceIndex, _ shape: CableShape) {
         precondition(shape.delay > .zero, "between logical processes a cable has a delay")
-        makeCable(device)
-        interface(device).pointee.cable.remoteProcess = Int32(process)
-        interface(device).pointee.cable.remoteInterface = remote
+        let cable = makeCable(device)
+        cable.pointee.remoteProcess = Int32(process)
+        cable.pointee.remoteInterface = remote
         self.shape(device, shape)
     }
 
     /// Fault on what leaves an interface: loss as a fraction of 2^32, or a cut.
     public func setFault(_ device: InterfaceIndex, loss: UInt32, isCut: Bool) {
-        if interface(device).pointee.kind == .veth {
-            makeCable(device)
-        }
-        interface(device).pointee.cable.loss = loss
-        interface(device).pointee.cable.isCut = isCut
+        guard interface(device).pointee.kind == .veth || interface(device).pointee.kind == .cable else { return }
+        let cable = makeCable(device)
+        cable.pointee.loss = loss
+        cable.pointee.isCut = isCut
     }
 
     public func enslave(_ port: InterfaceIndex, to bridge: InterfaceIndex, hairpin: Bool) {
         let table = bridges + Int(interface(bridge).pointee.bridge)
         interface(port).pointee.master = bridge
         interface(port).pointee.isHairpin = hairpin
-        interface(port).pointee.portNumber = UInt16(table.pointee.ports.count)
+        interface(port).pointee.portNumber = UInt16(table.pointee.portCount)
         table.pointee.addPort(port)
     }
 

@@ -15,6 +15,8 @@ enum EventKind: UInt32 {
     case reassembly = 4
     /// A process becomes runnable.
     case process = 5
+    /// A packet generator sends its next frame.
+    case generator = 6
 }
 
 /// Virtual time that the stages of a frame's path take on the one processor of a logical process, in nanoseconds. All may be zero.
@@ -75,13 +77,12 @@ public final class LogicalProcess {
     public let number: Int
     let pool: UnsafeMutablePointer<FramePool>
     let queue: UnsafeMutablePointer<EventQueue>
-    private let clock: UnsafeMutablePointer<Instant>
+    let state: UnsafeMutablePointer<ProcessState>
     private let interfaces: UnsafeMutablePointer<Interface>
     private let namespaces: UnsafeMutablePointer<Namespace>
     let bridges: UnsafeMutablePointer<ForwardingTable>
     let neighbours: UnsafeMutablePointer<NeighbourTable>
     let backlog: UnsafeMutablePointer<FrameQueue>
-    private let cacheState: UnsafeMutablePointer<(warmUntil: Instant, coldStages: Int)>
     private let capacity: (interfaces: Int, namespaces: Int)
     public private(set) var interfaceCount = 0
     public private(set) var namespaceCount = 0
@@ -90,24 +91,25 @@ public final class LogicalProcess {
     private(set) var interfaceNames: [String] = [""]
 
     public let costs: SoftirqCosts
+    /// Whether stages take any time at all.
+    private let isCharged: Bool
     public let seed: UInt64
     public unowned(unsafe) var upper: any UpperLayer
-    public var tap: (any TapObserver)?
+    /// Who looks at frames on tapped interfaces, and at those that end.
+    public var tap: (any TapObserver)? {
+        didSet { state.pointee.tap = tap }
+    }
     var outbox = Outbox()
     /// The other of two buffers that take turns.
     var sentOutbox = Outbox()
-    var books = FrameBooks()
-    private var nextPacketID: UInt64
-    private(set) var inSoftirq = false
-    private var softirqQueued = false
-    /// Events handled, for figures and for the digest.
-    public private(set) var eventCount: UInt64 = 0
-    private(set) var digestState = Digest()
+    let generators: UnsafeMutablePointer<Slab<PacketGenerator>>
+    /// What generators point into.
+    var generatorTables: [AnyObject] = []
 
     /// Softirqs give the processor back after this long (`MAX_SOFTIRQ_TIME`, 2 ms).
     private static let softirqTime = Duration.milliseconds(2)
     /// How many stages find cold caches after a pause, and how long caches stay warm.
-    private static let coldStages = 8
+    static let coldStages = 8
     private static let cacheMemory = Duration.milliseconds(1)
     /// Frames in the backlog at most. Linux's `net.core.netdev_max_backlog` is 1000, which one TCP sender does not reach because small queues
     /// (`tcp_small_queue_check`) hold it back; without them the limit has to be above the largest window.
@@ -123,8 +125,11 @@ public final class LogicalProcess {
         pool.initialize(to: FramePool())
         queue = .allocate(capacity: 1)
         queue.initialize(to: EventQueue())
-        clock = .allocate(capacity: 1)
-        clock.initialize(to: .zero)
+        state = .allocate(capacity: 1)
+        state.initialize(to: ProcessState(firstPacketID: UInt64(number) << 48))
+        isCharged = costs != .zero
+        generators = .allocate(capacity: 1)
+        generators.initialize(to: Slab())
         interfaces = .allocate(capacity: interfaceCapacity + 1)
         namespaces = .allocate(capacity: max(namespaceCapacity, 1))
         bridges = .allocate(capacity: interfaceCapacity + 1)
@@ -132,13 +137,13 @@ public final class LogicalProcess {
         neighbours.initialize(to: NeighbourTable())
         backlog = .allocate(capacity: 1)
         backlog.initialize(to: FrameQueue())
-        cacheState = .allocate(capacity: 1)
-        cacheState.initialize(to: (.zero, LogicalProcess.coldStages))
-        nextPacketID = UInt64(number) << 48
     }
 
     deinit {
-        for index in 1..<(interfaceCount + 1) { interfaces[index].cable.departures.deallocate() }
+        for index in 1..<(interfaceCount + 1) { interfaces[index].deallocate() }
+        for number in 0..<generators.pointee.count { generators.pointee[number].pointee.deallocate() }
+        generators.pointee.deallocate()
+        generators.deallocate()
         for index in 0..<bridgeCount { bridges[index].deallocate() }
         for index in 0..<namespaceCount { namespaces[index].deallocate() }
         (interfaces + 1).deinitialize(count: interfaceCount)
@@ -152,14 +157,23 @@ public final class LogicalProcess {
         pool.deallocate()
         queue.deinitialize(count: 1)
         queue.deallocate()
-        clock.deallocate()
+        state.pointee.deallocate()
+        state.deinitialize(count: 1)
+        state.deallocate()
         backlog.deallocate()
-        cacheState.deallocate()
     }
 
     // MARK: State
 
-    public var now: Instant { clock.pointee }
+    public var now: Instant {
+        @inline(__always) get { state.pointee.clock }
+    }
+    /// Events handled, for figures and for the digest.
+    public var eventCount: UInt64 { state.pointee.eventCount }
+    var books: FrameCounts {
+        @inline(__always) get { state.pointee.books }
+        @inline(__always) _modify { yield &state.pointee.books }
+    }
     @inline(__always) func interface(_ index: InterfaceIndex) -> UnsafeMutablePointer<Interface> { interfaces + Int(index.rawValue) }
     @inline(__always) func namespace(_ index: NamespaceIndex) -> UnsafeMutablePointer<Namespace> { namespaces + Int(index.rawValue) }
     public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames[Int(index.rawValue)] }
@@ -185,85 +199,92 @@ public final class LogicalProcess {
         return UInt32(bridgeCount - 1)
     }
 
+    @inline(__always)
     func makePacketID() -> UInt64 {
-        nextPacketID += 1
-        return nextPacketID
+        state.pointee.nextPacketID &+= 1
+        return state.pointee.nextPacketID
     }
 
     /// The books as they stand; exact between events.
-    public var frameBooks: FrameBooks {
-        var result = books
-        result.inFlight = UInt64(pool.pointee.live)
-        return result
-    }
+    public var frameBooks: FrameBooks { state.pointee.frameBooks(inFlight: pool.pointee.live) }
 
     /// Of every event handled so far: two runs that agree in it have done the same things at the same times.
-    public var digest: UInt64 { digestState.value }
+    public var digest: UInt64 { state.pointee.digest.value }
 
     // MARK: Time
 
     /// Charges processor time.
-    @inline(__always) func spend(_ nanoseconds: Int64) { clock.pointee += .nanoseconds(nanoseconds) }
+    @inline(__always) func spend(_ nanoseconds: Int64) { state.pointee.clock += .nanoseconds(nanoseconds) }
     @inline(__always) func spend(_ nanoseconds: Int64, bytes: UInt32) {
+        if isCharged { charge(nanoseconds, bytes: bytes) }
+    }
+    private func charge(_ nanoseconds: Int64, bytes: UInt32) {
         spend(nanoseconds &+ (costs.perKiB &* Int64(bytes)) >> 10)
-        let cache = cacheState
-        if clock.pointee - cache.pointee.warmUntil > .zero { cache.pointee.coldStages = LogicalProcess.coldStages }
-        if cache.pointee.coldStages > 0 {
-            cache.pointee.coldStages -= 1
+        if now - state.pointee.warmUntil > .zero { state.pointee.coldStages = LogicalProcess.coldStages }
+        if state.pointee.coldStages > 0 {
+            state.pointee.coldStages -= 1
             spend(costs.cold)
         }
-        cache.pointee.warmUntil = clock.pointee + LogicalProcess.cacheMemory
+        state.pointee.warmUntil = now + LogicalProcess.cacheMemory
     }
     /// Processor time of a process; for the layers above.
-    public func compute(_ time: Duration) { clock.pointee += time }
+    public func compute(_ time: Duration) { state.pointee.clock += time }
 
     public var nextEventTime: Instant { backlog.pointee.isEmpty ? queue.pointee.nextTime : now }
 
+    /// Runs every event whose time is at most `limit`, in canonical order.
+    public func run(until limit: Instant) {
+        while step(through: limit) {}
+    }
+
     /// Runs every event whose time is at most `limit`, in canonical order, for as long as `proceed` (asked after each) says so.
-    public func run(until limit: Instant, while proceed: () -> Bool = { true }) {
-        while queue.pointee.nextTime <= limit {
-            step()
-            if !proceed() { break }
-        }
+    public func run(until limit: Instant, while proceed: () -> Bool) {
+        while step(through: limit), proceed() {}
     }
 
     /// Moves the clock forward over a time without events.
     public func advance(to time: Instant) {
         assert(queue.pointee.nextTime > time || time <= now, "events skipped")
-        if clock.pointee < time { clock.pointee = time }
+        if now < time { state.pointee.clock = time }
     }
 
-    private func step() {
-        let event = queue.pointee.pop()
+    /// Handles the next event if it is due by `limit`; false if none is.
+    @inline(__always)
+    private func step(through limit: Instant) -> Bool {
+        guard let event = queue.pointee.pop(through: limit) else { return false }
+        let state = state
         // The one processor may still have been busy when the event was due.
-        if clock.pointee < event.time { clock.pointee = event.time }
-        eventCount &+= 1
-        digestState.combine(event.time.nanoseconds)
-        digestState.combine(UInt64(event.source.rawValue) << 32 | UInt64(event.note))
+        if state.pointee.clock < event.time { state.pointee.clock = event.time }
+        state.pointee.eventCount &+= 1
+        state.pointee.digest.combine(event.time.nanoseconds)
+        state.pointee.digest.combine(event.tieBreaker)
         switch EventKind(rawValue: event.source.kind) {
-        case .softirq: softirqQueued = false
         case .arrival:
-            inSoftirq = true
+            state.pointee.inSoftirq = true
             cableArrival(InterfaceIndex(event.source.index))
-            inSoftirq = false
+            state.pointee.inSoftirq = false
+        case .generator:
+            generate(event.source.index)
+        case .softirq: state.pointee.softirqQueued = false
         case .neighbour:
-            inSoftirq = true
+            state.pointee.inSoftirq = true
             neighbourTimer(event.source.index)
-            inSoftirq = false
+            state.pointee.inSoftirq = false
         case .reassembly:
-            inSoftirq = true
+            state.pointee.inSoftirq = true
             reassemblyTimer(NamespaceIndex(event.source.index))
-            inSoftirq = false
+            state.pointee.inSoftirq = false
         case .stack:
-            inSoftirq = true
+            state.pointee.inSoftirq = true
             stackTimer(NamespaceIndex(event.source.index))
-            inSoftirq = false
+            state.pointee.inSoftirq = false
         case .process: upper.runProcess(event.source.index)
         case nil: preconditionFailure("an event of no known kind")
         }
         // run_timer_softirq works off all timers of a tick before net_rx_action sees what they sent.
-        if isTimer(event.source.kind), queue.pointee.nextTime == event.time, isTimer(queue.pointee.nextSource.kind) { return }
-        runSoftirqs()
+        if isTimer(event.source.kind), let next = queue.pointee.peek(through: event.time), next.time == event.time, isTimer(next.source.kind) { return true }
+        if !backlog.pointee.isEmpty { runSoftirqs() }
+        return true
     }
 
     private func isTimer(_ kind: UInt32) -> Bool { kind >= EventKind.stack.rawValue && kind <= EventKind.reassembly.rawValue }
@@ -271,17 +292,17 @@ public final class LogicalProcess {
     /// Works off the backlog, as `do_softirq` does when a system call or an interrupt ends. What is left after 2 ms waits its turn behind
     /// timers and processes.
     public func runSoftirqs() {
-        if inSoftirq || backlog.pointee.isEmpty { return }
-        inSoftirq = true
+        if state.pointee.inSoftirq || backlog.pointee.isEmpty { return }
+        state.pointee.inSoftirq = true
         let deadline = now + LogicalProcess.softirqTime
         while !backlog.pointee.isEmpty {
             let frame = backlog.pointee.removeFirst(pool)
             receive(frame, on: pool.pointee[frame].pointee.device)
             if now > deadline { break }
         }
-        inSoftirq = false
-        if !backlog.pointee.isEmpty, !softirqQueued {
-            softirqQueued = true
+        state.pointee.inSoftirq = false
+        if !backlog.pointee.isEmpty, !state.pointee.softirqQueued {
+            state.pointee.softirqQueued = true
             queue.pointee.push(now, EventSource(kind: EventKind.softirq.rawValue, index: 0))
         }
     }
@@ -325,6 +346,7 @@ public final class LogicalProcess {
     // MARK: The end of a frame
 
     /// Ends a frame's life without counting it: the caller has.
+    @inline(__always)
     func release(_ frame: FrameHandle) {
         let entry = pool.pointee[frame]
         if entry.pointee.connection != 0 {
@@ -339,10 +361,9 @@ public final class LogicalProcess {
     }
 
     func drop(_ frame: FrameHandle, _ reason: DropReason, at device: InterfaceIndex) {
-        books.dropped += 1
-        books.dropsByReason[Int(reason.rawValue)] += 1
-        if !(device == .none) { interface(device).pointee.counters.drops += 1 }
-        if let tap {
+        state.pointee.countDrop(reason)
+        if device != .none { interface(device).pointee.counters.drops += 1 }
+        if let tap = state.pointee.tap {
             tap.dropped(
                 pool.pointee[frame].pointee.bytes, TapEvent(time: now, interface: device, direction: .inbound, packetID: pool.pointee[frame].pointee.packetID),
                 reason: reason)
@@ -351,6 +372,7 @@ public final class LogicalProcess {
     }
 
     /// What a packet loses when it enters another namespace (`skb_scrub_packet`).
+    @inline(__always)
     func scrub(_ frame: FrameHandle) {
         let entry = pool.pointee[frame]
         if entry.pointee.connection != 0 {

@@ -22,7 +22,7 @@ public struct SeededRandom: RandomNumberGenerator, Sendable {
         (s0, s1, s2, s3) = (next(), next(), next(), next())
     }
 
-    @inlinable public mutating func next() -> UInt64 {
+    @inlinable @inline(__always) public mutating func next() -> UInt64 {
         let product = s1 &* 5
         let result = (product << 7 | product >> 57) &* 9
         let t = s1 << 17

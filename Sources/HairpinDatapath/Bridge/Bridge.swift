@@ -8,16 +8,41 @@ import HairpinWire
 //   bridgeDecide         br_handle_frame_finish   learn, look up, forward or flood; the host's copy last
 //   bridgeForward        __br_forward             hairpin rule, then FORWARD and POSTROUTING, then the port
 //   transmitBridge       br_dev_xmit              a frame the host itself sends through the bridge device
+/// What a bridge does with a frame that came in on a port.
+enum BridgeDecision {
+    /// To the port the destination was seen on.
+    case forward(InterfaceIndex)
+    /// The destination is not known: to every port.
+    case flood
+    /// The bridge's own address.
+    case local
+    /// Broadcast, or multicast with snooping left out: to every port and to the host.
+    case everywhere
+}
+
+extension ForwardingTable {
+    /// Learns from a frame and looks up where it goes (`br_handle_frame_finish`). `own` is the bridge's address.
+    @inline(__always)
+    mutating func decide(source: MACAddress, destination: MACAddress, port: UInt16, own: MACAddress, now: Instant) -> BridgeDecision {
+        learn(source, port: port, now: now)
+        if destination.isMulticast { return .everywhere }
+        if destination == own { return .local }
+        let out = self.port(of: destination, now: now)
+        return out == .none ? .flood : .forward(out)
+    }
+}
+
 extension LogicalProcess {
     func bridgeReceive(_ frame: FrameHandle, port: InterfaceIndex) {
         let entry = pool.pointee[frame]
         spend(costs.bridge, bytes: entry.pointee.count)
         let source = entry.pointee.data.mac(EthernetOffset.source)
         if source.isMulticast || source == .zero { return drop(frame, .bridgePortBlocked, at: port) }
-        let bridge = interface(port).pointee.master
+        let input = interface(port)
+        let bridge = input.pointee.master
         classify(frame, interface(bridge).pointee.mac)
         if !interface(bridge).pointee.isUp { return drop(frame, .interfaceDown, at: bridge) }
-        let space = namespace(interface(port).pointee.namespace)
+        let space = namespace(input.pointee.namespace)
         if space.pointee.bridgeCallsIPTables, space.pointee.netfilter.isActive, entry.pointee.data.u16(EthernetOffset.type) == EtherType.ipv4.rawValue {
             bridgePrerouting(frame, port: port, bridge: bridge)
         } else {
@@ -26,27 +51,27 @@ extension LogicalProcess {
     }
 
     func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
-        let entry = pool.pointee[frame]
-        let table = bridges + Int(interface(bridge).pointee.bridge)
-        let destination = entry.pointee.data.mac(EthernetOffset.destination)
-        table.pointee.learn(entry.pointee.data.mac(EthernetOffset.source), port: interface(port).pointee.portNumber, now: now)
-        let own = interface(bridge).pointee.mac
-        if destination == own {
+        let data = pool.pointee[frame].pointee.data
+        let device = interface(bridge)
+        let decision = (bridges + Int(device.pointee.bridge)).pointee.decide(
+            source: data.mac(EthernetOffset.source), destination: data.mac(EthernetOffset.destination), port: interface(port).pointee.portNumber,
+            own: device.pointee.mac, now: now)
+        switch decision {
+        case .local:
             return passUp(frame, bridge: bridge)
-        }
-        // A capture on the bridge (promiscuous, as tcpdump's are) sees every frame, after what forwarding it set off.
-        let isTapped = interface(bridge).pointee.isTapped
-        if destination.isMulticast {
-            // Broadcast, and multicast with snooping left out: to all ports and to the host.
+        case .everywhere:
             let copy = pool.pointee.clone(frame)
             copied(copy)
             bridgeFlood(frame, ingress: port, bridge: bridge)
             return passUp(copy, bridge: bridge)
+        case .forward, .flood: break
         }
-        // The copy for it is no frame of the network's: it appears in no book.
+        // A capture on the bridge (promiscuous, as tcpdump's are) sees every frame, after what forwarding it set off. The copy for it is no frame
+        // of the network's: it appears in no book.
+        let isTapped = device.pointee.isTapped
         let seen = isTapped ? pool.pointee.clone(frame) : .none
         if isTapped { retainConnection(of: seen) }
-        if let out = table.pointee.port(of: destination, now: now) {
+        if case .forward(let out) = decision {
             bridgeForward(frame, to: out, ingress: port, bridge: bridge)
         } else {
             bridgeFlood(frame, ingress: port, bridge: bridge)
@@ -86,8 +111,8 @@ extension LogicalProcess {
     func bridgeFlood(_ frame: FrameHandle, ingress: InterfaceIndex, bridge: InterfaceIndex) {
         let table = bridges + Int(interface(bridge).pointee.bridge)
         var previous = InterfaceIndex.none
-        for n in stride(from: table.pointee.ports.count - 1, through: 0, by: -1) {
-            let port = table.pointee.ports[n]
+        for n in stride(from: table.pointee.portCount - 1, through: 0, by: -1) {
+            let port = table.pointee.port(n)
             guard mayDeliver(to: port, ingress: ingress) else { continue }
             if previous != .none {
                 let copy = pool.pointee.clone(frame)
@@ -102,7 +127,7 @@ extension LogicalProcess {
 
     /// `should_deliver`: not back out of the port it came in on, unless that port is in hairpin mode.
     @inline(__always)
-    private func mayDeliver(to port: InterfaceIndex, ingress: InterfaceIndex) -> Bool {
+    func mayDeliver(to port: InterfaceIndex, ingress: InterfaceIndex) -> Bool {
         interface(port).pointee.isUp && (port != ingress || interface(port).pointee.isHairpin)
     }
 
@@ -134,9 +159,12 @@ extension LogicalProcess {
         if entry.pointee.flags.contains(.bridgedDNAT) { return bridgeFinishRedirected(frame, bridge: bridge) }
         let table = bridges + Int(interface(bridge).pointee.bridge)
         let destination = entry.pointee.data.mac(EthernetOffset.destination)
-        if !destination.isMulticast, let port = table.pointee.port(of: destination, now: now) {
-            if !interface(port).pointee.isUp { return drop(frame, .interfaceDown, at: port) }
-            return bridgePush(frame, to: port)
+        if !destination.isMulticast {
+            let port = table.pointee.port(of: destination, now: now)
+            if port != .none {
+                if !interface(port).pointee.isUp { return drop(frame, .interfaceDown, at: port) }
+                return bridgePush(frame, to: port)
+            }
         }
         bridgeFlood(frame, ingress: .none, bridge: bridge)
     }

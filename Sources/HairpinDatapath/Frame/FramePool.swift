@@ -14,38 +14,63 @@ public struct FrameHandle: Hashable, Sendable {
 struct Frame {
     /// The first byte of the buffer; headroom lies between it and `data`.
     var buffer: UnsafeMutableRawPointer
-    var capacity: UInt32
+    /// The buffer's number: clones have the same.
+    var shared: UInt32
+    var size: BufferSize
+    /// Next in whatever queue holds the frame.
+    var next: UInt32 = 0
+    /// The interface the frame is on (`skb->dev`).
+    var device: InterfaceIndex = .none
     /// Offset of the frame's first byte (the Ethernet header, or the IP header while a packet has none).
     var start: UInt32
     /// Bytes from `start`.
     var count: UInt32
-    /// `skb->mark`, set by MARK rules.
-    var mark: UInt32 = 0
     /// The same packet keeps its id on every hop, through NAT and encapsulation; clones share it.
     var packetID: UInt64 = 0
     /// Index of the connection tracking entry plus one; zero for none (`skb->_nfct`).
     var connection: UInt32 = 0
-    /// `ip_conntrack_info`: direction and whether the entry is new, established or related.
-    var connectionInfo: ConnectionInfo = .none
+    /// `skb->mark`, set by MARK rules.
+    var mark: UInt32 = 0
     /// The bridge port the frame came in on while it is inside a bridge (`nf_bridge->physindev`), and the one it leaves by.
     var physicalIn: InterfaceIndex = .none
     var physicalOut: InterfaceIndex = .none
-    /// The interface the frame is on (`skb->dev`).
-    var device: InterfaceIndex = .none
     /// The socket that sent the frame, in the namespace of its first device, while the frame has not crossed a veth (`skb->sk`).
     var socket: UInt32 = 0
     var flags: FrameFlags = []
     /// Size of the largest fragment this packet was put together from (`IPCB(skb)->frag_max_size`); zero for a packet that was whole.
     var largestFragment: UInt16 = 0
-    /// Index into the pool's reference counts: clones have the same.
-    var shared: UInt32 = 0
-    /// Next in whatever queue holds the frame.
-    var next: UInt32 = 0
+    /// `ip_conntrack_info`: direction and whether the entry is new, established or related.
+    var connectionInfo: ConnectionInfo = .none
     /// The source MAC a redirected frame had before it passed the bridge device for its new destination MAC (`nf_bridge->neigh_header`).
     var savedSource = MACAddress.zero
 
     var data: UnsafeMutableRawPointer { buffer + Int(start) }
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: data, count: Int(count)) }
+}
+
+/// The sizes buffers come in. All are an odd number of cache lines, so that the headers of neighbouring buffers do not fall into the same sets of
+/// a cache.
+enum BufferSize: UInt32 {
+    case small = 0, medium, large
+
+    init(holding byteCount: Int) {
+        self = byteCount <= BufferSize.small.byteCount ? .small : byteCount <= BufferSize.medium.byteCount ? .medium : .large
+    }
+    @inline(__always) var byteCount: Int {
+        switch self {
+        case .small: 5 * 64
+        case .medium: 33 * 64
+        // `lo` has an MTU of 65536; an Ethernet header and headroom come on top.
+        case .large: 1029 * 64
+        }
+    }
+    var buffersPerSlab: Int {
+        switch self {
+        case .small: 512
+        case .medium: 256
+        case .large: 4
+        }
+    }
 }
 
 struct FrameFlags: OptionSet {
@@ -70,24 +95,26 @@ struct FrameFlags: OptionSet {
 
 /// Frames of one logical process: slabs of fixed-size buffers that are recycled, never freed. No reference counting by the language, no
 /// allocation once the pool has grown to the working set.
+///
+/// A frame that ends keeps its buffer while nobody else has it: the next one of that size takes both in one step.
 struct FramePool {
     /// Room in front of a frame for two more headers: an encapsulation moves no payload.
     static let headroom = 96
-    private static let smallCapacity = 2048
-    /// `lo` has an MTU of 65536.
-    private static let largeCapacity = 65536 + 14 + 2 * headroom
-    private static let slabBytes = 1 << 20
 
+    private struct Buffer {
+        var address: UnsafeMutableRawPointer
+        /// Frames that share it; zero in the list of free buffers.
+        var references: UInt32 = 0
+        var nextFree: UInt32 = 0
+    }
     private var frames = Slab<Frame>()
-    private var freeFrame: UInt32 = 0
-    /// Reference counts of buffers, by `Frame.shared`.
-    private var references: UnsafeMutablePointer<UInt32>
-    private var buffers: UnsafeMutablePointer<UnsafeMutableRawPointer>
-    private var bufferCapacity: Int
-    private var bufferCount = 1
-    private var freeSmall: UInt32 = 0
-    private var freeLarge: UInt32 = 0
-    private var nextFree: UnsafeMutablePointer<UInt32>
+    private var buffers = Slab<Buffer>()
+    /// First of the free frames that have a buffer, by its size; they link through `next`.
+    private let ready: UnsafeMutablePointer<UInt32>
+    /// First of the free frames without a buffer.
+    private var bare: UInt32 = 0
+    /// First of the free buffers, by size: those that frames left behind when they were made writable.
+    private let loose: UnsafeMutablePointer<UInt32>
     private var slabs: [UnsafeMutableRawPointer] = []
 
     /// Frames alive: the "in flight" of the books.
@@ -95,17 +122,18 @@ struct FramePool {
 
     init() {
         _ = frames.extend()  // index zero is no frame
-        bufferCapacity = 256
-        references = .allocate(capacity: bufferCapacity)
-        buffers = .allocate(capacity: bufferCapacity)
-        nextFree = .allocate(capacity: bufferCapacity)
+        _ = buffers.extend()  // nor no buffer
+        ready = .allocate(capacity: 3)
+        ready.initialize(repeating: 0, count: 3)
+        loose = .allocate(capacity: 3)
+        loose.initialize(repeating: 0, count: 3)
     }
 
     func deallocate() {
         frames.deallocate()
-        references.deallocate()
         buffers.deallocate()
-        nextFree.deallocate()
+        ready.deallocate()
+        loose.deallocate()
         for slab in slabs { slab.deallocate() }
     }
 
@@ -113,113 +141,109 @@ struct FramePool {
         @inline(__always) get { frames[Int(handle.index)] }
     }
 
-    /// A frame with room for `count` bytes behind the headroom, contents undefined. `count` must not exceed 65550.
+    /// A frame with room for `count` bytes behind the headroom, contents undefined. `count` must not exceed 65 550.
     mutating func allocate(_ count: Int, headroom: Int = FramePool.headroom) -> FrameHandle {
-        let handle = takeFrame()
-        let large = headroom + count > FramePool.smallCapacity
-        precondition(headroom + count <= FramePool.largeCapacity, "a frame larger than any interface carries")
-        let buffer = takeBuffer(large: large)
-        references[Int(buffer)] = 1
-        frames[Int(handle.index)].initialize(
+        precondition(headroom &+ count <= BufferSize.large.byteCount, "a frame larger than any interface carries")
+        let size = BufferSize(holding: headroom &+ count)
+        let slot = ready + Int(size.rawValue)
+        if slot.pointee == 0 { furnish(size) }
+        let handle = FrameHandle(index: slot.pointee)
+        let frame = self[handle]
+        slot.pointee = frame.pointee.next
+        live &+= 1
+        frame.initialize(
             to: Frame(
-                buffer: buffers[Int(buffer)], capacity: UInt32(large ? FramePool.largeCapacity : FramePool.smallCapacity),
-                start: UInt32(headroom), count: UInt32(count), shared: buffer))
-        live += 1
+                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
         return handle
     }
 
     /// A second frame over the same bytes (`skb_clone`).
     mutating func clone(_ handle: FrameHandle) -> FrameHandle {
-        let copy = takeFrame()
-        let original = frames[Int(handle.index)].pointee
-        references[Int(original.shared)] += 1
-        frames[Int(copy.index)].initialize(to: original)
-        frames[Int(copy.index)].pointee.next = 0
-        frames[Int(copy.index)].pointee.socket = 0
-        live += 1
+        let copy = takeBare()
+        let original = self[handle]
+        buffers[Int(original.pointee.shared)].pointee.references &+= 1
+        self[copy].initialize(to: original.pointee)
+        self[copy].pointee.next = 0
+        self[copy].pointee.socket = 0
+        live &+= 1
         return copy
     }
 
+    @inline(__always)
     mutating func free(_ handle: FrameHandle) {
-        let frame = frames[Int(handle.index)]
-        let buffer = Int(frame.pointee.shared)
-        assert(references[buffer] > 0, "a frame freed twice")
-        references[buffer] -= 1
-        if references[buffer] == 0 {
-            if frame.pointee.capacity == UInt32(FramePool.smallCapacity) {
-                nextFree[buffer] = freeSmall
-                freeSmall = UInt32(buffer)
-            } else {
-                nextFree[buffer] = freeLarge
-                freeLarge = UInt32(buffer)
-            }
+        let frame = self[handle]
+        let references = buffers[Int(frame.pointee.shared)]
+        assert(references.pointee.references > 0, "a frame freed twice")
+        live &-= 1
+        if references.pointee.references > 1 {
+            references.pointee.references &-= 1
+            frame.pointee.next = bare
+            bare = handle.index
+        } else {
+            let slot = ready + Int(frame.pointee.size.rawValue)
+            frame.pointee.next = slot.pointee
+            slot.pointee = handle.index
         }
-        frame.pointee.next = freeFrame
-        freeFrame = handle.index
-        live -= 1
     }
 
     /// Gives the frame bytes of its own if it shares them (`skb_ensure_writable`). Pointers into the frame are void afterwards.
+    @inline(__always)
     mutating func makeWritable(_ handle: FrameHandle) {
-        let frame = frames[Int(handle.index)]
-        let old = Int(frame.pointee.shared)
-        guard references[old] > 1 else { return }
-        let large = frame.pointee.capacity != UInt32(FramePool.smallCapacity)
-        let buffer = takeBuffer(large: large)
-        references[Int(buffer)] = 1
-        references[old] -= 1
-        (buffers[Int(buffer)] + Int(frame.pointee.start)).copyMemory(from: frame.pointee.data, byteCount: Int(frame.pointee.count))
-        frame.pointee.buffer = buffers[Int(buffer)]
-        frame.pointee.shared = buffer
+        if buffers[Int(self[handle].pointee.shared)].pointee.references > 1 { unshare(handle) }
     }
 
-    private mutating func takeFrame() -> FrameHandle {
-        if freeFrame != 0 {
-            let index = freeFrame
-            freeFrame = frames[Int(index)].pointee.next
-            return FrameHandle(index: index)
+    private mutating func unshare(_ handle: FrameHandle) {
+        let frame = self[handle]
+        let number = takeBuffer(frame.pointee.size)
+        let buffer = buffers[Int(number)].pointee.address
+        buffers[Int(frame.pointee.shared)].pointee.references -= 1
+        (buffer + Int(frame.pointee.start)).copyMemory(from: frame.pointee.data, byteCount: Int(frame.pointee.count))
+        frame.pointee.buffer = buffer
+        frame.pointee.shared = number
+    }
+
+    private mutating func takeBare() -> FrameHandle {
+        if bare != 0 {
+            let handle = FrameHandle(index: bare)
+            bare = self[handle].pointee.next
+            return handle
         }
         return FrameHandle(index: UInt32(frames.extend()))
     }
 
-    private mutating func takeBuffer(large: Bool) -> UInt32 {
-        if large ? freeLarge == 0 : freeSmall == 0 { addSlab(large: large) }
-        if large {
-            let index = freeLarge
-            freeLarge = nextFree[Int(index)]
-            return index
-        }
-        let index = freeSmall
-        freeSmall = nextFree[Int(index)]
-        return index
+    /// A buffer for one frame.
+    private mutating func takeBuffer(_ size: BufferSize) -> UInt32 {
+        let slot = loose + Int(size.rawValue)
+        if slot.pointee == 0 { addSlab(size) }
+        let number = slot.pointee
+        slot.pointee = buffers[Int(number)].pointee.nextFree
+        buffers[Int(number)].pointee.references = 1
+        return number
     }
 
-    private mutating func addSlab(large: Bool) {
-        let capacity = large ? FramePool.largeCapacity : FramePool.smallCapacity
-        let count = large ? 4 : (slabs.isEmpty ? 64 : FramePool.slabBytes / capacity)
-        let slab = UnsafeMutableRawPointer.allocate(byteCount: capacity * count, alignment: 64)
+    /// Makes a free frame with a buffer of this size.
+    private mutating func furnish(_ size: BufferSize) {
+        let handle = takeBare()
+        let number = takeBuffer(size)
+        self[handle].initialize(to: Frame(buffer: buffers[Int(number)].pointee.address, shared: number, size: size, start: 0, count: 0))
+        self[handle].pointee.next = ready[Int(size.rawValue)]
+        ready[Int(size.rawValue)] = handle.index
+    }
+
+    private mutating func addSlab(_ size: BufferSize) {
+        // A node that sends little needs little.
+        let count = slabs.count < 3 ? min(size.buffersPerSlab, 32) : size.buffersPerSlab
+        let slab = UnsafeMutableRawPointer.allocate(byteCount: size.byteCount * count, alignment: 64)
         slabs.append(slab)
-        while bufferCount + count > bufferCapacity {
-            references = FramePool.grown(references, bufferCount, bufferCapacity)
-            buffers = FramePool.grown(buffers, bufferCount, bufferCapacity)
-            nextFree = FramePool.grown(nextFree, bufferCount, bufferCapacity)
-            bufferCapacity *= 2
+        let first = buffers.count
+        for n in 0..<count {
+            let number = buffers.extend()
+            buffers[number].initialize(to: Buffer(address: slab + n * size.byteCount))
         }
         // The lowest address is handed out first.
-        for n in stride(from: count - 1, through: 0, by: -1) {
-            let index = bufferCount + n
-            buffers[index] = slab + n * capacity
-            references[index] = 0
-            nextFree[index] = large ? freeLarge : freeSmall
-            if large { freeLarge = UInt32(index) } else { freeSmall = UInt32(index) }
+        for n in stride(from: first + count - 1, through: first, by: -1) {
+            buffers[n].pointee.nextFree = loose[Int(size.rawValue)]
+            loose[Int(size.rawValue)] = UInt32(n)
         }
-        bufferCount += count
-    }
-
-    private static func grown<T>(_ old: UnsafeMutablePointer<T>, _ count: Int, _ capacity: Int) -> UnsafeMutablePointer<T> {
-        let larger = UnsafeMutablePointer<T>.allocate(capacity: capacity * 2)
-        larger.update(from: old, count: count)
-        old.deallocate()
-        return larger
     }
 }

@@ -1,38 +1,51 @@
 import HairpinEngine
 import HairpinWire
 
-/// A network interface (`struct net_device`) in a logical process, with what its kind needs in line: one array in raw memory holds them all.
+/// A network interface (`struct net_device`) in a logical process: one array in raw memory holds them all.
 struct Interface {
     enum Kind: UInt8 {
         case loopback, veth, bridge, dummy
         /// One end of a cable with rate or delay, or one that leads to another logical process.
         case cable
     }
+    // What every frame needs comes first.
+    var mac: MACAddress
+    var mtu: Int
     var kind: Kind
-    var namespace: NamespaceIndex
     var isUp = true
     /// Somebody captures here.
     var isTapped = false
     /// Bridge port: frames may leave by the port they came in on (`BR_HAIRPIN_MODE`).
     var isHairpin = false
-    var mac: MACAddress
-    var mtu: Int
+    /// A packet socket takes every frame that is for this host, before any protocol sees it.
+    var isAbsorbing = false
+    /// The number of this port within its bridge.
+    var portNumber: UInt16 = 0
+    var namespace: NamespaceIndex
     /// The other end of a veth pair or cable in this logical process.
     var peer = InterfaceIndex.none
     /// The bridge interface this one is a port of.
     var master = InterfaceIndex.none
-    /// The number of this port within its bridge.
-    var portNumber: UInt16 = 0
     /// Index of the forwarding table for a bridge.
     var bridge: UInt32 = 0
     var counters = InterfaceCounters()
-    var cable = Cable()
+    /// Frames under way to this end of a cable, each with an arrival event of its own.
+    var arriving = FrameQueue()
+    /// What is sent here goes over this; nil for an interface that is no cable.
+    var cable: UnsafeMutablePointer<Cable>?
 
     init(kind: Kind, namespace: NamespaceIndex, mac: MACAddress, mtu: Int) {
         self.kind = kind
         self.namespace = namespace
         self.mac = mac
         self.mtu = mtu
+    }
+
+    func deallocate() {
+        guard let cable else { return }
+        cable.pointee.departures.deallocate()
+        cable.deinitialize(count: 1)
+        cable.deallocate()
     }
 }
 
@@ -49,7 +62,7 @@ public struct InterfaceCounters: Sendable, Equatable {
 struct FrameQueue {
     private(set) var head: UInt32 = 0
     private var tail: UInt32 = 0
-    private(set) var count = 0
+    private(set) var count: UInt32 = 0
 
     var isEmpty: Bool { head == 0 }
 

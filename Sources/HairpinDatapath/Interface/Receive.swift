@@ -13,10 +13,10 @@ extension LogicalProcess {
         input.pointee.counters.receivedBytes += UInt64(entry.pointee.count)
         if input.pointee.isTapped { sight(frame, device, .inbound) }
         if entry.pointee.count < UInt32(EthernetHeader.byteCount) { return drop(frame, .frameTooShort, at: device) }
-        classify(frame, input.pointee.mac)
         if input.pointee.master != .none {
             bridgeReceive(frame, port: device)
         } else {
+            classify(frame, input.pointee.mac)
             deliverProtocol(frame, device)
         }
     }
@@ -40,6 +40,7 @@ extension LogicalProcess {
     func deliverProtocol(_ frame: FrameHandle, _ device: InterfaceIndex) {
         let entry = pool.pointee[frame]
         if entry.pointee.flags.contains(.otherHost) { return drop(frame, .otherHost, at: device) }
+        if interface(device).pointee.isAbsorbing { return deliverFinished(frame) }
         switch EtherType(entry.pointee.data.u16(EthernetOffset.type)) {
         case .ipv4:
             entry.pointee.start += UInt32(EthernetHeader.byteCount)

@@ -8,6 +8,8 @@ public struct EtherType: Hashable, Sendable {
     @inlinable public static var vlan: EtherType { EtherType(0x8100) }
     @inlinable public static var providerVLAN: EtherType { EtherType(0x88a8) }
     @inlinable public static var ipv6: EtherType { EtherType(0x86dd) }
+    /// IEEE Std 802 Local Experimental EtherType 1.
+    @inlinable public static var localExperimental: EtherType { EtherType(0x88b5) }
 }
 
 /// Byte offsets of an Ethernet II header.

@@ -32,6 +32,14 @@ extension Process {
     func connect(_ socket: SocketID, _ address: SocketAddress) throws(Errno) { try call { stack throws(Errno) in try stack.connect(socket, address) } }
     func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int { try call { stack throws(Errno) in try stack.send(socket, bytes) } }
     func receive(_ socket: SocketID, _ count: Int) throws(Errno) -> [UInt8] { try call { stack throws(Errno) in try stack.receive(socket, count) } }
+    func send(_ socket: SocketID, from bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+        defer { kernel.process.runSoftirqs() }
+        return try stack.send(socket, raw: bytes)
+    }
+    func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        defer { kernel.process.runSoftirqs() }
+        return try stack.receive(socket, into: buffer)
+    }
     func send(_ socket: SocketID, _ bytes: [UInt8], to address: SocketAddress) throws(Errno) {
         try call { stack throws(Errno) in try stack.send(socket, bytes, to: address) }
     }

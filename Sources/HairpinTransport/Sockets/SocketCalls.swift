@@ -246,9 +246,21 @@ extension TransportStack {
 
     /// The same for bytes in raw memory.
     public func send(_ socket: SocketID, raw bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
-        try entry { () throws(Errno) in
+        guard table.stream(socket) != nil else { return try send(socket, Array(bytes)[...]) }
+        return try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             return try owning(e) { () throws(Errno) in try sendStream(e, bytes) }
+        }
+    }
+
+    /// Reads into a program's own buffer; what does not fit of a datagram is lost. Zero at end of file.
+    public func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            if let e = table.stream(socket) { return try receiveStream(e, into: buffer) }
+            guard table.datagram(socket) != nil else { throw .badFileDescriptor }
+            let bytes = try nextMessage(socket).bytes.prefix(buffer.count)
+            buffer.copyBytes(from: bytes)
+            return bytes.count
         }
     }
 

@@ -91,7 +91,8 @@ public final class LogicalProcess {
 
     public let costs: SoftirqCosts
     public let seed: UInt64
-    public unowned(unsafe) var upper: any UpperLayer
+    /// Owned: it must not own the logical process in turn.
+    public let upper: any UpperLayer
     public var tap: (any TapObserver)?
     var outbox = Outbox()
     /// The other of two buffers that take turns.

@@ -68,7 +68,6 @@ final class DatagramSocket {
     func apply(to request: inout SendRequest, connected: Bool, fits: Bool) {
         request.timeToLive = timeToLive
         request.typeOfService = typeOfService
-        request.device = device
         request.socket = id
         switch discovery {
         case .do:

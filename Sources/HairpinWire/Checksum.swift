@@ -5,20 +5,20 @@ public enum InternetChecksum {
     @inlinable
     public static func sum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt64 {
         guard let base = bytes.baseAddress else { return initial }
-        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once. Halves of 64-bit lanes are added
-        // apart, so that no carry is lost.
-        let mask = SIMD4<UInt64>(repeating: 0xffff_ffff)
-        var low = SIMD4<UInt64>.zero
-        var high = SIMD4<UInt64>.zero
+        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once. Lanes of 64 bits are added as they
+        // are and their upper halves once more: what the sum of whole lanes has lost beyond 64 bits is the sum of upper halves, shifted.
+        var whole = SIMD4<UInt64>.zero
+        var upper = SIMD4<UInt64>.zero
         var offset = 0
         let count = bytes.count
         while offset &+ 32 <= count {
             let lanes = base.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
-            low &+= lanes & mask
-            high &+= lanes &>> 32
+            whole &+= lanes
+            upper &+= lanes &>> 32
             offset &+= 32
         }
-        var a = low.wrappedSum() &+ high.wrappedSum()
+        let lower = whole &- (upper &<< 32)
+        var a = lower.wrappedSum() &+ upper.wrappedSum()
         while offset &+ 4 <= count {
             a &+= UInt64(base.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
             offset &+= 4

@@ -41,7 +41,7 @@ public struct ServiceBenchmark: Benchmark {
     /// UDP connections that were never answered are forgotten after 30 s, answered ones after 120 s (`nf_conntrack_udp_timeout…`).
     private static let forgetting = Duration.seconds(200)
     /// Packets after which waiting programs may run, so that no socket's buffer overflows.
-    private static let burst = 64
+    private static let burst = 200
 
     public mutating func prepare() throws(BenchmarkError) {
         let network = try ServiceNetwork.make(settings)
@@ -100,13 +100,16 @@ public struct ServiceBenchmark: Benchmark {
         var next = isFirst ? Flow() : Flow(port: Int(ServiceClient.firstPort))
         do throws(Errno) {
             while sent < settings.frames {
+                // One client's packets at a time.
+                let client = next.client
+                let socket = world.sockets[client]
                 let end = min(settings.frames, sent + ServiceBenchmark.burst)
-                while sent < end {
+                while sent < end, next.client == client {
                     if isFirst {
-                        try transmit(world, next, to: world.network.addresses[next.service])
+                        try transmit(socket, next, from: world.network.clients[client].address, to: world.network.addresses[next.service])
                         next.advance(services: settings.services)
                     } else {
-                        try transmit(world, next, to: world.targets[next.port - Int(ServiceClient.firstPort)])
+                        try transmit(socket, next, from: world.network.clients[client].address, to: world.targets[next.port - Int(ServiceClient.firstPort)])
                         next.port = next.port + 1 == Int(ServiceClient.firstPort) + world.targets.count ? Int(ServiceClient.firstPort) : next.port + 1
                     }
                     sent += 1
@@ -138,10 +141,9 @@ public struct ServiceBenchmark: Benchmark {
         }
     }
 
-    private func transmit(_ world: World, _ flow: Flow, to target: IPv4Address) throws(Errno) {
-        let source = world.network.clients[flow.client].address
+    private func transmit(_ socket: RawSocket, _ flow: Flow, from source: IPv4Address, to target: IPv4Address) throws(Errno) {
         let count = 8 + ServiceRequest.byteCount
-        try world.sockets[flow.client].send(from: source, to: target, .udp, count: count) { packet in
+        try socket.send(from: source, to: target, .udp, count: count) { packet in
             packet.storeBytes(of: UInt16(flow.port).bigEndian, as: UInt16.self)
             packet.storeBytes(of: ServiceNetwork.port.bigEndian, toByteOffset: 2, as: UInt16.self)
             packet.storeBytes(of: UInt16(count).bigEndian, toByteOffset: 4, as: UInt16.self)

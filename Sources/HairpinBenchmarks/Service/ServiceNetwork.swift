@@ -66,18 +66,24 @@ struct ServiceNetwork {
         configuration.proxyMode = settings.mode == .ipvs ? .ipvs : .iptables
         do throws(InputError) {
             var loader = ManifestLoader()
-            try loader.load(text: manifests(settings), file: "benchmark")
+            // Several files: one holds so many objects and no more.
+            for first in stride(from: 0, to: settings.services, by: 1000) {
+                let numbers = first..<min(first + 1000, settings.services)
+                try loader.load(text: (first == 0 ? pods(settings) : "") + services(numbers), file: "benchmark-\(first)")
+            }
             return try ClusterPlanner.plan(loader.manifests, configuration: configuration)
         } catch {
             throw .fault("the cluster cannot be planned: \(error)")
         }
     }
 
-    private static func manifests(_ settings: ServiceBenchmark.Configuration) -> String {
+    private static func pods(_ settings: ServiceBenchmark.Configuration) -> String {
+        (0..<clientCount).map { pod("client", $0) }.joined() + (0..<settings.endpoints).map { pod("server", $0) }.joined()
+    }
+
+    private static func services(_ numbers: Range<Int>) -> String {
         var text = ""
-        for number in 0..<clientCount { text += pod("client", number) }
-        for number in 0..<settings.endpoints { text += pod("server", number) }
-        for number in 0..<settings.services {
+        for number in numbers {
             text += "---\n{apiVersion: v1, kind: Service, metadata: {name: service-\(number)}, "
             text += "spec: {selector: {role: server}, ports: [{port: \(port), targetPort: \(targetPort), protocol: UDP}]}}\n"
         }

@@ -22,7 +22,7 @@ struct PodJobTests {
         let figures = try figures(try TCPBenchmark(settings))
         for metric in ["dataSegmentsPerSecond", "bytesPerSecond", "nanosecondsPerSegment", "framesPerSecond", "virtualBitsPerSecond"] { #expect(figures[metric] != nil) }
         // 300 000 bytes in segments of 1448 each, three flows.
-        #expect(figures["dataSegments"] == 3 * (100_000 / 1448 + 1))
+        #expect(figures["dataSegments"] == Double(3 * (100_000 / 1448 + 1)))
     }
 
     @Test("Services: each packet reaches an endpoint, in both modes of kube-proxy", arguments: ServiceBenchmark.Mode.allCases)

@@ -83,7 +83,7 @@ struct VirtualServerTable {
         // Of two services of one key the first counts.
         for (index, service) in services.enumerated()
         where position(service.configured.address.rawValue, service.configured.port, service.configured.proto.rawValue) == nil {
-            byKey.insert(keys[index], UInt32(index + 1)) { keys[Int($0) - 1] }
+            byKey.insert(keys[index], UInt32(index + 1))
         }
         for place in 0..<used where entries[place].isUsed {
             entries[place].serverIndex = -1
@@ -207,21 +207,17 @@ struct VirtualServerTable {
             (entries + place).initialize(to: entry)
         }
         services[service].servers[server].inactive += 1
-        let entries = entries
-        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
-        hash.insert(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
-        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        hash.insert(entry.request.hash, UInt32(place + 1) << 1)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return place
     }
 
     private mutating func remove(_ place: Int) {
         let entry = entries[place]
-        let entries = entries
-        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
-        hash.remove(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
-        hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        hash.remove(entry.request.hash, UInt32(place + 1) << 1)
+        hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         count(place, -1)
-        self.entries[place].isUsed = false
+        entries[place].isUsed = false
         free.append(place)
     }
 

@@ -60,6 +60,10 @@ struct BlockPool: ~Copyable {
 struct ByteRing {
     private var base: UnsafeMutableRawPointer?
     private var order: UInt8 = 0
+    /// The largest block it has had.
+    private var largestOrder: UInt8 = 0
+    /// Up to 64 KiB blocks double.
+    private static let smallOrder = 16
 
     init() {}
 
@@ -68,7 +72,10 @@ struct ByteRing {
     /// Makes room for the bytes `start..<start+span`, keeping those already there in `start..<start+kept`.
     mutating func reserve(start: UInt32, kept: Int, span: Int, _ pool: borrowing BlockPool) {
         guard span > capacity else { return }
-        let newOrder = BlockPool.order(for: max(span, 2048))
+        var newOrder = BlockPool.order(for: max(span, 2048))
+        // A stream that has once filled a large block will do so again: doubling step by step would copy every byte once more.
+        if base != nil, newOrder > ByteRing.smallOrder { newOrder = max(newOrder, Int(largestOrder)) }
+        largestOrder = max(largestOrder, UInt8(newOrder))
         let block = pool.take(order: newOrder)
         if let base, kept > 0 {
             var offset = 0

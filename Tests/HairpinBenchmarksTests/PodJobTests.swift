@@ -51,7 +51,9 @@ struct PodJobTests {
         bulk.flows = 0
         #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "flows: 0 is not from 1 to 10000")
         (bulk.flows, bulk.bytes) = (100, 99)
-        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least")
+        #expect(
+            problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"
+        )
         var service = ServiceBenchmark.Configuration()
         service.services = 10_001
         #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "services: 10001 is not from 1 to 10000")

@@ -27,7 +27,8 @@ struct PodNetwork {
             let mac = MACAddress(rawValue: 0x0200_0a00_0000 | UInt64(number))
             node.interfaces.append(
                 InterfaceDescription(
-                    name: "veth\(number)", kind: .veth(peerHost: name, peerInterface: "eth0"), mac: MACAddress(rawValue: 0x0200_0b00_0000 | UInt64(number)), master: "cni0"))
+                    name: "veth\(number)", kind: .veth(peerHost: name, peerInterface: "eth0"), mac: MACAddress(rawValue: 0x0200_0b00_0000 | UInt64(number)),
+                    master: "cni0"))
             let eth0 = InterfaceDescription(
                 name: "eth0", kind: .veth(peerHost: "node", peerInterface: "veth\(number)"), mac: mac, addresses: [IPv4InterfaceAddress(address, prefixLength: 24)])
             var route = RouteDescription(destination: prefix, device: "eth0", source: address)

@@ -79,8 +79,9 @@ struct ConnectionTuple: Hashable, Sendable {
     init() {}
 }
 
-/// An open-addressing hash of 64-bit cells in raw memory: the upper half holds the upper bits of the hash, which also say where
-/// the cell belongs, the lower half a number above zero. Who owns it compares the keys behind the numbers. Load at most one half; deletion moves later cells back, so there are no tombstones.
+/// An open-addressing hash of 64-bit cells in raw memory: the upper half holds the upper bits of the hash, which also say where the cell belongs, the
+/// lower half a number above zero. Who owns it compares the keys behind the numbers. Load at most one half; deletion moves later cells back, so there
+/// are no tombstones.
 struct HashIndex {
     private var cells: UnsafeMutablePointer<UInt64>
     private(set) var capacity: Int

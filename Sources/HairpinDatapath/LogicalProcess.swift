@@ -94,7 +94,8 @@ public final class LogicalProcess {
     /// Whether stages take any time at all.
     private let isCharged: Bool
     public let seed: UInt64
-    public unowned(unsafe) var upper: any UpperLayer
+    /// Owned: it must not own the logical process in turn.
+    public let upper: any UpperLayer
     /// Who looks at frames on tapped interfaces, and at those that end.
     public var tap: (any TapObserver)? {
         didSet { state.pointee.tap = tap }

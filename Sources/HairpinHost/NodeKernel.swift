@@ -5,24 +5,20 @@ import HairpinTransport
 import HairpinWire
 
 /// The layers above IP in one logical process: a transport stack per namespace, and the processes that run there.
-final class NodeKernel: UpperLayer {
+final class NodeKernel {
     private(set) var process: LogicalProcess! = nil
-    private var networks: [StackNetwork] = []
+    private let upper: UpperLayers
     private var stacks: [TransportStack] = []
     /// By number. Slots are not reused, so that ids stay unique.
     private(set) var processes: [Process] = []
     /// Those that have not ended, in the order they were started: what looks for whom to wake does not pay for the dead.
     private var living: [Process] = []
-    private var socketWaiters: [SocketKey: [UInt32]] = [:]
+    let waiters = SocketWaiters()
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []
     let seed: UInt64
     private(set) var hostNames: [String] = []
 
-    struct SocketKey: Hashable {
-        let namespace: NamespaceIndex
-        let socket: SocketID
-    }
     /// ARP frames seen since a process last asked (AF_PACKET).
     private struct PacketWindow {
         let process: UInt32
@@ -32,16 +28,19 @@ final class NodeKernel: UpperLayer {
 
     init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, configuration: SimulationConfiguration) {
         seed = configuration.seed
+        upper = UpperLayers(namespaceCapacity: namespaceCapacity)
         process = LogicalProcess(
-            number: number, interfaceCapacity: interfaceCapacity, namespaceCapacity: namespaceCapacity, seed: configuration.seed, costs: configuration.costs, upper: self)
+            number: number, interfaceCapacity: interfaceCapacity, namespaceCapacity: namespaceCapacity, seed: configuration.seed, costs: configuration.costs, upper: upper)
+        upper.kernel = self
     }
 
     /// A namespace with its loopback and its stack.
     func addNamespace(_ name: String, settings: TransportSettings) -> NamespaceIndex {
         let index = process.makeNamespace(name: name)
         let network = StackNetwork(kernel: self, process: process, namespace: index)
-        networks.append(network)
-        stacks.append(TransportStack(network: network, random: SeededRandom(seed: seed, name: "transport/\(name)"), settings: settings))
+        let stack = TransportStack(network: network, random: SeededRandom(seed: seed, name: "transport/\(name)"), settings: settings)
+        stacks.append(stack)
+        upper.add(stack)
         hostNames.append(name)
         return index
     }
@@ -49,24 +48,6 @@ final class NodeKernel: UpperLayer {
     func stack(_ index: NamespaceIndex) -> TransportStack { stacks[Int(index.rawValue)] }
 
     // MARK: From below
-
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery {
-        switch stacks[Int(namespace.rawValue)].receive(packet, checksumVerified: partialChecksum) {
-        case .delivered: .delivered
-        case .refused: .dropped(.noSocket)
-        case .noSocket: .portUnreachable
-        case .noProtocol: .protocolUnreachable
-        case .malformed: .dropped(.malformedTransport)
-        case .badChecksum: .dropped(.checksumTransport)
-        case .bufferFull: .dropped(.socketBufferFull)
-        }
-    }
-
-    func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {
-        stacks[Int(namespace.rawValue)].receiveICMPError(type: type, code: code, information: information, offender: offender, quote: quote)
-    }
-
-    func stackTimer(namespace: NamespaceIndex) { stacks[Int(namespace.rawValue)].timerExpired() }
 
     func runProcess(_ index: UInt32) { processes[Int(index)].wake() }
 
@@ -96,19 +77,9 @@ final class NodeKernel: UpperLayer {
 
     func wakeUpTime() -> Instant { process.now + .nanoseconds(process.costs.wakeUp) }
 
-    func socketChanged(_ socket: SocketID, namespace: NamespaceIndex) {
-        guard !socketWaiters.isEmpty, let waiting = socketWaiters[SocketKey(namespace: namespace, socket: socket)] else { return }
-        for number in waiting { processes[Int(number)].poke() }
-    }
-
-    func wait(_ process: Process, for socket: SocketID) { socketWaiters[SocketKey(namespace: process.namespace, socket: socket), default: []].append(process.number) }
-
-    func stopWaiting(_ process: Process, for socket: SocketID) {
-        let key = SocketKey(namespace: process.namespace, socket: socket)
-        guard var waiting = socketWaiters[key] else { return }
-        waiting.removeAll { $0 == process.number }
-        socketWaiters[key] = waiting.isEmpty ? nil : waiting
-    }
+    func wait(_ process: Process, for socket: SocketID) { waiters.add(process.number, process.namespace, socket) }
+    func stopWaiting(_ process: Process, for socket: SocketID) { waiters.remove(process.number, process.namespace, socket) }
+    func poke(_ number: UInt32) { processes[Int(number)].poke() }
 
     func ended(_ process: Process) {
         detach(process)

@@ -6,12 +6,15 @@ import HairpinWire
 /// IP of one namespace, as its transport stack sees it.
 final class StackNetwork: NetworkLayer {
     unowned(unsafe) let kernel: NodeKernel
-    unowned(unsafe) let process: LogicalProcess
+    /// Owned, so that a call retains nothing; the logical process does not own stacks.
+    let process: LogicalProcess
+    private let waiters: SocketWaiters
     let namespace: NamespaceIndex
 
     init(kernel: NodeKernel, process: LogicalProcess, namespace: NamespaceIndex) {
         self.kernel = kernel
         self.process = process
+        waiters = kernel.waiters
         self.namespace = namespace
     }
 
@@ -59,5 +62,5 @@ final class StackNetwork: NetworkLayer {
     func packetsHeld(by socket: SocketID) -> Int { process.packetsHeld(by: socket.rawValue, namespace: namespace) }
     func arm(_ deadline: Instant) { process.armStack(namespace, at: deadline) }
     func runSoftirqs() { process.runSoftirqs() }
-    func readinessChanged(_ socket: SocketID) { kernel.socketChanged(socket, namespace: namespace) }
+    func readinessChanged(_ socket: SocketID) { waiters.forEachSleeper(namespace, socket) { kernel.poke($0) } }
 }

@@ -104,6 +104,9 @@ public protocol SystemCalls: AnyObject {
     func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int
     /// At most `count` bytes; empty at end of file.
     func receive(_ socket: SocketID, _ count: Int) throws(Errno) -> [UInt8]
+    /// The same two for a program that keeps its buffer: nothing is allocated, however many calls it makes. Zero at end of file.
+    func send(_ socket: SocketID, from bytes: UnsafeRawBufferPointer) throws(Errno) -> Int
+    func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int
     func send(_ socket: SocketID, _ bytes: [UInt8], to: SocketAddress) throws(Errno)
     func receiveMessage(_ socket: SocketID) throws(Errno) -> ReceivedMessage
     /// One echo request; `identifier` is the socket's own when the socket was bound, as for a ping socket.
@@ -191,6 +194,13 @@ public struct InterfaceInformation: Sendable {
 }
 
 extension SystemCalls {
+    /// For kernels that have the calls with arrays only.
+    public func send(_ socket: SocketID, from bytes: UnsafeRawBufferPointer) throws(Errno) -> Int { try send(socket, Array(bytes)[...]) }
+    public func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        let bytes = try receive(socket, buffer.count)
+        buffer.copyBytes(from: bytes)
+        return bytes.count
+    }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
 }

@@ -23,42 +23,74 @@ public enum Reception: Sendable, Hashable {
 /// `TCP/Reassembly.swift` → `TCP/AckPolicy.swift`; the path of a write: `Sockets/StreamCalls.swift` → `TCP/Segmenter.swift` →
 /// `TCP/Transmit.swift` → `NetworkLayer.send`.
 public final class TransportStack {
-    unowned(unsafe) let network: any NetworkLayer
-    public internal(set) var settings: TransportSettings
-    var random: SeededRandom
-    /// The moment of the call being served.
-    var now = Instant.zero
-
-    var pool = BlockPool()
-    var timers = TimerHeap()
-    var armed = UInt64.max
-    var table = SocketTable()
-    var connections = ConnectionTable()
-    var ports = PortTable()
-    var devices: [String] = [""]
-    var statistics = TransportStatistics()
-    /// Perturbs the choice of client ports (RFC 6056 §3.3.4).
-    var portPerturbation: UInt32
+    let network: any NetworkLayer
+    /// Everything that changes, in raw memory: reading and writing it checks no exclusivity.
+    private let state: UnsafeMutablePointer<State>
     let portSecret: UInt64
-    var nextEchoIdentifier: UInt16
-    var challengeSecond = UInt64.max
-    /// The latest transmission; see `transmissionStamp`.
-    var lastStamp: UInt64 = 0
-    var challengesLeft = 0
-    /// The connection a system call is working on (`sock_owned_by_user`), and what came in for it meanwhile.
-    var owner: EndpointPointer?
-    var backlog = SocketBacklog()
-    var spareBacklog = SocketBacklog()
 
-    /// `network` must outlive the stack's last call; it is not retained.
+    /// The fields below, by the same names.
+    private struct State: ~Copyable {
+        var settings: TransportSettings
+        var random: SeededRandom
+        var now = Instant.zero
+        var pool = BlockPool()
+        var timers = TimerHeap()
+        var armed = UInt64.max
+        var table = SocketTable()
+        var connections = ConnectionTable()
+        var ports = PortTable()
+        var devices: [String] = [""]
+        var statistics = TransportStatistics()
+        var portPerturbation: UInt32
+        var nextEchoIdentifier: UInt16
+        var challengeSecond = UInt64.max
+        var challengesLeft = 0
+        var lastStamp: UInt64 = 0
+        var owner: EndpointPointer?
+        var backlog = SocketBacklog()
+        var spareBacklog = SocketBacklog()
+
+        init(settings: TransportSettings, random: SeededRandom, portPerturbation: UInt32, nextEchoIdentifier: UInt16) {
+            self.settings = settings
+            self.random = random
+            self.portPerturbation = portPerturbation
+            self.nextEchoIdentifier = nextEchoIdentifier
+        }
+    }
+
+    public internal(set) var settings: TransportSettings { _read { yield state.pointee.settings } _modify { yield &state.pointee.settings } }
+    var random: SeededRandom { _read { yield state.pointee.random } _modify { yield &state.pointee.random } }
+    /// The moment of the call being served.
+    var now: Instant { _read { yield state.pointee.now } _modify { yield &state.pointee.now } }
+    var pool: BlockPool { _read { yield state.pointee.pool } _modify { yield &state.pointee.pool } }
+    var timers: TimerHeap { _read { yield state.pointee.timers } _modify { yield &state.pointee.timers } }
+    var armed: UInt64 { _read { yield state.pointee.armed } _modify { yield &state.pointee.armed } }
+    var table: SocketTable { _read { yield state.pointee.table } _modify { yield &state.pointee.table } }
+    var connections: ConnectionTable { _read { yield state.pointee.connections } _modify { yield &state.pointee.connections } }
+    var ports: PortTable { _read { yield state.pointee.ports } _modify { yield &state.pointee.ports } }
+    var devices: [String] { _read { yield state.pointee.devices } _modify { yield &state.pointee.devices } }
+    var statistics: TransportStatistics { _read { yield state.pointee.statistics } _modify { yield &state.pointee.statistics } }
+    /// Perturbs the choice of client ports (RFC 6056 §3.3.4).
+    var portPerturbation: UInt32 { _read { yield state.pointee.portPerturbation } _modify { yield &state.pointee.portPerturbation } }
+    var nextEchoIdentifier: UInt16 { _read { yield state.pointee.nextEchoIdentifier } _modify { yield &state.pointee.nextEchoIdentifier } }
+    var challengeSecond: UInt64 { _read { yield state.pointee.challengeSecond } _modify { yield &state.pointee.challengeSecond } }
+    var challengesLeft: Int { _read { yield state.pointee.challengesLeft } _modify { yield &state.pointee.challengesLeft } }
+    /// The latest transmission; see `transmissionStamp`.
+    var lastStamp: UInt64 { _read { yield state.pointee.lastStamp } _modify { yield &state.pointee.lastStamp } }
+    /// The connection a system call is working on (`sock_owned_by_user`), and what came in for it meanwhile.
+    var owner: EndpointPointer? { _read { yield state.pointee.owner } _modify { yield &state.pointee.owner } }
+    var backlog: SocketBacklog { _read { yield state.pointee.backlog } _modify { yield &state.pointee.backlog } }
+    var spareBacklog: SocketBacklog { _read { yield state.pointee.spareBacklog } _modify { yield &state.pointee.spareBacklog } }
+
+    /// The stack owns `network`, which must not own the stack.
     public init(network: any NetworkLayer, random: SeededRandom, settings: TransportSettings = TransportSettings()) {
         self.network = network
-        self.settings = settings
         var random = random
-        portPerturbation = random.next32()
+        let perturbation = random.next32()
         portSecret = random.next()
-        nextEchoIdentifier = random.next16()
-        self.random = random
+        let identifier = random.next16()
+        state = .allocate(capacity: 1)
+        state.initialize(to: State(settings: settings, random: random, portPerturbation: perturbation, nextEchoIdentifier: identifier))
     }
 
     deinit {
@@ -69,6 +101,8 @@ public final class TransportStack {
             endpoint.pointee.received.release(pool)
             endpoint.pointee.outOfOrder.release(pool)
         }
+        state.deinitialize(count: 1)
+        state.deallocate()
     }
 
     public var counters: TransportStatistics { statistics }

@@ -5,19 +5,24 @@ public enum InternetChecksum {
     @inlinable
     public static func sum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt64 {
         guard let base = bytes.baseAddress else { return initial }
-        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once.
-        var a: UInt64 = 0
-        var b: UInt64 = 0
+        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once. Lanes of 64 bits are added as they
+        // are and their upper halves once more: what the sum of whole lanes has lost beyond 64 bits is the sum of upper halves, shifted.
+        var whole = SIMD4<UInt64>.zero
+        var upper = SIMD4<UInt64>.zero
         var offset = 0
         let count = bytes.count
-        while offset &+ 16 <= count {
-            let first = base.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-            let second = base.loadUnaligned(fromByteOffset: offset &+ 8, as: UInt64.self)
-            a &+= (first & 0xffff_ffff) &+ (first >> 32)
-            b &+= (second & 0xffff_ffff) &+ (second >> 32)
-            offset &+= 16
+        while offset &+ 32 <= count {
+            let lanes = base.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
+            whole &+= lanes
+            upper &+= lanes &>> 32
+            offset &+= 32
         }
-        a &+= b
+        let lower = whole &- (upper &<< 32)
+        var a = lower.wrappedSum() &+ upper.wrappedSum()
+        while offset &+ 4 <= count {
+            a &+= UInt64(base.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+            offset &+= 4
+        }
         while offset &+ 2 <= count {
             a &+= UInt64(base.loadUnaligned(fromByteOffset: offset, as: UInt16.self))
             offset &+= 2

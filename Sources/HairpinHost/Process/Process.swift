@@ -7,7 +7,10 @@ import HairpinWire
 /// A running program and the kernel's side of its system calls.
 final class Process {
     let number: UInt32
-    unowned let kernel: NodeKernel
+    unowned(unsafe) let kernel: NodeKernel
+    /// Owned, so that system calls retain neither.
+    let stack: TransportStack
+    let logicalProcess: LogicalProcess
     let namespace: NamespaceIndex
     let container: Container
     let arguments: [String]
@@ -21,7 +24,7 @@ final class Process {
     private var program: (any Program)?
     private var waiting: WaitSet?
     /// An event that runs this process is in the queue.
-    private var isScheduled = true
+    private var isScheduled = true { didSet { kernel.waiters.setSleeping(number, !isScheduled) } }
     /// Processor time the process has asked for and not yet paid.
     private var debt = Duration.zero
     private var notBefore = Instant.zero
@@ -41,6 +44,8 @@ final class Process {
     ) {
         self.number = number
         self.kernel = kernel
+        stack = kernel.stack(namespace)
+        logicalProcess = kernel.process
         self.namespace = namespace
         self.container = container
         self.program = program
@@ -52,8 +57,6 @@ final class Process {
         self.startedAt = startedAt
         randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostNames[Int(namespace.rawValue)])/\(container.name)/\(container.nextProcessOrdinal())")
     }
-
-    var stack: TransportStack { kernel.stack(namespace) }
 
     // MARK: Running
 
@@ -207,7 +210,7 @@ final class Process {
 }
 
 extension Process: SystemCalls {
-    var now: Instant { kernel.process.now }
+    var now: Instant { logicalProcess.now }
     var hostname: String { environmentVariables["HOSTNAME"] ?? kernel.hostNames[Int(namespace.rawValue)] }
     var processID: ProcessID { ProcessID(number) }
     func environment(_ name: String) -> String? { environmentVariables[name] }

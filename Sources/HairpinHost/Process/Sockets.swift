@@ -9,7 +9,7 @@ import HairpinWire
 extension Process {
     private func call<T>(_ body: (TransportStack) throws(Errno) -> T) throws(Errno) -> T {
         // The result of a failed call leaves softirqs as well.
-        defer { kernel.process.runSoftirqs() }
+        defer { logicalProcess.runSoftirqs() }
         return try body(stack)
     }
 
@@ -32,6 +32,14 @@ extension Process {
     func connect(_ socket: SocketID, _ address: SocketAddress) throws(Errno) { try call { stack throws(Errno) in try stack.connect(socket, address) } }
     func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int { try call { stack throws(Errno) in try stack.send(socket, bytes) } }
     func receive(_ socket: SocketID, _ count: Int) throws(Errno) -> [UInt8] { try call { stack throws(Errno) in try stack.receive(socket, count) } }
+    func send(_ socket: SocketID, from bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+        defer { logicalProcess.runSoftirqs() }
+        return try stack.send(socket, raw: bytes)
+    }
+    func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        defer { logicalProcess.runSoftirqs() }
+        return try stack.receive(socket, into: buffer)
+    }
     func send(_ socket: SocketID, _ bytes: [UInt8], to address: SocketAddress) throws(Errno) {
         try call { stack throws(Errno) in try stack.send(socket, bytes, to: address) }
     }
@@ -44,7 +52,7 @@ extension Process {
     func close(_ socket: SocketID) {
         ownedSockets.remove(socket)
         stack.close(socket)
-        kernel.process.runSoftirqs()
+        logicalProcess.runSoftirqs()
     }
 
     func readiness(_ socket: SocketID) -> Readiness { stack.readiness(socket) }

@@ -16,7 +16,11 @@ final class TCPPeer: Program {
     private var startedAt = Instant.zero
     private var sent = 0, stepCount = 0, sleepUntil: Instant?
 
+    /// Made with the first read, kept to the end: a peer reads millions of times.
+    private var buffer: UnsafeMutableRawBufferPointer?
+
     init(_ arguments: [String]) { self.arguments = arguments }
+    deinit { buffer?.deallocate() }
 
     private static let alphabet = 95, writeSize = 65536
     /// The printable characters over and over, enough for a write that starts anywhere in them.
@@ -135,10 +139,12 @@ final class TCPPeer: Program {
                 sent += count
             case "recv", "recv-eof":
                 let wanted = parts[0] == "recv" ? Int(value) ?? 0 : Int.max
+                let buffer = self.buffer ?? .allocate(byteCount: TCPPeer.writeSize, alignment: 16)
+                self.buffer = buffer
                 while stepCount < wanted {
-                    let bytes = try system.receive(socket, min(65536, wanted - stepCount))
-                    if bytes.isEmpty { break }
-                    stepCount += bytes.count
+                    let count = try system.receive(socket, into: UnsafeMutableRawBufferPointer(rebasing: buffer[..<min(buffer.count, wanted - stepCount)]))
+                    if count == 0 { break }
+                    stepCount += count
                 }
                 return .done("\(stepCount) bytes")
             case "shutdown": try system.shutdown(socket, read: false, write: true)

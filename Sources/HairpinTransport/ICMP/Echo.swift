@@ -43,9 +43,7 @@ extension TransportStack {
         guard let socket = ports.echoes[icmp.identifier], socket.local.address == .any || socket.local.address == ip.destination,
             socket.remote == nil || socket.remote!.address == ip.source
         else { return .delivered }
-        let message = ReceivedMessage(
-            source: SocketAddress(ip.source, 0), bytes: Array(icmp.bytes), timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now)
-        guard socket.deliver(message) else {
+        guard socket.deliver(icmp.bytes, from: SocketAddress(ip.source, 0), timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now) else {
             statistics.receiveBufferErrors += 1
             return .bufferFull
         }

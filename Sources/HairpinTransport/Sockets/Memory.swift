@@ -2,6 +2,15 @@
 struct BlockPool: ~Copyable {
     private let free: UnsafeMutablePointer<UnsafeMutableRawPointer?>
     static let smallest = 6, largest = 32
+    /// Bytes of blocks beyond this order are kept up to a limit: a burst of bulk transfers must not pin all its memory, yet a stream that fills and
+    /// empties its buffer again and again must not ask the system for fresh pages each time.
+    private static let largestUnlimited = 17, largeLimit = 16 << 20
+
+    /// How many bytes of large blocks are kept: in the list of order zero, which holds no blocks.
+    private var largeBytes: Int {
+        get { Int(bitPattern: free[0]) }
+        nonmutating set { free[0] = UnsafeMutableRawPointer(bitPattern: newValue) }
+    }
 
     init() {
         free = .allocate(capacity: BlockPool.largest + 1)
@@ -9,7 +18,7 @@ struct BlockPool: ~Copyable {
     }
 
     deinit {
-        for order in 0...BlockPool.largest {
+        for order in BlockPool.smallest...BlockPool.largest {
             var block = free[order]
             while let b = block {
                 block = b.load(as: UnsafeMutableRawPointer?.self)
@@ -28,16 +37,19 @@ struct BlockPool: ~Copyable {
     func take(order: Int) -> UnsafeMutableRawPointer {
         if let block = free[order] {
             free[order] = block.load(as: UnsafeMutableRawPointer?.self)
+            if order > BlockPool.largestUnlimited { largeBytes -= 1 << order }
             return block
         }
         return .allocate(byteCount: 1 << order, alignment: 64)
     }
 
     func give(_ block: UnsafeMutableRawPointer, order: Int) {
-        // Large blocks go back to the system: a burst of bulk transfers must not pin their memory.
-        guard order <= 17 else {
-            block.deallocate()
-            return
+        if order > BlockPool.largestUnlimited {
+            guard largeBytes + (1 << order) <= BlockPool.largeLimit else {
+                block.deallocate()
+                return
+            }
+            largeBytes += 1 << order
         }
         block.storeBytes(of: free[order], as: UnsafeMutableRawPointer?.self)
         free[order] = block
@@ -48,6 +60,10 @@ struct BlockPool: ~Copyable {
 struct ByteRing {
     private var base: UnsafeMutableRawPointer?
     private var order: UInt8 = 0
+    /// The largest block it has had.
+    private var largestOrder: UInt8 = 0
+    /// Up to 64 KiB blocks double.
+    private static let smallOrder = 16
 
     init() {}
 
@@ -56,7 +72,10 @@ struct ByteRing {
     /// Makes room for the bytes `start..<start+span`, keeping those already there in `start..<start+kept`.
     mutating func reserve(start: UInt32, kept: Int, span: Int, _ pool: borrowing BlockPool) {
         guard span > capacity else { return }
-        let newOrder = BlockPool.order(for: max(span, 2048))
+        var newOrder = BlockPool.order(for: max(span, 2048))
+        // A stream that has once filled a large block will do so again: doubling step by step would copy every byte once more.
+        if base != nil, newOrder > ByteRing.smallOrder { newOrder = max(newOrder, Int(largestOrder)) }
+        largestOrder = max(largestOrder, UInt8(newOrder))
         let block = pool.take(order: newOrder)
         if let base, kept > 0 {
             var offset = 0

@@ -39,8 +39,6 @@ public struct SendRequest: Sendable {
     public var socket = SocketID.none
     /// Forward progress was made since the last packet: confirms the neighbour (`sk_dst_confirm`, MSG_CONFIRM).
     public var confirmsNeighbour = false
-    /// SO_BINDTODEVICE; empty for none.
-    public var device = ""
     public init(source: IPv4Address, destination: IPv4Address, proto: IPProtocol) {
         self.source = source
         self.destination = destination

@@ -6,7 +6,7 @@ struct PortTable: ~Copyable {
     private var held: [UInt16: [EndpointPointer]] = [:]
     private var listeners: [UInt16: [EndpointPointer]] = [:]
     /// UDP sockets by port, echo sockets by identifier.
-    var datagrams: [UInt16: [DatagramSocket]] = [:]
+    var datagrams = DatagramTable()
     var echoes: [UInt16: DatagramSocket] = [:]
 
     mutating func hold(_ e: EndpointPointer) {
@@ -107,7 +107,7 @@ extension TransportStack {
     }
 
     func datagramConflict(_ socket: DatagramSocket, _ address: IPv4Address, _ port: UInt16) -> Bool {
-        (ports.datagrams[port] ?? []).contains { other in
+        ports.datagrams.contains(port) { other in
             other !== socket && !(socket.reuseAddress && other.reuseAddress)
                 && (other.local.address == .any || address == .any || other.local.address == address)
         }

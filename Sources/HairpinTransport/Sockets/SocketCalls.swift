@@ -246,9 +246,21 @@ extension TransportStack {
 
     /// The same for bytes in raw memory.
     public func send(_ socket: SocketID, raw bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
-        try entry { () throws(Errno) in
+        guard table.stream(socket) != nil else { return try send(socket, Array(bytes)[...]) }
+        return try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             return try owning(e) { () throws(Errno) in try sendStream(e, bytes) }
+        }
+    }
+
+    /// Reads into a program's own buffer; what does not fit of a datagram is lost. Zero at end of file.
+    public func receive(_ socket: SocketID, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            if let e = table.stream(socket) { return try receiveStream(e, into: buffer) }
+            guard let s = table.datagram(socket) else { throw .badFileDescriptor }
+            try throwPendingError(s)
+            guard let count = s.next(into: buffer) else { throw .tryAgain }
+            return count
         }
     }
 
@@ -276,12 +288,15 @@ extension TransportStack {
 
     private func nextMessage(_ socket: SocketID) throws(Errno) -> ReceivedMessage {
         guard let s = table.datagram(socket) else { throw table.stream(socket) == nil ? .badFileDescriptor : .notSupported }
-        if let error = s.pendingError {
-            s.pendingError = nil
-            throw error
-        }
+        try throwPendingError(s)
         guard let message = s.next() else { throw .tryAgain }
         return message
+    }
+
+    private func throwPendingError(_ s: DatagramSocket) throws(Errno) {
+        guard let error = s.pendingError else { return }
+        s.pendingError = nil
+        throw error
     }
 
     public func sendEcho(_ socket: SocketID, to destination: IPv4Address, sequence: UInt16, payload: [UInt8]) throws(Errno) {
@@ -325,8 +340,7 @@ extension TransportStack {
         } else if let s = table.datagram(socket) {
             if s.isBound {
                 if s.kind == .datagram {
-                    ports.datagrams[s.local.port]?.removeAll { $0 === s }
-                    if ports.datagrams[s.local.port]?.isEmpty == true { ports.datagrams[s.local.port] = nil }
+                    ports.datagrams.remove(s)
                 } else {
                     ports.echoes[s.local.port] = nil
                 }

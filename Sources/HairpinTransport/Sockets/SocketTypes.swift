@@ -5,7 +5,7 @@ import HairpinWire
 public struct SocketID: Hashable, Sendable {
     public let rawValue: UInt32
     public init(_ rawValue: UInt32) { self.rawValue = rawValue }
-    public static let none = SocketID(0)
+    public static var none: SocketID { SocketID(0) }
 }
 
 public enum SocketKind: Sendable { case stream, datagram, icmpEcho }

@@ -82,18 +82,35 @@ extension TransportStack {
 
     func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {
         let available = readable(e)
-        if available > 0, limit > 0 {
-            let count = min(available, limit)
-            let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-                e.pointee.receiveRing.read(UnsafeMutableRawPointer(buffer.baseAddress!), count: count, at: e.pointee.copied.rawValue)
-                initialized = count
-            }
-            consume(e, count)
-            return bytes
+        guard available > 0, limit > 0 else {
+            if limit > 0 { try nothingToRead(e) }
+            return []
         }
-        if limit == 0 { return [] }
+        let count = min(available, limit)
+        let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+            e.pointee.receiveRing.read(UnsafeMutableRawPointer(buffer.baseAddress!), count: count, at: e.pointee.copied.rawValue)
+            initialized = count
+        }
+        consume(e, count)
+        return bytes
+    }
+
+    func receiveStream(_ e: EndpointPointer, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
+        let available = readable(e)
+        guard available > 0, buffer.count > 0, let base = buffer.baseAddress else {
+            if buffer.count > 0 { try nothingToRead(e) }
+            return 0
+        }
+        let count = min(available, buffer.count)
+        e.pointee.receiveRing.read(base, count: count, at: e.pointee.copied.rawValue)
+        consume(e, count)
+        return count
+    }
+
+    /// End of file, or the reason why there is none.
+    private func nothingToRead(_ e: EndpointPointer) throws(Errno) {
         if e.pointee.pendingError != 0, e.pointee.state == .closed { try throwPendingError(e) }
-        if e.pointee.flags.contains(.receiveShut) { return [] }
+        if e.pointee.flags.contains(.receiveShut) { return }
         try throwPendingError(e)
         switch e.pointee.state {
         case .closed, .listen: throw .notConnected

@@ -118,7 +118,6 @@ extension TransportStack {
             request.confirmsNeighbour = true
             e.pointee.flags.remove(.confirmsNeighbour)
         }
-        if e.pointee.device != 0 { request.device = devices[Int(e.pointee.device)] }
         return network.send(packet, request)
     }
 

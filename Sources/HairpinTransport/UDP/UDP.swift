@@ -8,36 +8,32 @@ extension TransportStack {
             statistics.checksumErrors += 1
             return .badChecksum
         }
-        guard let socket = findUDP(ip.destination, udp.destinationPort, ip.source, udp.sourcePort) else {
+        guard let found = findUDP(ip.destination, udp.destinationPort, ip.source, udp.sourcePort) else {
             statistics.noPorts += 1
             return .noSocket
         }
-        let message = ReceivedMessage(
-            source: SocketAddress(ip.source, udp.sourcePort), bytes: Array(udp.payload), timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now)
-        guard socket.deliver(message) else {
-            statistics.receiveBufferErrors += 1
-            return .bufferFull
+        return found._withUnsafeGuaranteedRef { socket in
+            let source = SocketAddress(ip.source, udp.sourcePort)
+            guard socket.deliver(udp.payload, from: source, timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now) else {
+                statistics.receiveBufferErrors += 1
+                return .bufferFull
+            }
+            statistics.datagramsReceived += 1
+            network.readinessChanged(socket.id)
+            return .delivered
         }
-        statistics.datagramsReceived += 1
-        network.readinessChanged(socket.id)
-        return .delivered
     }
 
     /// The best match (`compute_score`): a connected socket over a bound address over any address; among equals the last bound.
-    func findUDP(_ local: IPv4Address, _ localPort: UInt16, _ remote: IPv4Address, _ remotePort: UInt16) -> DatagramSocket? {
-        var best: DatagramSocket?
+    func findUDP(_ local: IPv4Address, _ localPort: UInt16, _ remote: IPv4Address, _ remotePort: UInt16) -> Unmanaged<DatagramSocket>? {
+        var best: Unmanaged<DatagramSocket>?
         var bestScore = -1
-        for socket in ports.datagrams[localPort] ?? [] {
-            var score = 0
-            if socket.local.address != .any {
-                guard socket.local.address == local else { continue }
-                score += 4
+        var next = ports.datagrams.first(localPort)
+        while let candidate = next {
+            next = candidate._withUnsafeGuaranteedRef { socket in
+                if let score = socket.score(local, remote, remotePort), score >= bestScore { (best, bestScore) = (candidate, score) }
+                return socket.nextOnPort
             }
-            if let peer = socket.remote {
-                guard peer.address == remote, peer.port == remotePort else { continue }
-                score += 8
-            }
-            if score >= bestScore { (best, bestScore) = (socket, score) }
         }
         return best
     }
@@ -52,7 +48,7 @@ extension TransportStack {
         }
         socket.local = SocketAddress(address.address, port)
         socket.isBound = true
-        ports.datagrams[port, default: []].append(socket)
+        ports.datagrams.add(socket)
     }
 
     func sendUDP(_ socket: DatagramSocket, _ bytes: ArraySlice<UInt8>, to destination: SocketAddress) throws(Errno) {
@@ -101,7 +97,7 @@ extension TransportStack {
         guard let base = error.transport.baseAddress else { return }
         let localPort = base.u16(UDPOffset.sourcePort)
         let remotePort = base.u16(UDPOffset.destinationPort)
-        guard let socket = findUDP(error.source, localPort, error.destination, remotePort) else { return }
+        guard let socket = findUDP(error.source, localPort, error.destination, remotePort)?.takeUnretainedValue() else { return }
         datagramError(socket, error, identifier: 0, sequence: 0)
     }
 

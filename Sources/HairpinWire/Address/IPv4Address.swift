@@ -8,9 +8,10 @@ public struct IPv4Address: Hashable, Comparable, Sendable, CustomStringConvertib
         rawValue = UInt32(a) << 24 | UInt32(b) << 16 | UInt32(c) << 8 | UInt32(d)
     }
 
-    public static let any = IPv4Address(rawValue: 0)
-    public static let broadcast = IPv4Address(rawValue: 0xffff_ffff)
-    public static let loopback = IPv4Address(127, 0, 0, 1)
+    // Computed, so that other modules see the constant and not a global that is made on first use.
+    @inlinable public static var any: IPv4Address { IPv4Address(rawValue: 0) }
+    @inlinable public static var broadcast: IPv4Address { IPv4Address(rawValue: 0xffff_ffff) }
+    @inlinable public static var loopback: IPv4Address { IPv4Address(rawValue: 0x7f00_0001) }
 
     /// 127.0.0.0/8 (RFC 1122 §3.2.1.3).
     @inlinable public var isLoopback: Bool { rawValue >> 24 == 127 }

@@ -6,8 +6,8 @@ public struct MACAddress: Hashable, Comparable, Sendable, CustomStringConvertibl
 
     @inlinable public init(rawValue: UInt64) { self.rawValue = rawValue & 0xffff_ffff_ffff }
 
-    public static let zero = MACAddress(rawValue: 0)
-    public static let broadcast = MACAddress(rawValue: 0xffff_ffff_ffff)
+    @inlinable public static var zero: MACAddress { MACAddress(rawValue: 0) }
+    @inlinable public static var broadcast: MACAddress { MACAddress(rawValue: 0xffff_ffff_ffff) }
 
     /// The CNI convention: `0a:58` followed by the four bytes of the IPv4 address.
     @inlinable public static func cni(_ address: IPv4Address) -> MACAddress {

@@ -86,6 +86,8 @@ struct Connection {
     var since: UInt64 = 0
     /// Next entry of the same bucket of original sources, or next free one; plus one.
     var next: UInt32 = 0
+    /// The entry before it in that bucket; plus one, zero for the first.
+    var previous: UInt32 = 0
     /// Interface MASQUERADE chose the address of.
     var masqueradeOutput: UInt32 = 0
     /// UDP: from when on packets in both directions make a stream.

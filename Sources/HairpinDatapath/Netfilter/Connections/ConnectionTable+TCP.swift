@@ -301,20 +301,17 @@ extension ConnectionTable {
         var sack = receiver.flags.contains(.sackPermitted) ? segment.highestSack : ack
         var window = UInt32(segment.window)
 
-        func openSender() {
-            sender.end = end
-            sender.maximumEnd = end
-            sender.maximumWindow = max(window, 1)
-            segment.readOptions(&sender)
-            // RFC 7323 §2.2: scaling only if both ask for it.
-            if !sender.flags.contains(.windowScale) || !receiver.flags.contains(.windowScale) {
-                sender.scale = 0
-                receiver.scale = 0
-            }
-        }
         if sender.maximumWindow == 0 {
             if segment.isSyn {
-                openSender()
+                sender.end = end
+                sender.maximumEnd = end
+                sender.maximumWindow = max(window, 1)
+                segment.readOptions(&sender)
+                // RFC 7323 §2.2: scaling only if both ask for it.
+                if !sender.flags.contains(.windowScale) || !receiver.flags.contains(.windowScale) {
+                    sender.scale = 0
+                    receiver.scale = 0
+                }
                 if !segment.isAck { return .inside }
             } else {
                 sender.end = end

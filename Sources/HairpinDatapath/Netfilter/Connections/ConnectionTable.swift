@@ -129,10 +129,8 @@ struct ConnectionTable {
         entries[place].holders = 0
         // Until here the entry held the time it may stay idle.
         entries[place].expires = now + entry.expires
-        let entries = entries
-        let rehash = { (number: UInt32) in (entries + Int(number >> 1) - 1).pointee.tuple(isReply: number & 1 == 1).hash }
-        hash.insert(entry.original.hash, UInt32(place + 1) << 1, rehash: rehash)
-        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        hash.insert(entry.original.hash, UInt32(place + 1) << 1)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         confirmedCount += 1
         unconfirmedCount -= 1
         return true
@@ -158,11 +156,9 @@ struct ConnectionTable {
     mutating func remove(_ place: Int, isHeld: Bool = false, now: UInt64 = 0) {
         if entries[place].status.contains(.confirmed) {
             let entry = entries[place]
-            let entries = entries
-            let rehash = { (number: UInt32) in (entries + Int(number >> 1) - 1).pointee.tuple(isReply: number & 1 == 1).hash }
-            hash.remove(entry.original.hash, UInt32(place + 1) << 1, rehash: rehash)
-            hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
-            self.entries[place].status.remove(.confirmed)
+            hash.remove(entry.original.hash, UInt32(place + 1) << 1)
+            hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1)
+            entries[place].status.remove(.confirmed)
             confirmedCount -= 1
             unconfirmedCount += 1
         }
@@ -189,10 +185,10 @@ struct ConnectionTable {
     private mutating func sweep(_ count: Int, now: UInt64) {
         for _ in 0..<min(count, used) {
             if sweepPosition >= used { sweepPosition = 0 }
-            let entry = entries[sweepPosition]
+            let entry = entries + sweepPosition
             // What is not in the table normally goes with its packet.
-            let end = entry.status.contains(.confirmed) ? entry.expires : entry.since + ConnectionTable.orphanLifetime
-            if entry.status.contains(.inUse), end <= now { remove(sweepPosition) }
+            let end = entry.pointee.status.contains(.confirmed) ? entry.pointee.expires : entry.pointee.since + ConnectionTable.orphanLifetime
+            if entry.pointee.status.contains(.inUse), end <= now { remove(sweepPosition) }
             sweepPosition += 1
         }
     }
@@ -229,26 +225,18 @@ struct ConnectionTable {
             self.bySource = bySource
         }
         let bucket = ConnectionTable.bucket(entries[place].original)
-        entries[place].next = bySource[bucket]
+        let first = bySource[bucket]
+        (entries[place].next, entries[place].previous) = (first, 0)
+        if first != 0 { entries[Int(first) - 1].previous = UInt32(place + 1) }
         bySource[bucket] = UInt32(place + 1)
         entries[place].status.insert(.bySource)
     }
 
     private func unlinkSource(_ place: Int) {
         guard entries[place].status.contains(.bySource), let bySource else { return }
-        let bucket = ConnectionTable.bucket(entries[place].original)
-        if bySource[bucket] == UInt32(place + 1) {
-            bySource[bucket] = entries[place].next
-            return
-        }
-        var before = Int(bySource[bucket]) - 1
-        while before >= 0 {
-            if entries[before].next == UInt32(place + 1) {
-                entries[before].next = entries[place].next
-                return
-            }
-            before = Int(entries[before].next) - 1
-        }
+        let (next, previous) = (entries[place].next, entries[place].previous)
+        if next != 0 { entries[Int(next) - 1].previous = previous }
+        if previous != 0 { entries[Int(previous) - 1].next = next } else { bySource[ConnectionTable.bucket(entries[place].original)] = next }
     }
 
     /// The mappings of entries with the same original source (`find_appropriate_src`), latest first, until `accept` takes one.

@@ -79,8 +79,9 @@ struct ConnectionTuple: Hashable, Sendable {
     init() {}
 }
 
-/// An open-addressing hash of 64-bit cells in raw memory: the upper half holds bits of the hash, the lower half a number above zero. Who owns it
-/// compares the keys behind the numbers. Load at most one half; deletion moves later cells back, so there are no tombstones.
+/// An open-addressing hash of 64-bit cells in raw memory: the upper half holds the upper bits of the hash, which also say where the cell belongs, the
+/// lower half a number above zero. Who owns it compares the keys behind the numbers. Load at most one half; deletion moves later cells back, so there
+/// are no tombstones.
 struct HashIndex {
     private var cells: UnsafeMutablePointer<UInt64>
     private(set) var capacity: Int
@@ -95,10 +96,13 @@ struct HashIndex {
 
     func deallocate() { cells.deallocate() }
 
+    @inline(__always)
+    private static func home(_ hash: UInt64, _ mask: Int) -> Int { Int(truncatingIfNeeded: hash >> 32) & mask }
+
     /// The first number under `hash` for which `matches` holds.
     @inline(__always)
     func find(_ hash: UInt64, _ matches: (UInt32) -> Bool) -> UInt32? {
-        var slot = Int(truncatingIfNeeded: hash) & (capacity - 1)
+        var slot = HashIndex.home(hash, capacity - 1)
         while cells[slot] != 0 {
             if cells[slot] >> 32 == hash >> 32 {
                 let number = UInt32(truncatingIfNeeded: cells[slot])
@@ -112,20 +116,19 @@ struct HashIndex {
     /// Calls `body` with the numbers in `count` cells from where `hash` would be.
     func near(_ hash: UInt64, count: Int, _ body: (UInt32) -> Void) {
         for n in 0..<count {
-            let cell = cells[(Int(truncatingIfNeeded: hash) + n) & (capacity - 1)]
+            let cell = cells[(HashIndex.home(hash, capacity - 1) + n) & (capacity - 1)]
             if cell != 0 { body(UInt32(truncatingIfNeeded: cell)) }
         }
     }
 
-    /// `hash(number)` gives the hash of a number inside, for when the table grows.
-    mutating func insert(_ hash: UInt64, _ number: UInt32, rehash: (UInt32) -> UInt64) {
+    mutating func insert(_ hash: UInt64, _ number: UInt32) {
         if count * 2 >= capacity {
             let old = cells
             let oldCapacity = capacity
             capacity *= 2
             cells = .allocate(capacity: capacity)
             cells.initialize(repeating: 0, count: capacity)
-            for n in 0..<oldCapacity where old[n] != 0 { place(rehash(UInt32(truncatingIfNeeded: old[n])), UInt32(truncatingIfNeeded: old[n])) }
+            for n in 0..<oldCapacity where old[n] != 0 { place(old[n], UInt32(truncatingIfNeeded: old[n])) }
             old.deallocate()
         }
         place(hash, number)
@@ -133,15 +136,15 @@ struct HashIndex {
     }
 
     private func place(_ hash: UInt64, _ number: UInt32) {
-        var slot = Int(truncatingIfNeeded: hash) & (capacity - 1)
+        var slot = HashIndex.home(hash, capacity - 1)
         while cells[slot] != 0 { slot = (slot + 1) & (capacity - 1) }
         cells[slot] = hash & 0xffff_ffff_0000_0000 | UInt64(number)
     }
 
-    /// `rehash` as for `insert`. Does nothing if the number is not there.
-    mutating func remove(_ hash: UInt64, _ number: UInt32, rehash: (UInt32) -> UInt64) {
+    /// Does nothing if the number is not there.
+    mutating func remove(_ hash: UInt64, _ number: UInt32) {
         let mask = capacity - 1
-        var slot = Int(truncatingIfNeeded: hash) & mask
+        var slot = HashIndex.home(hash, mask)
         while true {
             if cells[slot] == 0 { return }
             if UInt32(truncatingIfNeeded: cells[slot]) == number { break }
@@ -150,7 +153,7 @@ struct HashIndex {
         var hole = slot
         var next = (slot + 1) & mask
         while cells[next] != 0 {
-            let home = Int(truncatingIfNeeded: rehash(UInt32(truncatingIfNeeded: cells[next]))) & mask
+            let home = HashIndex.home(cells[next], mask)
             // A cell may fill the hole if its home does not lie between the hole and itself.
             if (next - home) & mask >= (next - hole) & mask {
                 cells[hole] = cells[next]

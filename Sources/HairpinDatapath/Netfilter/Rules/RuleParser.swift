@@ -9,7 +9,8 @@ struct RuleProblem: Error {
 struct RuleParser {
     let words: [String]
     let table: RuleSet.Table
-    let chains: [String]
+    /// Names of the table's chains.
+    let chains: [String: Int]
     var names: RuleNames
     private var position = 0
     private var rule = RuleSet.Rule()
@@ -20,7 +21,7 @@ struct RuleParser {
     private var target: String?
     private var targetOptions: [String] = []
 
-    init(words: [String], table: RuleSet.Table, chains: [String], names: RuleNames) {
+    init(words: [String], table: RuleSet.Table, chains: [String: Int], names: RuleNames) {
         self.words = words
         self.table = table
         self.chains = chains
@@ -89,10 +90,10 @@ struct RuleParser {
             let name = try argument(&self)
             target = name
             if word == "-g" || word == "--goto" {
-                guard chains.contains(name), !RuleParser.isBuiltIn(name) else { throw RuleProblem(reason: "-g needs a chain of this table, '\(name)' is none") }
+                guard chains[name] != nil, !RuleParser.isBuiltIn(name) else { throw RuleProblem(reason: "-g needs a chain of this table, '\(name)' is none") }
                 rule.action = .goTo(0)
                 rule.chain = name
-            } else if chains.contains(name) {
+            } else if chains[name] != nil {
                 guard !RuleParser.isBuiltIn(name) else { throw RuleProblem(reason: "cannot jump to the built-in chain '\(name)'") }
                 rule.action = .jump(0)
                 rule.chain = name

@@ -66,7 +66,7 @@ extension RuleSet {
         } else {
             guard words[1] == "-" else { return "chain '\(words[0])' is not built into table \(tables[table].table.name), so its policy must be '-'" }
             if let reason = RuleSet.objection(toChainName: words[0]) { return reason }
-            tables[table].chains.append(Chain(name: words[0]))
+            tables[table].append(Chain(name: words[0]))
             index = tables[table].chains.count - 1
         }
         if tables[table].chains[index].hook != nil {
@@ -172,7 +172,7 @@ extension RuleSet {
             guard let name = words.first else { throw fail("-N needs a name") }
             if let reason = RuleSet.objection(toChainName: name) { throw fail(reason) }
             guard tables[t].chain(name) == nil else { throw fail("chain already exists") }
-            tables[t].chains.append(Chain(name: name))
+            tables[t].append(Chain(name: name))
         case "-X", "--delete-chain":
             let doomed = words.isEmpty ? tables[t].chains.filter { $0.hook == nil }.map(\.name) : [tables[t].chains[try takeChain()].name]
             for name in doomed {
@@ -180,7 +180,7 @@ extension RuleSet {
                 guard tables[t].chains[index].hook == nil else { throw fail("'\(name)' is a built-in chain") }
                 guard tables[t].chains[index].rules.isEmpty else { throw fail("chain '\(name)' is not empty") }
                 guard !tables[t].chains.contains(where: { $0.rules.contains { $0.chain == name } }) else { throw fail("a rule still jumps to chain '\(name)'") }
-                tables[t].chains.remove(at: index)
+                tables[t].remove(at: index)
             }
         case "-P", "--policy":
             let chain = try takeChain()
@@ -194,7 +194,7 @@ extension RuleSet {
             }
             if let reason = RuleSet.objection(toChainName: name) { throw fail(reason) }
             let old = tables[t].chains[chain].name
-            tables[t].chains[chain].name = name
+            tables[t].rename(chain, to: name)
             for c in tables[t].chains.indices {
                 for r in tables[t].chains[c].rules.indices where tables[t].chains[c].rules[r].chain == old {
                     tables[t].chains[c].rules[r].chain = name
@@ -210,7 +210,7 @@ extension RuleSet {
     }
 
     private mutating func parse(_ words: [String], _ table: Int, _ fail: (String) -> RuleError) throws(RuleError) -> [Rule] {
-        var parser = RuleParser(words: words, table: tables[table].table, chains: tables[table].chains.map(\.name), names: names)
+        var parser = RuleParser(words: words, table: tables[table].table, chains: tables[table].positions, names: names)
         do throws(RuleProblem) {
             let rules = try parser.parse()
             names = parser.names

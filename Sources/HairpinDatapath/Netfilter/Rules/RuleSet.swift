@@ -69,8 +69,36 @@ public struct RuleSet: Sendable {
 
     struct LoadedTable: Sendable {
         var table: Table
+        /// Chains are added, removed and renamed through the methods below only.
         var chains: [Chain]
-        func chain(_ name: String) -> Int? { chains.firstIndex { $0.name == name } }
+        /// Where the chain of a name is: a node of ten thousand Services has several times as many.
+        private(set) var positions: [String: Int]
+
+        init(table: Table, chains: [Chain]) {
+            self.table = table
+            self.chains = chains
+            positions = [:]
+            count()
+        }
+
+        func chain(_ name: String) -> Int? { positions[name] }
+
+        mutating func append(_ chain: Chain) {
+            positions[chain.name] = chains.count
+            chains.append(chain)
+        }
+
+        mutating func remove(at index: Int) {
+            chains.remove(at: index)
+            count()
+        }
+
+        mutating func rename(_ index: Int, to name: String) {
+            chains[index].name = name
+            count()
+        }
+
+        private mutating func count() { positions = Dictionary(chains.enumerated().map { ($1.name, $0) }) { first, _ in first } }
     }
 
     /// In the order they were first named.

@@ -39,7 +39,7 @@ enum RuleTargets {
         ("icmp-admin-prohibited", "admin-prohib", 13),
     ]
 
-    static func action(_ target: String, _ options: [String], rule: RuleSet.Rule, table: RuleSet.Table, chains: [String]) throws(RuleProblem) -> RuleAction {
+    static func action(_ target: String, _ options: [String], rule: RuleSet.Rule, table: RuleSet.Table, chains: [String: Int]) throws(RuleProblem) -> RuleAction {
         guard known.contains(target) else {
             throw RuleProblem(reason: "no chain '\(target)' in table \(table.name) and no such target; known targets are \(known.joined(separator: ", "))")
         }

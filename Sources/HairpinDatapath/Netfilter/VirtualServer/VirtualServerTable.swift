@@ -46,6 +46,8 @@ struct VirtualServerTable {
     private struct AffinityKey: Hashable { var client: UInt32, address: UInt32, port: UInt16, proto: UInt8 }
 
     private(set) var services: [ScheduledService] = []
+    /// Services by address, port and protocol; numbers are positions plus one.
+    private var byKey = HashIndex(capacity: 2)
     private var entries: UnsafeMutablePointer<Entry>
     private var capacity = 1
     /// Places used at least once.
@@ -61,6 +63,7 @@ struct VirtualServerTable {
     func deallocate() {
         entries.deallocate()
         hash.deallocate()
+        byKey.deallocate()
     }
 
     var isEmpty: Bool { services.isEmpty && connectionCount == 0 }
@@ -70,16 +73,22 @@ struct VirtualServerTable {
     mutating func set(_ wanted: [VirtualService]) {
         var new = wanted.map { ScheduledService($0) }
         for index in new.indices {
-            if let old = services.first(where: { $0.configured.hasKey(of: new[index].configured) }) { new[index].inherit(from: old) }
+            let key = new[index].configured
+            if let old = position(key.address.rawValue, key.port, key.proto.rawValue) { new[index].inherit(from: services[old]) }
         }
         services = new
+        let keys = new.map { VirtualServerTable.hash($0.configured.address.rawValue, $0.configured.port, $0.configured.proto.rawValue) }
+        byKey.deallocate()
+        byKey = HashIndex(capacity: 2)
+        // Of two services of one key the first counts.
+        for (index, service) in services.enumerated()
+        where position(service.configured.address.rawValue, service.configured.port, service.configured.proto.rawValue) == nil {
+            byKey.insert(keys[index], UInt32(index + 1))
+        }
         for place in 0..<used where entries[place].isUsed {
             entries[place].serverIndex = -1
             guard
-                let service = services.firstIndex(where: {
-                    $0.configured.address.rawValue == entries[place].address && $0.configured.port == entries[place].port
-                        && $0.configured.proto.rawValue == entries[place].proto
-                }),
+                let service = position(entries[place].address, entries[place].port, entries[place].proto),
                 let server = services[service].servers.firstIndex(where: {
                     $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
                 })
@@ -87,6 +96,19 @@ struct VirtualServerTable {
             entries[place].serviceIndex = Int32(service)
             entries[place].serverIndex = Int32(server)
         }
+    }
+
+    @inline(__always)
+    private static func hash(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> UInt64 {
+        ConnectionTuple.mix(UInt64(address), UInt64(port) << 8 | UInt64(proto))
+    }
+
+    private func position(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> Int? {
+        let number = byKey.find(VirtualServerTable.hash(address, port, proto)) { number in
+            let service = services[Int(number) - 1].configured
+            return service.address.rawValue == address && service.port == port && service.proto.rawValue == proto
+        }
+        return number.map { Int($0) - 1 }
     }
 
     /// For a packet of a real server to its client (`ip_vs_out`).
@@ -113,9 +135,7 @@ struct VirtualServerTable {
             }
         }
         guard quoted == nil, packet.proto == 6 || packet.proto == 17 || packet.proto == 132, packet.hasTransport,
-            let service = services.firstIndex(where: {
-                $0.configured.address.rawValue == tuple.destination && $0.configured.port == tuple.destinationPort && $0.configured.proto.rawValue == tuple.proto
-            })
+            let service = position(tuple.destination, tuple.destinationPort, tuple.proto)
         else { return .none }
         // A segment without connection is the local stack's to answer, which resets it.
         if packet.proto == 6, packet.tcpFlags & 0x06 != 0x02 { return .none }
@@ -187,21 +207,17 @@ struct VirtualServerTable {
             (entries + place).initialize(to: entry)
         }
         services[service].servers[server].inactive += 1
-        let entries = entries
-        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
-        hash.insert(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
-        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        hash.insert(entry.request.hash, UInt32(place + 1) << 1)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return place
     }
 
     private mutating func remove(_ place: Int) {
         let entry = entries[place]
-        let entries = entries
-        let rehash = { (number: UInt32) in number & 1 == 1 ? entries[Int(number >> 1) - 1].reply.hash : entries[Int(number >> 1) - 1].request.hash }
-        hash.remove(entry.request.hash, UInt32(place + 1) << 1, rehash: rehash)
-        hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1, rehash: rehash)
+        hash.remove(entry.request.hash, UInt32(place + 1) << 1)
+        hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         count(place, -1)
-        self.entries[place].isUsed = false
+        entries[place].isUsed = false
         free.append(place)
     }
 
@@ -304,8 +320,4 @@ struct VirtualServerTable {
         }
         return result
     }
-}
-
-extension VirtualService {
-    fileprivate func hasKey(of other: VirtualService) -> Bool { address == other.address && port == other.port && proto == other.proto }
 }

@@ -1,0 +1,96 @@
+import HairpinCluster
+import HairpinTopology
+import HairpinWire
+
+/// A node with clients, and Services that all lead to the same pods. UDP, one port each.
+struct ServiceNetwork {
+    static let port: UInt16 = 53
+    static let targetPort: UInt16 = 5353
+    /// More than one client, so that there are source ports enough for every first packet of a repetition.
+    static let clientCount = 4
+    let node: String
+    let clients: [(name: String, address: IPv4Address)]
+    let servers: [String]
+    let addresses: [IPv4Address]
+    /// Without rules and virtual servers.
+    let topology: Topology
+    /// What kube-proxy writes on the node.
+    let rules: [String]
+    let virtualServers: [VirtualServerDescription]
+
+    static func make(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ServiceNetwork {
+        let network = ServiceNetwork(try plan(settings))
+        try network.check(settings)
+        return network
+    }
+
+    private init(_ plan: ClusterPlan) {
+        let slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
+        let machine = plan.nodes[0]
+        topology = ServiceNetwork.bare(plan)
+        node = machine.name
+        rules = plan.iptables(node: machine, endpoints: slices)
+        virtualServers = plan.virtualServers(node: machine, endpoints: slices)
+        clients = ServiceNetwork.pods("client", of: plan)
+        servers = ServiceNetwork.pods("server", of: plan).map(\.name)
+        addresses = plan.services.filter { $0.name.hasPrefix("service-") }.compactMap(\.clusterAddress)
+    }
+
+    private static func pods(_ role: String, of plan: ClusterPlan) -> [(name: String, address: IPv4Address)] {
+        var result: [(name: String, address: IPv4Address)] = []
+        for pod in plan.pods where pod.labels["role"] == role {
+            if let address = pod.address { result.append((pod.hostName, address)) }
+        }
+        return result
+    }
+
+    private func check(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) {
+        guard clients.count == ServiceNetwork.clientCount, servers.count == settings.endpoints, addresses.count == settings.services else {
+            throw .fault("the planned cluster has \(clients.count) clients, \(servers.count) endpoints and \(addresses.count) Services")
+        }
+    }
+
+    /// Pods, cables, addresses and routes; the rules are the measurement's to load.
+    private static func bare(_ plan: ClusterPlan) -> Topology {
+        var topology = plan.topology()
+        for index in topology.hosts.indices {
+            topology.hosts[index].iptables = []
+            topology.hosts[index].virtualServers = []
+        }
+        return topology
+    }
+
+    private static func plan(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ClusterPlan {
+        var configuration = ClusterConfiguration()
+        configuration.hasDNS = false
+        configuration.proxyMode = settings.mode == .ipvs ? .ipvs : .iptables
+        do throws(InputError) {
+            var loader = ManifestLoader()
+            // Several files: one holds so many objects and no more.
+            for first in stride(from: 0, to: settings.services, by: 1000) {
+                let numbers = first..<min(first + 1000, settings.services)
+                try loader.load(text: (first == 0 ? pods(settings) : "") + services(numbers), file: "benchmark-\(first)")
+            }
+            return try ClusterPlanner.plan(loader.manifests, configuration: configuration)
+        } catch {
+            throw .fault("the cluster cannot be planned: \(error)")
+        }
+    }
+
+    private static func pods(_ settings: ServiceBenchmark.Configuration) -> String {
+        (0..<clientCount).map { pod("client", $0) }.joined() + (0..<settings.endpoints).map { pod("server", $0) }.joined()
+    }
+
+    private static func services(_ numbers: Range<Int>) -> String {
+        var text = ""
+        for number in numbers {
+            text += "---\n{apiVersion: v1, kind: Service, metadata: {name: service-\(number)}, "
+            text += "spec: {selector: {role: server}, ports: [{port: \(port), targetPort: \(targetPort), protocol: UDP}]}}\n"
+        }
+        return text
+    }
+
+    private static func pod(_ role: String, _ number: Int) -> String {
+        "---\n{apiVersion: v1, kind: Pod, metadata: {name: \(role)-\(number), labels: {role: \(role)}}, spec: {containers: [{name: c, image: alpine}]}}\n"
+    }
+}

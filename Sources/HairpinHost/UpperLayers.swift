@@ -1,0 +1,56 @@
+import HairpinDatapath
+import HairpinTransport
+import HairpinWire
+
+/// What a logical process calls: it hands packets to the stacks of its namespaces, and the rest to its kernel.
+///
+/// An object of its own, so that ownership has no circle: the logical process owns this, stacks and the kernel own the logical process, and this
+/// borrows both from the kernel. Packets then go up and down without anything being retained.
+final class UpperLayers: UpperLayer {
+    /// Set by the kernel as soon as it exists, before anything can happen.
+    unowned(unsafe) var kernel: NodeKernel!
+    /// The stacks of the namespaces in order; the kernel owns them.
+    private let stacks: UnsafeMutablePointer<Unmanaged<TransportStack>>
+    private let capacity: Int
+    private let count: UnsafeMutablePointer<Int>
+
+    init(namespaceCapacity: Int) {
+        capacity = namespaceCapacity
+        stacks = .allocate(capacity: max(namespaceCapacity, 1))
+        count = .allocate(capacity: 1)
+        count.initialize(to: 0)
+    }
+
+    deinit {
+        stacks.deallocate()
+        count.deallocate()
+    }
+
+    func add(_ stack: TransportStack) {
+        precondition(count.pointee < capacity, "more namespaces than announced")
+        (stacks + count.pointee).initialize(to: .passUnretained(stack))
+        count.pointee += 1
+    }
+
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery {
+        switch stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef({ $0.receive(packet, checksumVerified: partialChecksum) }) {
+        case .delivered: .delivered
+        case .refused: .dropped(.noSocket)
+        case .noSocket: .portUnreachable
+        case .noProtocol: .protocolUnreachable
+        case .malformed: .dropped(.malformedTransport)
+        case .badChecksum: .dropped(.checksumTransport)
+        case .bufferFull: .dropped(.socketBufferFull)
+        }
+    }
+
+    func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {
+        stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef {
+            $0.receiveICMPError(type: type, code: code, information: information, offender: offender, quote: quote)
+        }
+    }
+
+    func stackTimer(namespace: NamespaceIndex) { stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef { $0.timerExpired() } }
+    func runProcess(_ index: UInt32) { kernel.runProcess(index) }
+    func sawARP(_ frame: UnsafeRawBufferPointer, interface: InterfaceIndex) { kernel.sawARP(frame, interface: interface) }
+}

@@ -1,0 +1,65 @@
+import HairpinBenchmarks
+import Testing
+
+@Suite("Jobs between pods")
+struct PodJobTests {
+    /// Each metric once, in the same order each time, and every rate a number above zero.
+    private func figures<Job: Benchmark>(_ job: Job) throws -> [String: Double] {
+        var job = job
+        try job.prepare()
+        let first = try job.run()
+        let second = try job.run()
+        #expect(first.map(\.metric) == second.map(\.metric))
+        #expect(Set(first.map(\.metric)).count == first.count)
+        for figure in second { #expect(figure.value > 0, "\(figure.metric)") }
+        return Dictionary(uniqueKeysWithValues: second.map { ($0.metric, $0.value) })
+    }
+
+    @Test("bulk TCP moves every byte, over the bridge and through a Service", arguments: TCPBenchmark.Path.allCases)
+    func bulk(path: TCPBenchmark.Path) throws {
+        var settings = TCPBenchmark.Configuration()
+        (settings.flows, settings.pods, settings.path, settings.bytes) = (3, 4, path, 300_000)
+        let figures = try figures(try TCPBenchmark(settings))
+        for metric in ["dataSegmentsPerSecond", "bytesPerSecond", "nanosecondsPerSegment", "framesPerSecond", "virtualBitsPerSecond"] { #expect(figures[metric] != nil) }
+        // 300 000 bytes in segments of 1448 each, three flows.
+        #expect(figures["dataSegments"] == Double(3 * (100_000 / 1448 + 1)))
+    }
+
+    @Test("Services: each packet reaches an endpoint, in both modes of kube-proxy", arguments: ServiceBenchmark.Mode.allCases)
+    func services(mode: ServiceBenchmark.Mode) throws {
+        var settings = ServiceBenchmark.Configuration()
+        (settings.services, settings.endpoints, settings.mode, settings.frames) = (5, 2, mode, 300)
+        let figures = try figures(try ServiceBenchmark(settings))
+        for metric in ["firstPacketsPerSecond", "establishedPacketsPerSecond", "nanosecondsPerFirstPacket", "nanosecondsPerEstablishedPacket", "rulesLoadSeconds"] {
+            #expect(figures[metric] != nil)
+        }
+    }
+
+    private func problem<Job>(_ make: () throws(BenchmarkError) -> Job) -> String? {
+        do {
+            _ = try make()
+            return nil
+        } catch { if case .usage(let text) = error { return text } else { return "not a usage error" } }
+    }
+
+    @Test("what is out of range is refused with the range")
+    func ranges() {
+        var bulk = TCPBenchmark.Configuration()
+        bulk.pods = 3
+        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "pods: 3 is not an even number from 2 to 252")
+        bulk.pods = 2
+        bulk.flows = 0
+        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "flows: 0 is not from 1 to 10000")
+        (bulk.flows, bulk.bytes) = (100, 99)
+        #expect(
+            problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"
+        )
+        var service = ServiceBenchmark.Configuration()
+        service.services = 10_001
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "services: 10001 is not from 1 to 10000")
+        (service.services, service.endpoints) = (1, 0)
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "endpoints: 0 is not from 1 to 200")
+        (service.endpoints, service.frames) = (1, 0)
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "frames: 0 is not from 1 to 200000")
+    }
+}

@@ -186,7 +186,7 @@ extension LogicalProcess {
     private func flushNeighbour(_ n: UInt32) {
         let entry = neighbours.pointee[n]
         while !entry.pointee.waiting.isEmpty {
-            let frame = entry.pointee.waiting.removeFirst(pool)
+            let frame = entry.pointee.waiting.removeFirst()
             noteHeld(frame, -1)
             drop(frame, .neighbourFailed, at: entry.pointee.device)
         }

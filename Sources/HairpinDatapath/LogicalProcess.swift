@@ -257,38 +257,37 @@ public final class LogicalProcess {
         // The one processor may still have been busy when the event was due.
         if state.pointee.clock < event.time { state.pointee.clock = event.time }
         state.pointee.eventCount &+= 1
-        state.pointee.digest.combine(event.time.nanoseconds)
-        state.pointee.digest.combine(event.tieBreaker)
-        switch EventKind(rawValue: event.source.kind) {
-        case .arrival:
+        state.pointee.digest.combine(event.time.nanoseconds, event.tieBreaker)
+        if event.source.kind == EventKind.arrival.rawValue {
             state.pointee.inSoftirq = true
             cableArrival(InterfaceIndex(event.source.index))
             state.pointee.inSoftirq = false
-        case .generator:
+        } else if event.source.kind == EventKind.generator.rawValue {
             generate(event.source.index)
-        case .softirq: state.pointee.softirqQueued = false
-        case .neighbour:
-            state.pointee.inSoftirq = true
-            neighbourTimer(event.source.index)
-            state.pointee.inSoftirq = false
-        case .reassembly:
-            state.pointee.inSoftirq = true
-            reassemblyTimer(NamespaceIndex(event.source.index))
-            state.pointee.inSoftirq = false
-        case .stack:
-            state.pointee.inSoftirq = true
-            stackTimer(NamespaceIndex(event.source.index))
-            state.pointee.inSoftirq = false
-        case .process: upper.runProcess(event.source.index)
-        case nil: preconditionFailure("an event of no known kind")
+        } else {
+            handle(event)
+            // run_timer_softirq works off all timers of a tick before net_rx_action sees what they sent.
+            if isTimer(event), let next = queue.pointee.peek(through: event.time), next.time == event.time, isTimer(next) { return true }
         }
-        // run_timer_softirq works off all timers of a tick before net_rx_action sees what they sent.
-        if isTimer(event.source.kind), let next = queue.pointee.peek(through: event.time), next.time == event.time, isTimer(next.source.kind) { return true }
         if !backlog.pointee.isEmpty { runSoftirqs() }
         return true
     }
 
-    private func isTimer(_ kind: UInt32) -> Bool { kind >= EventKind.stack.rawValue && kind <= EventKind.reassembly.rawValue }
+    @inline(never)
+    private func handle(_ event: EventKey) {
+        state.pointee.inSoftirq = isTimer(event)
+        switch EventKind(rawValue: event.source.kind) {
+        case .softirq: state.pointee.softirqQueued = false
+        case .neighbour: neighbourTimer(event.source.index)
+        case .reassembly: reassemblyTimer(NamespaceIndex(event.source.index))
+        case .stack: stackTimer(NamespaceIndex(event.source.index))
+        case .process: upper.runProcess(event.source.index)
+        case .arrival, .generator, nil: preconditionFailure("an event of no kind that is handled here")
+        }
+        state.pointee.inSoftirq = false
+    }
+
+    private func isTimer(_ event: EventKey) -> Bool { event.source.kind >= EventKind.stack.rawValue && event.source.kind <= EventKind.reassembly.rawValue }
 
     /// Works off the backlog, as `do_softirq` does when a system call or an interrupt ends. What is left after 2 ms waits its turn behind
     /// timers and processes.
@@ -297,7 +296,7 @@ public final class LogicalProcess {
         state.pointee.inSoftirq = true
         let deadline = now + LogicalProcess.softirqTime
         while !backlog.pointee.isEmpty {
-            let frame = backlog.pointee.removeFirst(pool)
+            let frame = backlog.pointee.removeFirst()
             receive(frame, on: pool.pointee[frame].pointee.device)
             if now > deadline { break }
         }
@@ -312,7 +311,7 @@ public final class LogicalProcess {
     func enqueueBacklog(_ frame: FrameHandle, on device: InterfaceIndex) {
         if backlog.pointee.count >= LogicalProcess.backlogLimit { return drop(frame, .backlogFull, at: device) }
         pool.pointee[frame].pointee.device = device
-        backlog.pointee.append(frame, pool)
+        backlog.pointee.append(frame)
     }
 
     // MARK: Timers and processes
@@ -356,11 +355,13 @@ public final class LogicalProcess {
         pool.pointee.free(frame)
     }
 
+    @inline(__always)
     func deliverFinished(_ frame: FrameHandle) {
-        books.delivered += 1
+        books.delivered &+= 1
         release(frame)
     }
 
+    @inline(never)
     func drop(_ frame: FrameHandle, _ reason: DropReason, at device: InterfaceIndex) {
         state.pointee.countDrop(reason)
         if device != .none { interface(device).pointee.counters.drops += 1 }

@@ -1,11 +1,18 @@
 /// A running hash of everything observable, to compare runs: FNV-1a over 64-bit words. Not cryptographic.
 @frozen
 public struct Digest: Hashable, Sendable {
-    public private(set) var value: UInt64 = 0xcbf2_9ce4_8422_2325
+    @usableFromInline var state: UInt64 = 0xcbf2_9ce4_8422_2325
+    public var value: UInt64 { state }
     public init() {}
     public mutating func combine(_ word: UInt64) {
-        value = (value ^ word) &* 0x0000_0100_0000_01b3
-        value ^= value >> 29
+        state = (state ^ word) &* 0x0000_0100_0000_01b3
+        state ^= state >> 29
+    }
+    /// Two words at the price of one.
+    @inlinable @inline(__always)
+    public mutating func combine(_ first: UInt64, _ second: UInt64) {
+        state = (state ^ first) &* 0x9e37_79b9_7f4a_7c15
+        state = (state ^ state >> 29 ^ second) &* 0x0000_0100_0000_01b3
     }
     public mutating func combine(_ bytes: UnsafeRawBufferPointer) {
         var offset = 0

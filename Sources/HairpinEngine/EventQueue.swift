@@ -13,7 +13,8 @@
 /// - Complexity: push and pop O(1) amortised for times that spread, O(log n) at worst. Nothing is allocated once chunks and heap have grown
 ///   to the working set.
 public struct EventQueue: ~Copyable {
-    private static var digitBits: Int { 4 }
+    private static var digitShift: Int { 2 }
+    private static var digitBits: Int { 1 << digitShift }
     private static var digits: Int { 1 << digitBits }
     /// Digits of a 64-bit time.
     private static var levels: Int { (63 + digitBits) / digitBits }
@@ -76,7 +77,7 @@ public struct EventQueue: ~Copyable {
     public mutating func push(_ key: EventKey) {
         let time = key.time.nanoseconds
         if time <= reach { return insert(key.rawValue) }
-        deal(key.rawValue, level: (63 &- (time ^ reach).leadingZeroBitCount) / EventQueue.digitBits)
+        deal(key.rawValue, level: EventQueue.level(of: time ^ reach))
     }
 
     /// Removes and returns the next event if it is due by `limit`; nil otherwise, or if there is none.
@@ -119,7 +120,7 @@ public struct EventQueue: ~Copyable {
 
     // MARK: The run
 
-    @inline(__always)
+    @inline(never)
     private mutating func insert(_ key: UInt128) {
         if tail == EventQueue.runCapacity || tail &- head > EventQueue.insertLimit && run[tail &- EventQueue.insertLimit &- 1] > key {
             return pushLate(key)
@@ -146,12 +147,27 @@ public struct EventQueue: ~Copyable {
 
     // MARK: The buckets
 
+    /// The highest digit in which two times differ, from their exclusive or.
+    @inline(__always)
+    private static func level(of difference: UInt64) -> Int { (63 &- difference.leadingZeroBitCount) &>> EventQueue.digitShift }
+
+    /// Puts a key into the bucket of its digit.
     @inline(__always)
     private mutating func deal(_ key: UInt128, level: Int) {
-        let digit = Int(truncatingIfNeeded: key >> 64) >> (level &* EventQueue.digitBits) & (EventQueue.digits &- 1)
-        chunks.append(key, to: cursors + (level &* EventQueue.digits &+ digit))
-        occupied[level] |= 1 << UInt32(truncatingIfNeeded: digit)
-        occupiedLevels |= 1 << UInt32(truncatingIfNeeded: level)
+        let digit = Int(truncatingIfNeeded: UInt64(truncatingIfNeeded: key >> 64) &>> UInt64(truncatingIfNeeded: level &* EventQueue.digitBits)) & (EventQueue.digits &- 1)
+        let bucket = level &* EventQueue.digits &+ digit
+        let place = cursors[bucket]
+        if KeyChunks.isFull(place) { return dealIntoNewChunk(key, bucket) }
+        cursors[bucket] = KeyChunks.store(key, at: place)
+    }
+
+    /// Only the first key of a bucket has to note that the bucket is occupied, and it comes by here.
+    @inline(never)
+    private mutating func dealIntoNewChunk(_ key: UInt128, _ bucket: Int) {
+        cursors[bucket] = KeyChunks.store(key, at: chunks.addChunk(after: cursors[bucket]))
+        let level = bucket &>> EventQueue.digitBits
+        occupied[level] |= 1 &<< UInt32(truncatingIfNeeded: bucket & (EventQueue.digits &- 1))
+        occupiedLevels |= 1 &<< UInt32(truncatingIfNeeded: level)
     }
 
     /// Makes a new run of the earliest bucket. False if that begins after `limit`: then nothing has changed that could be seen.
@@ -166,13 +182,13 @@ public struct EventQueue: ~Copyable {
             let shift = UInt64(truncatingIfNeeded: level &* EventQueue.digitBits)
             // Digits above the bucket's are those of `reach`; below it they are zero.
             let above = shift &+ UInt64(EventQueue.digitBits)
-            let start = (above >= 64 ? 0 : (reach >> above) << above) | UInt64(truncatingIfNeeded: digit) << shift
+            let start = (above >= 64 ? 0 : (reach &>> above) &<< above) | UInt64(truncatingIfNeeded: digit) &<< shift
             if start > limit { return false }
             let bucket = cursors + (level &* EventQueue.digits &+ digit)
             let contents = bucket.pointee
             bucket.pointee = KeyChunks.empty
-            occupied[level] &= ~(1 << UInt32(truncatingIfNeeded: digit))
-            if occupied[level] == 0 { occupiedLevels &= ~(1 << UInt32(truncatingIfNeeded: level)) }
+            occupied[level] &= ~(1 &<< UInt32(truncatingIfNeeded: digit))
+            if occupied[level] == 0 { occupiedLevels &= ~(1 &<< UInt32(truncatingIfNeeded: level)) }
             if KeyChunks.count(contents, upTo: EventQueue.sortLimit) <= EventQueue.sortLimit {
                 KeyChunks.forEach(contents) { place($0) }
                 reach = UInt64(truncatingIfNeeded: run[tail &- 1] >> 64)

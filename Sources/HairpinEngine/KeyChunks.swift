@@ -17,20 +17,23 @@ struct KeyChunks: ~Copyable {
     init() {}
     deinit { for slab in slabs { slab.deallocate() } }
 
+    /// Whether the next key needs a new chunk.
+    @inline(__always) static func isFull(_ bag: Cursor) -> Bool { bag & Cursor(chunkBytes &- 1) == 0 }
+
+    /// Stores a key where the cursor says, which must not be full. Returns the bag with the key in it.
     @inline(__always)
-    mutating func append(_ key: UInt128, to bag: UnsafeMutablePointer<Cursor>) {
-        var place = bag.pointee
-        if place & UInt(KeyChunks.chunkBytes &- 1) == 0 { place = addChunk(after: place) }
-        KeyChunks.address(place).storeBytes(of: key, as: UInt128.self)
-        bag.pointee = place &+ UInt(KeyChunks.keyBytes)
+    static func store(_ key: UInt128, at place: Cursor) -> Cursor {
+        address(place).storeBytes(of: key, as: UInt128.self)
+        return place &+ Cursor(keyBytes)
     }
 
-    private mutating func addChunk(after full: Cursor) -> Cursor {
+    /// Gives a bag whose last chunk is full, or that has none, another. Returns where its first key goes.
+    mutating func addChunk(after full: Cursor) -> Cursor {
         if free == 0 { addSlab() }
         let chunk = free
         free = KeyChunks.address(chunk).load(as: Cursor.self)
         KeyChunks.address(chunk).storeBytes(of: full, as: Cursor.self)
-        return chunk &+ UInt(KeyChunks.keyBytes)
+        return chunk &+ Cursor(KeyChunks.keyBytes)
     }
 
     /// Gives a bag's chunks back. Its keys must have been read.
@@ -51,7 +54,7 @@ struct KeyChunks: ~Copyable {
         var end = bag
         while end != 0 {
             let chunk = chunk(endingAt: end)
-            var place = chunk &+ UInt(keyBytes)
+            var place = chunk &+ Cursor(keyBytes)
             while place != end {
                 body(address(place).load(as: UInt128.self))
                 place &+= UInt(keyBytes)
@@ -81,11 +84,11 @@ struct KeyChunks: ~Copyable {
         for n in stride(from: count - 1, through: 0, by: -1) {
             let chunk = slab + n * KeyChunks.chunkBytes
             chunk.storeBytes(of: free, as: Cursor.self)
-            free = UInt(bitPattern: chunk)
+            free = Cursor(bitPattern: chunk)
         }
     }
 
-    @inline(__always) private static func chunk(endingAt end: Cursor) -> Cursor { (end &- 1) & ~UInt(chunkBytes &- 1) }
+    @inline(__always) private static func chunk(endingAt end: Cursor) -> Cursor { (end &- 1) & ~Cursor(chunkBytes &- 1) }
     /// A cursor comes from a pointer into a slab, and is never zero here.
     @inline(__always) private static func address(_ cursor: Cursor) -> UnsafeMutableRawPointer { UnsafeMutableRawPointer(bitPattern: cursor).unsafelyUnwrapped }
 }

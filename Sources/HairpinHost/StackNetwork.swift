@@ -30,7 +30,7 @@ final class StackNetwork: NetworkLayer {
 
     func allocate(_ byteCount: Int) -> PacketBuffer? {
         let packet = process.allocatePacket(byteCount)
-        return PacketBuffer(handle: packet.handle.index, payload: packet.payload)
+        return PacketBuffer(handle: packet.handle.number, payload: packet.payload)
     }
 
     func send(_ packet: PacketBuffer, _ request: SendRequest) -> Errno? {

@@ -33,29 +33,40 @@ extension ForwardingTable {
 }
 
 extension LogicalProcess {
+    @inline(__always)
     func bridgeReceive(_ frame: FrameHandle, port: InterfaceIndex) {
-        let entry = pool.pointee[frame]
-        spend(costs.bridge, bytes: entry.pointee.count)
-        let source = entry.pointee.data.mac(EthernetOffset.source)
-        if source.isMulticast || source == .zero { return drop(frame, .bridgePortBlocked, at: port) }
+        spend(costs.bridge, bytes: frame.frame.pointee.count)
+        let source = frame.frame.pointee.data.mac(EthernetOffset.source)
+        if source.isMulticast || source.rawValue == 0 { return drop(frame, .bridgePortBlocked, at: port) }
         let input = interface(port)
         let bridge = input.pointee.master
-        classify(frame, interface(bridge).pointee.mac)
         if !interface(bridge).pointee.isUp { return drop(frame, .interfaceDown, at: bridge) }
         let space = namespace(input.pointee.namespace)
-        if space.pointee.bridgeCallsIPTables, space.pointee.netfilter.isActive, entry.pointee.data.u16(EthernetOffset.type) == EtherType.ipv4.rawValue {
-            bridgePrerouting(frame, port: port, bridge: bridge)
-        } else {
-            bridgeDecide(frame, port: port, bridge: bridge)
+        if space.pointee.bridgeCallsIPTables, space.pointee.netfilter.isActive,
+            frame.frame.pointee.data.u16(EthernetOffset.type) == EtherType.ipv4.rawValue
+        {
+            classify(frame, interface(bridge).pointee.mac)
+            return bridgePrerouting(frame, port: port, bridge: bridge)
         }
+        decideAndForward(frame, port: port, bridge: bridge)
     }
 
-    func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
-        let data = pool.pointee[frame].pointee.data
+    func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) { decideAndForward(frame, port: port, bridge: bridge) }
+
+    /// The common case in line, everything else in functions of its own: most frames go from one port to another.
+    @inline(__always)
+    private func decideAndForward(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
+        let data = frame.frame.pointee.data
         let device = interface(bridge)
         let decision = (bridges + Int(device.pointee.bridge)).pointee.decide(
             source: data.mac(EthernetOffset.source), destination: data.mac(EthernetOffset.destination), port: interface(port).pointee.portNumber,
             own: device.pointee.mac, now: now)
+        guard case .forward(let out) = decision, !device.pointee.isTapped else { return carryOut(decision, frame, port: port, bridge: bridge) }
+        bridgeForward(frame, to: out, ingress: port, bridge: bridge)
+    }
+
+    @inline(never)
+    private func carryOut(_ decision: BridgeDecision, _ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
         switch decision {
         case .local:
             return passUp(frame, bridge: bridge)
@@ -68,7 +79,7 @@ extension LogicalProcess {
         }
         // A capture on the bridge (promiscuous, as tcpdump's are) sees every frame, after what forwarding it set off. The copy for it is no frame
         // of the network's: it appears in no book.
-        let isTapped = device.pointee.isTapped
+        let isTapped = interface(bridge).pointee.isTapped
         let seen = isTapped ? pool.pointee.clone(frame) : .none
         if isTapped { retainConnection(of: seen) }
         if case .forward(let out) = decision {
@@ -103,6 +114,7 @@ extension LogicalProcess {
         device.pointee.counters.receivedBytes += UInt64(entry.pointee.count)
         if device.pointee.isTapped { sight(frame, bridge, .inbound) }
         // Whoever was asked for before, the frame is for this host now: its own address, or everybody's.
+        classify(frame, device.pointee.mac)
         entry.pointee.flags.remove(.otherHost)
         deliverProtocol(frame, bridge)
     }
@@ -131,6 +143,7 @@ extension LogicalProcess {
         interface(port).pointee.isUp && (port != ingress || interface(port).pointee.isHairpin)
     }
 
+    @inline(__always)
     func bridgeForward(_ frame: FrameHandle, to port: InterfaceIndex, ingress: InterfaceIndex, bridge: InterfaceIndex) {
         guard mayDeliver(to: port, ingress: ingress) else {
             return drop(frame, port == ingress ? .bridgeSamePort : .interfaceDown, at: port)
@@ -138,6 +151,7 @@ extension LogicalProcess {
         bridgeForwardHooks(frame, to: port, ingress: ingress, bridge: bridge)
     }
 
+    @inline(__always)
     private func bridgeForwardHooks(_ frame: FrameHandle, to port: InterfaceIndex, ingress: InterfaceIndex, bridge: InterfaceIndex) {
         if pool.pointee[frame].pointee.flags.contains(.bridgeNetfilter) {
             bridgeNetfilterForward(frame, to: port, ingress: ingress, bridge: bridge)
@@ -147,6 +161,7 @@ extension LogicalProcess {
     }
 
     /// The last step in the bridge (`br_dev_queue_push_xmit`).
+    @inline(__always)
     func bridgePush(_ frame: FrameHandle, to port: InterfaceIndex) {
         let entry = pool.pointee[frame]
         if Int(entry.pointee.count) - EthernetHeader.byteCount > interface(port).pointee.mtu { return drop(frame, .frameTooLong, at: port) }

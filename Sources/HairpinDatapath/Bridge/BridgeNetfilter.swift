@@ -8,6 +8,7 @@ import HairpinWire
 //   bridgeFinishRedirected     br_nf_pre_routing_finish_bridge_slow           back from the bridge device's transmit function
 //   bridgeNetfilterForward     br_nf_forward_ip, br_nf_post_routing           FORWARD, POSTROUTING, refragment
 extension LogicalProcess {
+    @inline(never)
     func bridgePrerouting(_ original: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
         var frame = original
         let space = namespace(interface(port).pointee.namespace)
@@ -73,6 +74,7 @@ extension LogicalProcess {
         bridgeDecide(frame, port: entry.pointee.physicalIn, bridge: bridge)
     }
 
+    @inline(never)
     func bridgeNetfilterForward(_ frame: FrameHandle, to port: InterfaceIndex, ingress: InterfaceIndex, bridge: InterfaceIndex) {
         let entry = pool.pointee[frame]
         entry.pointee.physicalOut = port

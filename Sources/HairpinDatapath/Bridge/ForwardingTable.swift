@@ -70,6 +70,7 @@ struct ForwardingTable {
         entries[i].seen = now
     }
 
+    @inline(never)
     private mutating func learnNew(_ mac: MACAddress, port: UInt16, now: Instant) {
         if (count + 1) * 2 > mask + 1 { rehash(now) }
         count += 1

@@ -1,11 +1,19 @@
 import HairpinWire
 
-/// Names a frame in a logical process's pool. Zero is no frame.
+/// Names a frame in a logical process's pool: the address of its `Frame`, which stays where it is. Nothing is ordered by it.
 @frozen
 public struct FrameHandle: Hashable, Sendable {
-    public let index: UInt32
-    @inlinable init(index: UInt32) { self.index = index }
-    @inlinable public static var none: FrameHandle { FrameHandle(index: 0) }
+    private let address: UInt
+    init(_ frame: UnsafeMutablePointer<Frame>) { address = UInt(bitPattern: frame) }
+    private init() { address = 0 }
+    public static var none: FrameHandle { FrameHandle() }
+    public var isNone: Bool { address == 0 }
+
+    /// The handle must name a frame.
+    @inline(__always)
+    var frame: UnsafeMutablePointer<Frame> { UnsafeMutablePointer(bitPattern: address).unsafelyUnwrapped }
+    /// The frame's number in its pool, for layers that keep handles as numbers.
+    public var number: UInt32 { frame.pointee.number }
 }
 
 /// What travels with a frame, as in Linux's `sk_buff`: where its bytes are, and what the stack has noted about it.
@@ -17,8 +25,10 @@ struct Frame {
     /// The buffer's number: clones have the same.
     var shared: UInt32
     var size: BufferSize
+    /// The frame's own number in the pool.
+    var number: UInt32
     /// Next in whatever queue holds the frame.
-    var next: UInt32 = 0
+    var next = FrameHandle.none
     /// The interface the frame is on (`skb->dev`).
     var device: InterfaceIndex = .none
     /// Offset of the frame's first byte (the Ethernet header, or the IP header while a packet has none).
@@ -110,9 +120,9 @@ struct FramePool {
     private var frames = Slab<Frame>()
     private var buffers = Slab<Buffer>()
     /// First of the free frames that have a buffer, by its size; they link through `next`.
-    private let ready: UnsafeMutablePointer<UInt32>
+    private let ready: UnsafeMutablePointer<FrameHandle>
     /// First of the free frames without a buffer.
-    private var bare: UInt32 = 0
+    private var bare = FrameHandle.none
     /// First of the free buffers, by size: those that frames left behind when they were made writable.
     private let loose: UnsafeMutablePointer<UInt32>
     private var slabs: [UnsafeMutableRawPointer] = []
@@ -124,7 +134,7 @@ struct FramePool {
         _ = frames.extend()  // index zero is no frame
         _ = buffers.extend()  // nor no buffer
         ready = .allocate(capacity: 3)
-        ready.initialize(repeating: 0, count: 3)
+        ready.initialize(repeating: .none, count: 3)
         loose = .allocate(capacity: 3)
         loose.initialize(repeating: 0, count: 3)
     }
@@ -138,33 +148,36 @@ struct FramePool {
     }
 
     subscript(handle: FrameHandle) -> UnsafeMutablePointer<Frame> {
-        @inline(__always) get { frames[Int(handle.index)] }
+        @inline(__always) get { handle.frame }
     }
+    /// The frame of this number, which must be alive.
+    func handle(_ number: UInt32) -> FrameHandle { FrameHandle(frames[Int(number)]) }
 
     /// A frame with room for `count` bytes behind the headroom, contents undefined. `count` must not exceed 65 550.
     mutating func allocate(_ count: Int, headroom: Int = FramePool.headroom) -> FrameHandle {
         precondition(headroom &+ count <= BufferSize.large.byteCount, "a frame larger than any interface carries")
         let size = BufferSize(holding: headroom &+ count)
         let slot = ready + Int(size.rawValue)
-        if slot.pointee == 0 { furnish(size) }
-        let handle = FrameHandle(index: slot.pointee)
-        let frame = self[handle]
+        if slot.pointee.isNone { furnish(size) }
+        let handle = slot.pointee
+        let frame = handle.frame
         slot.pointee = frame.pointee.next
         live &+= 1
         frame.initialize(
             to: Frame(
-                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
+                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, number: frame.pointee.number, start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
         return handle
     }
 
     /// A second frame over the same bytes (`skb_clone`).
     mutating func clone(_ handle: FrameHandle) -> FrameHandle {
         let copy = takeBare()
-        let original = self[handle]
-        buffers[Int(original.pointee.shared)].pointee.references &+= 1
-        self[copy].initialize(to: original.pointee)
-        self[copy].pointee.next = 0
-        self[copy].pointee.socket = 0
+        let number = copy.number
+        buffers[Int(handle.frame.pointee.shared)].pointee.references &+= 1
+        copy.frame.initialize(to: handle.frame.pointee)
+        copy.frame.pointee.number = number
+        copy.frame.pointee.next = .none
+        copy.frame.pointee.socket = 0
         live &+= 1
         return copy
     }
@@ -178,11 +191,11 @@ struct FramePool {
         if references.pointee.references > 1 {
             references.pointee.references &-= 1
             frame.pointee.next = bare
-            bare = handle.index
+            bare = handle
         } else {
             let slot = ready + Int(frame.pointee.size.rawValue)
             frame.pointee.next = slot.pointee
-            slot.pointee = handle.index
+            slot.pointee = handle
         }
     }
 
@@ -192,6 +205,7 @@ struct FramePool {
         if buffers[Int(self[handle].pointee.shared)].pointee.references > 1 { unshare(handle) }
     }
 
+    @inline(never)
     private mutating func unshare(_ handle: FrameHandle) {
         let frame = self[handle]
         let number = takeBuffer(frame.pointee.size)
@@ -203,12 +217,15 @@ struct FramePool {
     }
 
     private mutating func takeBare() -> FrameHandle {
-        if bare != 0 {
-            let handle = FrameHandle(index: bare)
-            bare = self[handle].pointee.next
+        if !bare.isNone {
+            let handle = bare
+            bare = handle.frame.pointee.next
             return handle
         }
-        return FrameHandle(index: UInt32(frames.extend()))
+        let number = frames.extend()
+        // Everything but the number is set by whoever takes it.
+        frames[number].initialize(to: Frame(buffer: UnsafeMutableRawPointer(frames[number]), shared: 0, size: .small, number: UInt32(number), start: 0, count: 0))
+        return FrameHandle(frames[number])
     }
 
     /// A buffer for one frame.
@@ -222,14 +239,18 @@ struct FramePool {
     }
 
     /// Makes a free frame with a buffer of this size.
+    @inline(never)
     private mutating func furnish(_ size: BufferSize) {
         let handle = takeBare()
         let number = takeBuffer(size)
-        self[handle].initialize(to: Frame(buffer: buffers[Int(number)].pointee.address, shared: number, size: size, start: 0, count: 0))
-        self[handle].pointee.next = ready[Int(size.rawValue)]
-        ready[Int(size.rawValue)] = handle.index
+        handle.frame.pointee.buffer = buffers[Int(number)].pointee.address
+        handle.frame.pointee.shared = number
+        handle.frame.pointee.size = size
+        handle.frame.pointee.next = ready[Int(size.rawValue)]
+        ready[Int(size.rawValue)] = handle
     }
 
+    @inline(never)
     private mutating func addSlab(_ size: BufferSize) {
         // A node that sends little needs little.
         let count = slabs.count < 3 ? min(size.buffersPerSlab, 32) : size.buffersPerSlab

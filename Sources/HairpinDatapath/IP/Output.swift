@@ -36,7 +36,7 @@ extension LogicalProcess {
         return (frame, UnsafeMutableRawBufferPointer(start: entry.pointee.data + IPv4Header.byteCount, count: byteCount))
     }
 
-    public func frameHandle(rawValue: UInt32) -> FrameHandle { FrameHandle(index: rawValue) }
+    public func frameHandle(rawValue: UInt32) -> FrameHandle { pool.pointee.handle(rawValue) }
 
     /// Sends a filled packet of this namespace (`ip_queue_xmit`, `ip_push_pending_frames`): header, LOCAL_OUT, route, POSTROUTING.
     public func send(_ frame: FrameHandle, _ request: OutputRequest, namespace index: NamespaceIndex) throws(OutputError) {

@@ -14,10 +14,11 @@ struct Cable {
     /// When the last queued frame will have left.
     var busyUntil = Instant.zero
     /// How long the last frame took, and its size: most frames are as long as the one before, and a division costs as much as the rest.
-    private var serialised: (byteCount: Int, nanoseconds: Int64) = (0, 0)
+    private var serialised: (byteCount: UInt32, nanoseconds: UInt64) = (0, 0)
     /// Probability of loss as a fraction of 2^32.
     var loss: UInt32 = 0
     var isCut = false
+    @inline(__always) var hasFault: Bool { isCut || loss != 0 }
     /// The other end when it is in another logical process.
     var remoteProcess: Int32 = -1
     var remoteInterface = InterfaceIndex.none
@@ -27,15 +28,18 @@ struct Cable {
 
     init(random: SeededRandom) { self.random = random }
 
-    /// How long the cable is busy with a frame, rounded up. Preamble, frame check sequence and inter-frame gap take 24 bytes on a real wire and
+    /// How long the cable is busy with a frame in nanoseconds, rounded up. Preamble, frame check sequence and inter-frame gap take 24 bytes on a real wire and
     /// are left out, as every veth does. The rate must not be zero.
     @inline(__always)
-    mutating func serialisationTime(_ byteCount: Int) -> Duration {
-        if serialised.byteCount != byteCount {
-            let (whole, rest) = (UInt64(byteCount) * 8 * 1_000_000_000).quotientAndRemainder(dividingBy: rate)
-            serialised = (byteCount, Int64(whole + (rest > 0 ? 1 : 0)))
-        }
-        return .nanoseconds(serialised.nanoseconds)
+    mutating func serialisationTime(_ byteCount: UInt32) -> UInt64 {
+        if serialised.byteCount != byteCount { divide(byteCount) }
+        return serialised.nanoseconds
+    }
+
+    @inline(never)
+    private mutating func divide(_ byteCount: UInt32) {
+        let (whole, rest) = (UInt64(byteCount) * 8 * 1_000_000_000).quotientAndRemainder(dividingBy: rate)
+        serialised = (byteCount, whole + (rest > 0 ? 1 : 0))
     }
 }
 
@@ -56,6 +60,8 @@ struct DepartureRing {
         }
     }
 
+    @inline(__always) mutating func removeAll() { count = 0 }
+
     /// The caller sees to the queue's limit; memory follows what really waits, whatever the limit says.
     @inline(__always)
     mutating func append(_ time: Instant) {
@@ -64,6 +70,7 @@ struct DepartureRing {
         count &+= 1
     }
 
+    @inline(never)
     private mutating func grow() {
         let capacity = max((mask + 1) * 2, 16)
         let larger = UnsafeMutablePointer<Instant>.allocate(capacity: capacity)
@@ -81,38 +88,58 @@ struct DepartureRing {
 
 extension LogicalProcess {
     /// Puts a frame on a cable. It arrives, leaves for another logical process, or is dropped.
+    @inline(__always)
     func transmitCable(_ frame: FrameHandle, _ device: InterfaceIndex) {
         let out = interface(device)
         guard let cable = out.pointee.cable else { preconditionFailure("an interface of kind cable has one") }
-        if cable.pointee.isCut { return drop(frame, .interfaceDown, at: device) }
-        if cable.pointee.loss != 0, cable.pointee.random.next32() < cable.pointee.loss { return drop(frame, .linkLoss, at: device) }
+        if cable.pointee.hasFault, loseOnCable(frame, device, cable) { return }
         let now = now
         var departure = now
         if cable.pointee.rate > 0 {
-            cable.pointee.departures.expire(now)
-            if cable.pointee.departures.count >= cable.pointee.queueLimit { return drop(frame, .linkQueueFull, at: device) }
-            departure = max(now, cable.pointee.busyUntil) + cable.pointee.serialisationTime(Int(pool.pointee[frame].pointee.count))
+            if cable.pointee.busyUntil <= now {
+                cable.pointee.departures.removeAll()
+            } else {
+                cable.pointee.departures.expire(now)
+                if cable.pointee.departures.count >= cable.pointee.queueLimit { return drop(frame, .linkQueueFull, at: device) }
+                departure = cable.pointee.busyUntil
+            }
+            departure = Instant(nanoseconds: departure.nanoseconds &+ cable.pointee.serialisationTime(frame.frame.pointee.count))
             cable.pointee.busyUntil = departure
             cable.pointee.departures.append(departure)
         }
         let arrival = departure + cable.pointee.delay
-        if cable.pointee.remoteProcess >= 0 {
-            outbox.append(
-                pool.pointee[frame].pointee.bytes, packetID: pool.pointee[frame].pointee.packetID, arrival: arrival,
-                process: Int(cable.pointee.remoteProcess), interface: cable.pointee.remoteInterface)
-            books.handedOver += 1
-            release(frame)
-            return
-        }
+        if cable.pointee.remoteProcess >= 0 { return handOver(frame, cable, arrival: arrival) }
         let peer = out.pointee.peer
         scrub(frame)
-        interface(peer).pointee.arriving.append(frame, pool)
+        interface(peer).pointee.arriving.append(frame)
         queue.pointee.push(arrival, EventSource(kind: EventKind.arrival.rawValue, index: peer.rawValue))
     }
 
+    /// Whether a fault takes the frame; it is dropped then.
+    @inline(never)
+    private func loseOnCable(_ frame: FrameHandle, _ device: InterfaceIndex, _ cable: UnsafeMutablePointer<Cable>) -> Bool {
+        if cable.pointee.isCut {
+            drop(frame, .interfaceDown, at: device)
+            return true
+        }
+        guard cable.pointee.random.next32() < cable.pointee.loss else { return false }
+        drop(frame, .linkLoss, at: device)
+        return true
+    }
+
+    @inline(never)
+    private func handOver(_ frame: FrameHandle, _ cable: UnsafeMutablePointer<Cable>, arrival: Instant) {
+        outbox.append(
+            frame.frame.pointee.bytes, packetID: frame.frame.pointee.packetID, arrival: arrival, process: Int(cable.pointee.remoteProcess),
+            interface: cable.pointee.remoteInterface)
+        books.handedOver += 1
+        release(frame)
+    }
+
     /// The event of one frame's arrival at the end of a cable.
+    @inline(__always)
     func cableArrival(_ device: InterfaceIndex) {
-        let frame = interface(device).pointee.arriving.removeFirst(pool)
+        let frame = interface(device).pointee.arriving.removeFirst()
         receive(frame, on: device)
     }
 
@@ -122,7 +149,7 @@ extension LogicalProcess {
         pool.pointee[frame].pointee.data.copyMemory(from: bytes.baseAddress!, byteCount: bytes.count)
         pool.pointee[frame].pointee.packetID = packetID
         books.emitted += 1
-        interface(device).pointee.arriving.append(frame, pool)
+        interface(device).pointee.arriving.append(frame)
         queue.pointee.push(max(arrival, now), EventSource(kind: EventKind.arrival.rawValue, index: device.rawValue))
     }
 }

@@ -60,25 +60,25 @@ public struct InterfaceCounters: Sendable, Equatable {
 
 /// Frames in order, linked through `Frame.next`: no allocation however long the queue.
 struct FrameQueue {
-    private(set) var head: UInt32 = 0
-    private var tail: UInt32 = 0
-    private(set) var count: UInt32 = 0
+    private(set) var head = FrameHandle.none
+    private var tail = FrameHandle.none
+    private(set) var count = 0
 
-    var isEmpty: Bool { head == 0 }
+    @inline(__always) var isEmpty: Bool { head.isNone }
 
     @inline(__always)
-    mutating func append(_ handle: FrameHandle, _ pool: UnsafeMutablePointer<FramePool>) {
-        pool.pointee[handle].pointee.next = 0
-        if head == 0 { head = handle.index } else { pool.pointee[FrameHandle(index: tail)].pointee.next = handle.index }
-        tail = handle.index
+    mutating func append(_ frame: FrameHandle) {
+        frame.frame.pointee.next = .none
+        if head.isNone { head = frame } else { tail.frame.pointee.next = frame }
+        tail = frame
         count &+= 1
     }
 
     @inline(__always)
-    mutating func removeFirst(_ pool: UnsafeMutablePointer<FramePool>) -> FrameHandle {
-        let handle = FrameHandle(index: head)
-        head = pool.pointee[handle].pointee.next
+    mutating func removeFirst() -> FrameHandle {
+        let frame = head
+        head = frame.frame.pointee.next
         count &-= 1
-        return handle
+        return frame
     }
 }

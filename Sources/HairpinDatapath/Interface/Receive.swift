@@ -9,8 +9,8 @@ extension LogicalProcess {
         entry.pointee.device = device
         spend(costs.receive, bytes: entry.pointee.count)
         if !input.pointee.isUp { return drop(frame, .interfaceDown, at: device) }
-        input.pointee.counters.receivedFrames += 1
-        input.pointee.counters.receivedBytes += UInt64(entry.pointee.count)
+        input.pointee.counters.receivedFrames &+= 1
+        input.pointee.counters.receivedBytes &+= UInt64(entry.pointee.count)
         if input.pointee.isTapped { sight(frame, device, .inbound) }
         if entry.pointee.count < UInt32(EthernetHeader.byteCount) { return drop(frame, .frameTooShort, at: device) }
         if input.pointee.master != .none {
@@ -22,6 +22,7 @@ extension LogicalProcess {
     }
 
     /// Sets the packet type from the destination address (`eth_type_trans`).
+    @inline(__always)
     func classify(_ frame: FrameHandle, _ own: MACAddress) {
         let entry = pool.pointee[frame]
         let destination = entry.pointee.data.mac(EthernetOffset.destination)

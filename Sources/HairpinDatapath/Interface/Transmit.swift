@@ -8,10 +8,17 @@ extension LogicalProcess {
         let entry = pool.pointee[frame]
         entry.pointee.device = device
         if !out.pointee.isUp { return drop(frame, .interfaceDown, at: device) }
-        out.pointee.counters.sentFrames += 1
-        out.pointee.counters.sentBytes += UInt64(entry.pointee.count)
+        out.pointee.counters.sentFrames &+= 1
+        out.pointee.counters.sentBytes &+= UInt64(entry.pointee.count)
         // `lo` shows each packet once, on its way in, as libpcap does.
         if out.pointee.isTapped, out.pointee.kind != .loopback { sight(frame, device, .outbound) }
+        if out.pointee.kind == .cable { return transmitCable(frame, device) }
+        transmitOther(frame, device)
+    }
+
+    @inline(never)
+    private func transmitOther(_ frame: FrameHandle, _ device: InterfaceIndex) {
+        let out = interface(device)
         switch out.pointee.kind {
         case .loopback:
             enqueueBacklog(frame, on: device)
@@ -20,8 +27,7 @@ extension LogicalProcess {
             if !interface(peer).pointee.isUp { return drop(frame, .interfaceDown, at: peer) }
             scrub(frame)
             enqueueBacklog(frame, on: peer)
-        case .cable:
-            transmitCable(frame, device)
+        case .cable: preconditionFailure("cables go another way")
         case .bridge:
             transmitBridge(frame, device)
         case .dummy:
@@ -31,6 +37,7 @@ extension LogicalProcess {
     }
 
     /// Shows a frame to whoever captures.
+    @inline(never)
     func sight(_ frame: FrameHandle, _ device: InterfaceIndex, _ direction: TapDirection) {
         guard let tap else { return }
         let entry = pool.pointee[frame]

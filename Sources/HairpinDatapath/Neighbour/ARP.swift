@@ -12,7 +12,7 @@ extension LogicalProcess {
         // arp_announce 0: the source of the packet that waits, if it is ours; else the one the route would use.
         var source = IPv4Address.any
         if !entry.pointee.waiting.isEmpty {
-            let packet = pool.pointee[FrameHandle(index: entry.pointee.waiting.head)].pointee.data.ipv4(IPv4Offset.source)
+            let packet = pool.pointee[entry.pointee.waiting.head].pointee.data.ipv4(IPv4Offset.source)
             if space.pointee.isLocal(packet) { source = packet }
         }
         if source == .any { source = selectSource(toward: entry.pointee.address, device: device, space) ?? .any }

@@ -64,14 +64,14 @@ extension LogicalProcess {
         let entry = neighbours.pointee[index]
         let size = truesize(frame)
         while entry.pointee.waitingBytes + size > NeighbourTable.waitingBytesLimit, !entry.pointee.waiting.isEmpty {
-            let oldest = entry.pointee.waiting.removeFirst(pool)
+            let oldest = entry.pointee.waiting.removeFirst()
             entry.pointee.waitingBytes -= truesize(oldest)
             noteHeld(oldest, -1)
             drop(oldest, .neighbourQueueFull, at: entry.pointee.device)
         }
         entry.pointee.waitingBytes += size
         noteHeld(frame, 1)
-        entry.pointee.waiting.append(frame, pool)
+        entry.pointee.waiting.append(frame)
     }
 
     /// What a packet weighs in the kernel's accounting: its buffer's size class, not its length.
@@ -148,7 +148,7 @@ extension LogicalProcess {
         let entry = neighbours.pointee[index]
         let device = entry.pointee.device
         while !entry.pointee.waiting.isEmpty {
-            let frame = entry.pointee.waiting.removeFirst(pool)
+            let frame = entry.pointee.waiting.removeFirst()
             noteHeld(frame, -1)
             sendError(about: frame, networkOffset: 0, type: ICMPv4.destinationUnreachable, code: ICMPv4.hostUnreachable, namespace: interface(device).pointee.namespace)
             drop(frame, .neighbourFailed, at: device)
@@ -180,7 +180,7 @@ extension LogicalProcess {
         }
         if state != old, !old.isValid {
             while !entry.pointee.waiting.isEmpty, neighbours.pointee[index].pointee.state.isValid {
-                let frame = entry.pointee.waiting.removeFirst(pool)
+                let frame = entry.pointee.waiting.removeFirst()
                 noteHeld(frame, -1)
                 neighbourOutput(frame, index)
             }

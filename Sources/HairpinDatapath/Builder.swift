@@ -131,8 +131,7 @@ extension LogicalProcess {
     public func setFault(_ device: InterfaceIndex, loss: UInt32, isCut: Bool) {
         guard interface(device).pointee.kind == .veth || interface(device).pointee.kind == .cable else { return }
         let cable = makeCable(device)
-        cable.pointee.loss = loss
-        cable.pointee.isCut = isCut
+        cable.pointee.setFault(loss: loss, isCut: isCut)
     }
 
     public func enslave(_ port: InterfaceIndex, to bridge: InterfaceIndex, hairpin: Bool) {

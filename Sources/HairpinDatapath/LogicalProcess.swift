@@ -297,6 +297,7 @@ public final class LogicalProcess {
         let deadline = now + LogicalProcess.softirqTime
         while !backlog.pointee.isEmpty {
             let frame = backlog.pointee.removeFirst()
+            state.pointee.backlogCount &-= 1
             receive(frame, on: pool.pointee[frame].pointee.device)
             if now > deadline { break }
         }
@@ -309,8 +310,9 @@ public final class LogicalProcess {
 
     /// Queues a frame at the receiving end of a veth pair or of `lo` (`netif_rx`).
     func enqueueBacklog(_ frame: FrameHandle, on device: InterfaceIndex) {
-        if backlog.pointee.count >= LogicalProcess.backlogLimit { return drop(frame, .backlogFull, at: device) }
+        if state.pointee.backlogCount >= LogicalProcess.backlogLimit { return drop(frame, .backlogFull, at: device) }
         pool.pointee[frame].pointee.device = device
+        state.pointee.backlogCount &+= 1
         backlog.pointee.append(frame)
     }
 

@@ -7,6 +7,7 @@ struct ProcessState {
     var digest = Digest()
     var inSoftirq = false
     var softirqQueued = false
+    var backlogCount = 0
     var nextPacketID: UInt64
     var books = FrameCounts()
     /// The logical process holds the reference.

@@ -24,7 +24,7 @@ public struct EventQueue: ~Copyable {
     private static var insertLimit: Int { 32 }
     private static var runCapacity: Int { 256 }
 
-    /// The sorted run: keys in `run[head..<tail]`.
+    /// The sorted run: keys in `run[head..<tail]`. A key below all others stands before the first place, so that a search ends there.
     @usableFromInline var run: UnsafeMutablePointer<UInt128>
     @usableFromInline var head = 0
     @usableFromInline var tail = 0
@@ -42,14 +42,15 @@ public struct EventQueue: ~Copyable {
     private var chunks = KeyChunks()
 
     public init() {
-        run = .allocate(capacity: EventQueue.runCapacity)
+        run = UnsafeMutablePointer<UInt128>.allocate(capacity: EventQueue.runCapacity + 1) + 1
+        (run - 1).initialize(to: 0)
         cursors = .allocate(capacity: EventQueue.levels * EventQueue.digits)
         cursors.initialize(repeating: KeyChunks.empty, count: EventQueue.levels * EventQueue.digits)
         occupied = .allocate(capacity: EventQueue.levels)
         occupied.initialize(repeating: 0, count: EventQueue.levels)
     }
     deinit {
-        run.deallocate()
+        (run - 1).deallocate()
         cursors.deallocate()
         occupied.deallocate()
     }
@@ -125,7 +126,14 @@ public struct EventQueue: ~Copyable {
         if tail == EventQueue.runCapacity || tail &- head > EventQueue.insertLimit && run[tail &- EventQueue.insertLimit &- 1] > key {
             return pushLate(key)
         }
-        place(key)
+        // Keys before `head` are history, and need not be below this one: it may have their time and a lower source.
+        var hole = tail
+        while hole > head, run[hole &- 1] > key {
+            run[hole] = run[hole &- 1]
+            hole &-= 1
+        }
+        run[hole] = key
+        tail &+= 1
     }
 
     private mutating func pushLate(_ key: UInt128) {
@@ -190,7 +198,15 @@ public struct EventQueue: ~Copyable {
             occupied[level] &= ~(1 &<< UInt32(truncatingIfNeeded: digit))
             if occupied[level] == 0 { occupiedLevels &= ~(1 &<< UInt32(truncatingIfNeeded: level)) }
             if KeyChunks.count(contents, upTo: EventQueue.sortLimit) <= EventQueue.sortLimit {
-                KeyChunks.forEach(contents) { place($0) }
+                KeyChunks.forEach(contents) { key in
+                    var hole = tail
+                    while run[hole &- 1] > key {
+                        run[hole] = run[hole &- 1]
+                        hole &-= 1
+                    }
+                    run[hole] = key
+                    tail &+= 1
+                }
                 reach = UInt64(truncatingIfNeeded: run[tail &- 1] >> 64)
                 chunks.recycle(contents)
                 return true

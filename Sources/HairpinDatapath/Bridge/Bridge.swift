@@ -165,7 +165,7 @@ extension LogicalProcess {
     func bridgePush(_ frame: FrameHandle, to port: InterfaceIndex) {
         let entry = pool.pointee[frame]
         if Int(entry.pointee.count) - EthernetHeader.byteCount > interface(port).pointee.mtu { return drop(frame, .frameTooLong, at: port) }
-        transmit(frame, port)
+        transmitInline(frame, port)
     }
 
     /// The bridge device's own transmit function.

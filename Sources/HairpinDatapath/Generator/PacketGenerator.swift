@@ -168,7 +168,7 @@ extension LogicalProcess {
         generator.pointee.sent &+= 1
         books.emitted &+= 1
         scheduleGenerator(number, generator, bits)
-        spend(costs.transmit)
-        transmit(frame, generator.pointee.device)
+        spend(costs.transmit, bytes: UInt32(truncatingIfNeeded: generator.pointee.byteCount))
+        transmitInline(frame, generator.pointee.device)
     }
 }

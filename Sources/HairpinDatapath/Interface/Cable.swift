@@ -16,9 +16,10 @@ struct Cable {
     /// How long the last frame took, and its size: most frames are as long as the one before, and a division costs as much as the rest.
     private var serialised: (byteCount: UInt32, nanoseconds: UInt64) = (0, 0)
     /// Probability of loss as a fraction of 2^32.
-    var loss: UInt32 = 0
-    var isCut = false
-    @inline(__always) var hasFault: Bool { isCut || loss != 0 }
+    private(set) var loss: UInt32 = 0
+    private(set) var isCut = false
+    /// Whether it is cut or loses frames.
+    private(set) var hasFault = false
     /// The other end when it is in another logical process.
     var remoteProcess: Int32 = -1
     var remoteInterface = InterfaceIndex.none
@@ -27,6 +28,10 @@ struct Cable {
     var random: SeededRandom
 
     init(random: SeededRandom) { self.random = random }
+
+    mutating func setFault(loss: UInt32, isCut: Bool) {
+        (self.loss, self.isCut, hasFault) = (loss, isCut, isCut || loss != 0)
+    }
 
     /// How long the cable is busy with a frame in nanoseconds, rounded up. Preamble, frame check sequence and inter-frame gap take 24 bytes on a real wire and
     /// are left out, as every veth does. The rate must not be zero.
@@ -140,7 +145,7 @@ extension LogicalProcess {
     @inline(__always)
     func cableArrival(_ device: InterfaceIndex) {
         let frame = interface(device).pointee.arriving.removeFirst()
-        receive(frame, on: device)
+        receiveInline(frame, on: device)
     }
 
     /// Takes a frame that another logical process sent over a cable.

@@ -62,7 +62,6 @@ public struct InterfaceCounters: Sendable, Equatable {
 struct FrameQueue {
     private(set) var head = FrameHandle.none
     private var tail = FrameHandle.none
-    private(set) var count = 0
 
     @inline(__always) var isEmpty: Bool { head.isNone }
 
@@ -71,14 +70,12 @@ struct FrameQueue {
         frame.frame.pointee.next = .none
         if head.isNone { head = frame } else { tail.frame.pointee.next = frame }
         tail = frame
-        count &+= 1
     }
 
     @inline(__always)
     mutating func removeFirst() -> FrameHandle {
         let frame = head
         head = frame.frame.pointee.next
-        count &-= 1
         return frame
     }
 }

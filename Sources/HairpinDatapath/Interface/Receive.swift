@@ -2,9 +2,14 @@ import HairpinEngine
 import HairpinWire
 
 extension LogicalProcess {
+    /// A frame taken from a backlog.
+    func receive(_ frame: FrameHandle, on device: InterfaceIndex) { receiveInline(frame, on: device) }
+
     /// A frame taken from a backlog or a cable (`__netif_receive_skb_core`): taps, then the bridge if the device is a port, else a protocol.
-    func receive(_ frame: FrameHandle, on device: InterfaceIndex) {
-        let entry = pool.pointee[frame]
+    /// In line, for the event of a cable's arrival.
+    @inline(__always)
+    func receiveInline(_ frame: FrameHandle, on device: InterfaceIndex) {
+        let entry = frame.frame
         let input = interface(device)
         entry.pointee.device = device
         spend(costs.receive, bytes: entry.pointee.count)
@@ -13,12 +18,15 @@ extension LogicalProcess {
         input.pointee.counters.receivedBytes &+= UInt64(entry.pointee.count)
         if input.pointee.isTapped { sight(frame, device, .inbound) }
         if entry.pointee.count < UInt32(EthernetHeader.byteCount) { return drop(frame, .frameTooShort, at: device) }
-        if input.pointee.master != .none {
-            bridgeReceive(frame, port: device)
-        } else {
-            classify(frame, input.pointee.mac)
-            deliverProtocol(frame, device)
-        }
+        if input.pointee.master != .none { return bridgeReceive(frame, port: device) }
+        if input.pointee.isAbsorbing, entry.pointee.data.mac(EthernetOffset.destination) == input.pointee.mac { return deliverFinished(frame) }
+        classifyAndDeliver(frame, device)
+    }
+
+    @inline(never)
+    private func classifyAndDeliver(_ frame: FrameHandle, _ device: InterfaceIndex) {
+        classify(frame, interface(device).pointee.mac)
+        deliverProtocol(frame, device)
     }
 
     /// Sets the packet type from the destination address (`eth_type_trans`).

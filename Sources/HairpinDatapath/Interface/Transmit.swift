@@ -3,7 +3,11 @@ import HairpinWire
 
 extension LogicalProcess {
     /// Sends a complete frame out of a device (`dev_queue_xmit`).
-    func transmit(_ frame: FrameHandle, _ device: InterfaceIndex) {
+    func transmit(_ frame: FrameHandle, _ device: InterfaceIndex) { transmitInline(frame, device) }
+
+    /// The same in line, for what a bridge forwards and what generators send.
+    @inline(__always)
+    func transmitInline(_ frame: FrameHandle, _ device: InterfaceIndex) {
         let out = interface(device)
         let entry = pool.pointee[frame]
         entry.pointee.device = device

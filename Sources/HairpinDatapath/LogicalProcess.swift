@@ -82,12 +82,12 @@ public final class LogicalProcess {
     let neighbours: UnsafeMutablePointer<NeighbourTable>
     let backlog: UnsafeMutablePointer<FrameQueue>
     private let cacheState: UnsafeMutablePointer<(warmUntil: Instant, coldStages: Int)>
-    private let capacity: (interfaces: Int, namespaces: Int)
+    private let capacity: (interfaces: Int, bridges: Int, namespaces: Int)
     public private(set) var interfaceCount = 0
     public private(set) var namespaceCount = 0
     private(set) var bridgeCount = 0
-    /// Names and addresses of interfaces: what the hot path does not touch.
-    private(set) var interfaceNames: [String] = [""]
+    /// What the hot path does not touch.
+    private var interfaceNames: InterfaceNames
 
     public let costs: SoftirqCosts
     public let seed: UInt64
@@ -114,12 +114,16 @@ public final class LogicalProcess {
     /// (`tcp_small_queue_check`) hold it back; without them the limit has to be above the largest window.
     static let backlogLimit = 16_384
 
-    public init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, seed: UInt64, costs: SoftirqCosts, upper: any UpperLayer) {
+    /// Room for so many interfaces and namespaces and no more, and for so many bridges among the interfaces.
+    public init(
+        number: Int, interfaceCapacity: Int, bridgeCapacity: Int? = nil, namespaceCapacity: Int, seed: UInt64, costs: SoftirqCosts, upper: any UpperLayer
+    ) {
         self.number = number
         self.seed = seed
         self.costs = costs
         self.upper = upper
-        capacity = (interfaceCapacity + 1, namespaceCapacity)
+        capacity = (interfaceCapacity + 1, bridgeCapacity ?? interfaceCapacity, namespaceCapacity)
+        interfaceNames = InterfaceNames(capacity: interfaceCapacity)
         pool = .allocate(capacity: 1)
         pool.initialize(to: FramePool())
         queue = .allocate(capacity: 1)
@@ -128,7 +132,7 @@ public final class LogicalProcess {
         clock.initialize(to: .zero)
         interfaces = .allocate(capacity: interfaceCapacity + 1)
         namespaces = .allocate(capacity: max(namespaceCapacity, 1))
-        bridges = .allocate(capacity: interfaceCapacity + 1)
+        bridges = .allocate(capacity: max(capacity.bridges, 1))
         neighbours = .allocate(capacity: 1)
         neighbours.initialize(to: NeighbourTable())
         backlog = .allocate(capacity: 1)
@@ -163,7 +167,12 @@ public final class LogicalProcess {
     public var now: Instant { clock.pointee }
     @inline(__always) func interface(_ index: InterfaceIndex) -> UnsafeMutablePointer<Interface> { interfaces + Int(index.rawValue) }
     @inline(__always) func namespace(_ index: NamespaceIndex) -> UnsafeMutablePointer<Namespace> { namespaces + Int(index.rawValue) }
-    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames[Int(index.rawValue)] }
+    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames[index] }
+
+    /// The interface of a namespace that is called `name`.
+    public func findInterface(_ name: String, namespace index: NamespaceIndex) -> InterfaceIndex? {
+        interfaceNames.find(name, namespace: index) { interface($0).pointee.namespace == index }
+    }
 
     func addNamespace(_ namespace: Namespace) -> NamespaceIndex {
         precondition(namespaceCount < capacity.namespaces, "more namespaces than announced")
@@ -176,11 +185,12 @@ public final class LogicalProcess {
         precondition(interfaceCount + 1 < capacity.interfaces, "more interfaces than announced")
         interfaceCount += 1
         (interfaces + interfaceCount).initialize(to: interface)
-        interfaceNames.append(name)
+        interfaceNames.append(name, namespace: interface.namespace)
         return InterfaceIndex(UInt32(interfaceCount))
     }
 
     func addBridge(ageing: Duration) -> UInt32 {
+        precondition(bridgeCount < capacity.bridges, "more bridges than announced")
         (bridges + bridgeCount).initialize(to: ForwardingTable(ageing: ageing))
         bridgeCount += 1
         return UInt32(bridgeCount - 1)

@@ -12,7 +12,7 @@ struct Namespace {
     private(set) var locals = AddressMap()
     private(set) var broadcasts = AddressMap()
     var routes = RoutingTable()
-    var netfilter: Netfilter
+    var netfilter = LazyNetfilter()
     var reassembly = ReassemblyQueue()
     var identifications: IdentificationCounters
     var random: SeededRandom
@@ -31,9 +31,8 @@ struct Namespace {
     var stackDeadline = Instant.distantFuture
     var stackQueued = Instant.distantFuture
 
-    init(name: String, seed: UInt64, netfilter: Netfilter) {
+    init(name: String, seed: UInt64) {
         self.name = name
-        self.netfilter = netfilter
         random = SeededRandom(seed: seed, name: "ip/\(name)")
         identifications = IdentificationCounters(seed: seed, name: name)
     }

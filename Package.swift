@@ -47,6 +47,8 @@ let package = Package(
         .systemLibrary(name: "CLibPCAP", pkgConfig: "libpcap", providers: [.apt(["libpcap-dev"]), .brew(["libpcap"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         library("HairpinCapture", ["CLibPCAP", "CZlib", "HairpinWire", "HairpinEngine", "HairpinDatapath", .product(name: "SystemPackage", package: "swift-system")]),
+        // What malloc says of itself, for benchmarks.
+        .systemLibrary(name: "CMalloc"),
         // What people type.
         library(
             "HairpinScenario",
@@ -59,7 +61,7 @@ let package = Package(
             "HairpinBenchmarks",
             [
                 "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCluster",
-                "HairpinCapture",
+                "HairpinCapture", "CMalloc",
             ]),
         .executableTarget(
             name: "hairpin",

@@ -56,8 +56,7 @@ public struct NeighbourStateLine: Sendable {
 
 extension LogicalProcess {
     public func makeNamespace(name: String) -> NamespaceIndex {
-        let index = addNamespace(Namespace(name: name, seed: seed, netfilter: Netfilter()))
-        return index
+        addNamespace(Namespace(name: name, seed: seed))
     }
 
     @discardableResult
@@ -218,10 +217,6 @@ extension LogicalProcess {
         neighbours.pointee[n].pointee.state = .permanent
     }
 
-    public func findInterface(_ name: String, namespace index: NamespaceIndex) -> InterfaceIndex? {
-        namespace(index).pointee.interfaces.first { interfaceName($0) == name }
-    }
-
     // MARK: Settings by their sysctl names
 
     /// False for a name that is not modelled.
@@ -235,7 +230,7 @@ extension LogicalProcess {
         case "net.ipv4.conf.all.route_localnet": space.pointee.routesLoopback = value == "1"
         default:
             guard let number = Int(value) else { return false }
-            return space.pointee.netfilter.set(sysctl: name, to: number)
+            return space.pointee.netfilter.made.pointee.set(sysctl: name, to: number)
         }
         return true
     }
@@ -255,10 +250,12 @@ extension LogicalProcess {
     // MARK: Reading state
 
     public func namespaceName(_ index: NamespaceIndex) -> String { namespace(index).pointee.name }
+    public func isBridge(_ index: InterfaceIndex) -> Bool { interface(index).pointee.kind == .bridge }
     public func namespaceOfInterface(_ index: InterfaceIndex) -> NamespaceIndex { interface(index).pointee.namespace }
 
     public func interfaceStates(namespace index: NamespaceIndex) -> [InterfaceState] {
-        namespace(index).pointee.interfaces.map { device in
+        let addresses = Dictionary(grouping: namespace(index).pointee.addresses, by: { $0.device })
+        return namespace(index).pointee.interfaces.map { device in
             let entry = interface(device).pointee
             let kind =
                 switch entry.kind {
@@ -270,7 +267,7 @@ extension LogicalProcess {
             return InterfaceState(
                 index: device, name: interfaceName(device), kind: kind, mac: entry.mac, mtu: entry.mtu, isUp: entry.isUp, peer: entry.peer,
                 master: entry.master == .none ? nil : interfaceName(entry.master),
-                addresses: namespace(index).pointee.addresses.filter { $0.device == device }.map(\.address), counters: entry.counters)
+                addresses: addresses[device]?.map(\.address) ?? [], counters: entry.counters)
         }
     }
 

@@ -83,12 +83,12 @@ public final class LogicalProcess {
     let bridges: UnsafeMutablePointer<ForwardingTable>
     let neighbours: UnsafeMutablePointer<NeighbourTable>
     let backlog: UnsafeMutablePointer<FrameQueue>
-    private let capacity: (interfaces: Int, namespaces: Int)
+    private let capacity: (interfaces: Int, bridges: Int, namespaces: Int)
     public private(set) var interfaceCount = 0
     public private(set) var namespaceCount = 0
     private(set) var bridgeCount = 0
-    /// Names and addresses of interfaces: what the hot path does not touch.
-    private(set) var interfaceNames: [String] = [""]
+    /// What the hot path does not touch.
+    private let interfaceNames: UnsafeMutablePointer<InterfaceNames>
 
     public let costs: SoftirqCosts
     /// Whether stages take any time at all.
@@ -116,12 +116,17 @@ public final class LogicalProcess {
     /// (`tcp_small_queue_check`) hold it back; without them the limit has to be above the largest window.
     static let backlogLimit = 16_384
 
-    public init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, seed: UInt64, costs: SoftirqCosts, upper: any UpperLayer) {
+    /// Room for so many interfaces and namespaces and no more, and for so many bridges among the interfaces.
+    public init(
+        number: Int, interfaceCapacity: Int, bridgeCapacity: Int? = nil, namespaceCapacity: Int, seed: UInt64, costs: SoftirqCosts, upper: any UpperLayer
+    ) {
         self.number = number
         self.seed = seed
         self.costs = costs
         self.upper = upper
-        capacity = (interfaceCapacity + 1, namespaceCapacity)
+        capacity = (interfaceCapacity + 1, bridgeCapacity ?? interfaceCapacity, namespaceCapacity)
+        interfaceNames = .allocate(capacity: 1)
+        interfaceNames.initialize(to: InterfaceNames(capacity: interfaceCapacity))
         pool = .allocate(capacity: 1)
         pool.initialize(to: FramePool())
         queue = .allocate(capacity: 1)
@@ -133,7 +138,7 @@ public final class LogicalProcess {
         generators.initialize(to: Slab())
         interfaces = .allocate(capacity: interfaceCapacity + 1)
         namespaces = .allocate(capacity: max(namespaceCapacity, 1))
-        bridges = .allocate(capacity: interfaceCapacity + 1)
+        bridges = .allocate(capacity: max(capacity.bridges, 1))
         neighbours = .allocate(capacity: 1)
         neighbours.initialize(to: NeighbourTable())
         backlog = .allocate(capacity: 1)
@@ -149,6 +154,8 @@ public final class LogicalProcess {
         for index in 0..<namespaceCount { namespaces[index].deallocate() }
         (interfaces + 1).deinitialize(count: interfaceCount)
         namespaces.deinitialize(count: namespaceCount)
+        interfaceNames.deinitialize(count: 1)
+        interfaceNames.deallocate()
         interfaces.deallocate()
         namespaces.deallocate()
         bridges.deallocate()
@@ -177,7 +184,12 @@ public final class LogicalProcess {
     }
     @inline(__always) func interface(_ index: InterfaceIndex) -> UnsafeMutablePointer<Interface> { interfaces + Int(index.rawValue) }
     @inline(__always) func namespace(_ index: NamespaceIndex) -> UnsafeMutablePointer<Namespace> { namespaces + Int(index.rawValue) }
-    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames[Int(index.rawValue)] }
+    public func interfaceName(_ index: InterfaceIndex) -> String { interfaceNames.pointee[index] }
+
+    /// The interface of a namespace that is called `name`.
+    public func findInterface(_ name: String, namespace index: NamespaceIndex) -> InterfaceIndex? {
+        interfaceNames.pointee.find(name, namespace: index) { interface($0).pointee.namespace == index }
+    }
 
     func addNamespace(_ namespace: Namespace) -> NamespaceIndex {
         precondition(namespaceCount < capacity.namespaces, "more namespaces than announced")
@@ -190,11 +202,12 @@ public final class LogicalProcess {
         precondition(interfaceCount + 1 < capacity.interfaces, "more interfaces than announced")
         interfaceCount += 1
         (interfaces + interfaceCount).initialize(to: interface)
-        interfaceNames.append(name)
+        interfaceNames.pointee.append(name, namespace: interface.namespace)
         return InterfaceIndex(UInt32(interfaceCount))
     }
 
     func addBridge(ageing: Duration) -> UInt32 {
+        precondition(bridgeCount < capacity.bridges, "more bridges than announced")
         (bridges + bridgeCount).initialize(to: ForwardingTable(ageing: ageing))
         bridgeCount += 1
         return UInt32(bridgeCount - 1)

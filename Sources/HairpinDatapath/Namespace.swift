@@ -12,10 +12,11 @@ struct Namespace {
     private(set) var locals = AddressMap()
     private(set) var broadcasts = AddressMap()
     var routes = RoutingTable()
-    var netfilter: Netfilter
+    var netfilter = LazyNetfilter()
     var reassembly = ReassemblyQueue()
     var identifications: IdentificationCounters
-    var random: SeededRandom
+    private let seed: UInt64
+    private var stream: SeededRandom?
     var errorLimiter = ErrorLimiter()
     /// Destination to a smaller path MTU, learned from "fragmentation needed".
     var pathMTUs: [IPv4Address: (mtu: Int, expires: Instant)] = [:]
@@ -31,10 +32,9 @@ struct Namespace {
     var stackDeadline = Instant.distantFuture
     var stackQueued = Instant.distantFuture
 
-    init(name: String, seed: UInt64, netfilter: Netfilter) {
+    init(name: String, seed: UInt64) {
         self.name = name
-        self.netfilter = netfilter
-        random = SeededRandom(seed: seed, name: "ip/\(name)")
+        self.seed = seed
         identifications = IdentificationCounters(seed: seed, name: name)
     }
 
@@ -44,6 +44,17 @@ struct Namespace {
         broadcasts.deallocate()
         held.deallocate()
         identifications.deallocate()
+    }
+
+    /// The namespace's random numbers, from the first one asked for.
+    var random: SeededRandom {
+        mutating get {
+            if let stream { return stream }
+            let new = SeededRandom(seed: seed, name: "ip/\(name)")
+            stream = new
+            return new
+        }
+        set { stream = newValue }
     }
 
     @inline(__always)

@@ -10,34 +10,43 @@ extension Simulation {
         func fail(_ host: String, _ problem: String, unsupported: Bool = false) -> TopologyError {
             TopologyError(host: host, problem: problem, isUnsupported: unsupported)
         }
+        let hosts = topology.hosts
         var groups: [String: Int] = [:]
-        var members: [[HostDescription]] = []
-        for host in topology.hosts where host.kind != .pod {
+        // Positions in `hosts`.
+        var members: [[Int]] = []
+        for (position, host) in hosts.enumerated() where host.kind != .pod {
             let group = configuration.sharesProcessor ? 0 : members.count
             guard groups.updateValue(group, forKey: host.name) == nil else { throw fail(host.name, "there are two hosts of this name") }
-            if group == members.count { members.append([host]) } else { members[group].append(host) }
+            if group == members.count { members.append([position]) } else { members[group].append(position) }
         }
-        var seen = Set(groups.keys)
-        for host in topology.hosts where host.kind == .pod {
+        for (position, host) in hosts.enumerated() where host.kind == .pod {
             guard let node = host.node, let group = groups[node] else { throw fail(host.name, "the pod's node \(host.node ?? "(none)") does not exist") }
-            guard seen.insert(host.name).inserted else { throw fail(host.name, "there are two hosts of this name") }
-            members[group].append(host)
+            members[group].append(position)
         }
+        places.reserveCapacity(hosts.count)
         for (number, group) in members.enumerated() {
+            var size = (interfaces: 0, bridges: 0)
+            for position in group {
+                let interfaces = hosts[position].interfaces
+                size.interfaces += interfaces.count + (interfaces.contains { $0.kind.isLoopback } ? 0 : 1)
+                size.bridges += interfaces.count { $0.kind.isBridge }
+            }
             let kernel = NodeKernel(
-                number: number, interfaceCapacity: group.reduce(0) { $0 + $1.interfaces.count + 1 }, namespaceCapacity: group.count, configuration: configuration)
+                number: number, interfaceCapacity: size.interfaces, bridgeCapacity: size.bridges, namespaceCapacity: group.count, configuration: configuration)
             kernels.append(kernel)
-            for host in group { try makeHost(host, in: kernel, number: number) }
+            for position in group { try makeHost(hosts[position], in: kernel, number: number) }
         }
         try connect(topology)
         for host in topology.hosts { try configure(host) }
     }
 
     private func makeHost(_ host: HostDescription, in kernel: NodeKernel, number: Int) throws(TopologyError) {
-        let namespace = kernel.addNamespace(host.name, settings: TransportSettings())
-        places[host.name] = (number, namespace)
+        let namespace = kernel.addNamespace(host.name)
+        guard places.updateValue((number, namespace), forKey: host.name) == nil else {
+            throw TopologyError(host: host.name, problem: "there are two hosts of this name", isUnsupported: false)
+        }
         let process = kernel.process!
-        if !host.interfaces.contains(where: { $0.kind == .loopback }) { process.makeLoopback(namespace) }
+        if !host.interfaces.contains(where: { $0.kind.isLoopback }) { process.makeLoopback(namespace) }
         for interface in host.interfaces {
             // ETH_MIN_MTU, and what a frame has room for.
             guard 68...65536 ~= interface.mtu else {
@@ -53,14 +62,19 @@ extension Simulation {
             }
             for address in interface.addresses { process.addAddress(address, on: index, withRoute: false) }
         }
+        // A node's ports have one and the same bridge.
+        var found: (name: String, bridge: InterfaceIndex)?
         for interface in host.interfaces {
             guard let master = interface.master else { continue }
-            guard let port = process.findInterface(interface.name, namespace: namespace), let bridge = process.findInterface(master, namespace: namespace) else {
+            guard let port = process.findInterface(interface.name, namespace: namespace),
+                let bridge = found?.name == master ? found?.bridge : process.findInterface(master, namespace: namespace)
+            else {
                 throw TopologyError(host: host.name, problem: "\(interface.name): its bridge \(master) does not exist", isUnsupported: false)
             }
-            guard case .bridge = host.interfaces.first(where: { $0.name == master })?.kind else {
+            guard process.isBridge(bridge) else {
                 throw TopologyError(host: host.name, problem: "\(interface.name): \(master) is not a bridge", isUnsupported: false)
             }
+            found = (master, bridge)
             process.enslave(port, to: bridge, hairpin: interface.hairpin)
         }
     }
@@ -111,4 +125,9 @@ extension Simulation {
         }
         if !host.virtualServers.isEmpty { setVirtualServers(host.virtualServers, on: host.name) }
     }
+}
+
+extension InterfaceDescription.Kind {
+    fileprivate var isLoopback: Bool { if case .loopback = self { true } else { false } }
+    fileprivate var isBridge: Bool { if case .bridge = self { true } else { false } }
 }

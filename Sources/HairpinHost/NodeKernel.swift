@@ -8,6 +8,7 @@ import HairpinWire
 final class NodeKernel {
     private(set) var process: LogicalProcess! = nil
     private let upper: UpperLayers
+    /// Those that have been needed; `UpperLayers` knows which namespace has which.
     private var stacks: [TransportStack] = []
     /// By number. Slots are not reused, so that ids stay unique.
     private(set) var processes: [Process] = []
@@ -17,7 +18,6 @@ final class NodeKernel {
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []
     let seed: UInt64
-    private(set) var hostNames: [String] = []
 
     /// ARP frames seen since a process last asked (AF_PACKET).
     private struct PacketWindow {
@@ -26,26 +26,28 @@ final class NodeKernel {
         var frames: [[UInt8]]
     }
 
-    init(number: Int, interfaceCapacity: Int, namespaceCapacity: Int, configuration: SimulationConfiguration) {
+    init(number: Int, interfaceCapacity: Int, bridgeCapacity: Int, namespaceCapacity: Int, configuration: SimulationConfiguration) {
         seed = configuration.seed
         upper = UpperLayers(namespaceCapacity: namespaceCapacity)
         process = LogicalProcess(
-            number: number, interfaceCapacity: interfaceCapacity, namespaceCapacity: namespaceCapacity, seed: configuration.seed, costs: configuration.costs, upper: upper)
+            number: number, interfaceCapacity: interfaceCapacity, bridgeCapacity: bridgeCapacity, namespaceCapacity: namespaceCapacity, seed: configuration.seed,
+            costs: configuration.costs, upper: upper)
         upper.kernel = self
     }
 
-    /// A namespace with its loopback and its stack.
-    func addNamespace(_ name: String, settings: TransportSettings) -> NamespaceIndex {
-        let index = process.makeNamespace(name: name)
-        let network = StackNetwork(kernel: self, process: process, namespace: index)
-        let stack = TransportStack(network: network, random: SeededRandom(seed: seed, name: "transport/\(name)"), settings: settings)
-        stacks.append(stack)
-        upper.add(stack)
-        hostNames.append(name)
-        return index
-    }
+    func addNamespace(_ name: String) -> NamespaceIndex { process.makeNamespace(name: name) }
 
-    func stack(_ index: NamespaceIndex) -> TransportStack { stacks[Int(index.rawValue)] }
+    func hostName(_ index: NamespaceIndex) -> String { process.namespaceName(index) }
+
+    func stack(_ index: NamespaceIndex) -> TransportStack { upper.stack(index).takeUnretainedValue() }
+
+    /// For `UpperLayers`. The stack's random numbers depend on its name alone, so it does not matter when it is made.
+    func makeStack(_ index: NamespaceIndex) -> TransportStack {
+        let network = StackNetwork(kernel: self, process: process, namespace: index)
+        let stack = TransportStack(network: network, random: SeededRandom(seed: seed, name: "transport/\(hostName(index))"))
+        stacks.append(stack)
+        return stack
+    }
 
     // MARK: From below
 

@@ -9,31 +9,31 @@ import HairpinWire
 final class UpperLayers: UpperLayer {
     /// Set by the kernel as soon as it exists, before anything can happen.
     unowned(unsafe) var kernel: NodeKernel!
-    /// The stacks of the namespaces in order; the kernel owns them.
-    private let stacks: UnsafeMutablePointer<Unmanaged<TransportStack>>
-    private let capacity: Int
-    private let count: UnsafeMutablePointer<Int>
+    /// The stacks of the namespaces in order, as far as they have been needed; the kernel owns them.
+    private let stacks: UnsafeMutablePointer<Unmanaged<TransportStack>?>
 
     init(namespaceCapacity: Int) {
-        capacity = namespaceCapacity
         stacks = .allocate(capacity: max(namespaceCapacity, 1))
-        count = .allocate(capacity: 1)
-        count.initialize(to: 0)
+        stacks.initialize(repeating: nil, count: max(namespaceCapacity, 1))
     }
 
     deinit {
         stacks.deallocate()
-        count.deallocate()
     }
 
-    func add(_ stack: TransportStack) {
-        precondition(count.pointee < capacity, "more namespaces than announced")
-        (stacks + count.pointee).initialize(to: .passUnretained(stack))
-        count.pointee += 1
+    /// The stack of a namespace, which the kernel makes when it is asked for the first time: a pod in which nothing happens has none.
+    @inline(__always)
+    func stack(_ namespace: NamespaceIndex) -> Unmanaged<TransportStack> { stacks[Int(namespace.rawValue)] ?? makeStack(namespace) }
+
+    @inline(never)
+    private func makeStack(_ namespace: NamespaceIndex) -> Unmanaged<TransportStack> {
+        let stack = Unmanaged.passUnretained(kernel.makeStack(namespace))
+        stacks[Int(namespace.rawValue)] = stack
+        return stack
     }
 
     func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery {
-        switch stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef({ $0.receive(packet, checksumVerified: partialChecksum) }) {
+        switch stack(namespace)._withUnsafeGuaranteedRef({ $0.receive(packet, checksumVerified: partialChecksum) }) {
         case .delivered: .delivered
         case .refused: .dropped(.noSocket)
         case .noSocket: .portUnreachable
@@ -45,12 +45,12 @@ final class UpperLayers: UpperLayer {
     }
 
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {
-        stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef {
+        stack(namespace)._withUnsafeGuaranteedRef {
             $0.receiveICMPError(type: type, code: code, information: information, offender: offender, quote: quote)
         }
     }
 
-    func stackTimer(namespace: NamespaceIndex) { stacks[Int(namespace.rawValue)]._withUnsafeGuaranteedRef { $0.timerExpired() } }
+    func stackTimer(namespace: NamespaceIndex) { stack(namespace)._withUnsafeGuaranteedRef { $0.timerExpired() } }
     func runProcess(_ index: UInt32) { kernel.runProcess(index) }
     func sawARP(_ frame: UnsafeRawBufferPointer, interface: InterfaceIndex) { kernel.sawARP(frame, interface: interface) }
 }

@@ -35,6 +35,14 @@ struct PodJobTests {
         }
     }
 
+    @Test("a cluster of idle pods: every figure is there, on one node and on several", arguments: [1, 3])
+    func cluster(nodes: Int) throws {
+        var settings = ClusterBenchmark.Configuration()
+        (settings.nodes, settings.pods) = (nodes, 300)
+        let figures = try figures(try ClusterBenchmark(settings))
+        #expect(Set(figures.keys) == ["podSetUpSeconds", "podMemoryBytes", "buildSeconds", "planSeconds"])
+    }
+
     private func problem<Job>(_ make: () throws(BenchmarkError) -> Job) -> String? {
         do {
             _ = try make()
@@ -54,6 +62,15 @@ struct PodJobTests {
         #expect(
             problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"
         )
+        var cluster = ClusterBenchmark.Configuration()
+        cluster.nodes = 0
+        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "nodes: 0 is not from 1 to 200")
+        (cluster.nodes, cluster.pods) = (1, 10_001)
+        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "pods: 10001 is not from 1 to 10000")
+        (cluster.nodes, cluster.pods) = (11, 10_000)
+        #expect(
+            problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) }
+                == "pods: 10000 on each of 11 nodes are 110000, which is not from 1 to 100000 in all")
         var service = ServiceBenchmark.Configuration()
         service.services = 10_001
         #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "services: 10001 is not from 1 to 10000")

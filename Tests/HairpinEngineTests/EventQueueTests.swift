@@ -6,7 +6,7 @@ struct EventQueueTests {
     @Test("pops in the canonical order (time, source, note), whatever the order of insertion")
     func canonicalOrder() {
         var random = SeededRandom(seed: 7, name: "queue")
-        var queue = EventQueue(capacity: 16)
+        var queue = EventQueue()
         var expected: [(UInt64, UInt32, UInt32)] = []
         for _ in 0..<5_000 {
             let time = UInt64(random.below(50))

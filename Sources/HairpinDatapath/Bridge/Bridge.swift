@@ -8,6 +8,7 @@ import HairpinWire
 //   bridgeDecide         br_handle_frame_finish   learn, look up, forward or flood; the host's copy last
 //   bridgeForward        __br_forward             hairpin rule, then FORWARD and POSTROUTING, then the port
 //   transmitBridge       br_dev_xmit              a frame the host itself sends through the bridge device
+//   bridgeBurst          (BridgeBurst.swift)      the decision alone, for many frames at once
 /// What a bridge does with a frame that came in on a port.
 enum BridgeDecision {
     /// To the port the destination was seen on.

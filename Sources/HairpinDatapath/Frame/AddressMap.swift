@@ -1,5 +1,5 @@
 /// A map from non-zero 64-bit keys to 32-bit values in raw memory: open addressing, linear probing, load at most one half, removal by shifting
-/// back. No allocation but to grow. Iteration order is that of the hash and must never reach the wire.
+/// back. No allocation but to grow, and none while nothing has been in it. Iteration order is that of the hash and must never reach the wire.
 struct AddressMap {
     private struct Slot {
         var key: UInt64
@@ -9,14 +9,19 @@ struct AddressMap {
     private var mask: Int
     private(set) var count = 0
 
-    init(minimumCapacity: Int = 8) {
-        var size = 16
-        while size < minimumCapacity * 2 { size *= 2 }
-        slots = .allocate(capacity: size)
-        slots.initialize(repeating: Slot(key: 0, value: 0), count: size)
-        mask = size - 1
+    /// What maps hold that have had no key yet: one slot, always empty, shared and never written to.
+    private nonisolated(unsafe) static let empty: UnsafeMutablePointer<Slot> = {
+        let slot = UnsafeMutablePointer<Slot>.allocate(capacity: 1)
+        slot.initialize(to: Slot(key: 0, value: 0))
+        return slot
+    }()
+    private static let firstSize = 4
+
+    init() {
+        slots = AddressMap.empty
+        mask = 0
     }
-    func deallocate() { slots.deallocate() }
+    func deallocate() { if mask > 0 { slots.deallocate() } }
 
     @inline(__always) private static func hash(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32) }
 
@@ -32,7 +37,7 @@ struct AddressMap {
 
     mutating func set(_ key: UInt64, _ value: UInt32) {
         assert(key != 0, "zero is the empty key")
-        if count * 2 > mask { grow() }
+        if count * 2 >= mask { grow() }
         var i = AddressMap.hash(key) & mask
         while slots[i].key != key {
             if slots[i].key == 0 {
@@ -68,12 +73,13 @@ struct AddressMap {
 
     private mutating func grow() {
         let old = slots
-        let size = mask + 1
-        slots = .allocate(capacity: size * 2)
-        slots.initialize(repeating: Slot(key: 0, value: 0), count: size * 2)
-        mask = size * 2 - 1
+        let oldSize = mask + 1
+        let size = mask == 0 ? AddressMap.firstSize : oldSize * 2
+        slots = .allocate(capacity: size)
+        slots.initialize(repeating: Slot(key: 0, value: 0), count: size)
+        mask = size - 1
         count = 0
-        for i in 0..<size where old[i].key != 0 { set(old[i].key, old[i].value) }
-        old.deallocate()
+        for i in 0..<oldSize where old[i].key != 0 { set(old[i].key, old[i].value) }
+        if oldSize > 1 { old.deallocate() }
     }
 }

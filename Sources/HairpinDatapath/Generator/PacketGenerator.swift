@@ -101,14 +101,16 @@ public final class ExponentialTable {
     }
 }
 
-extension PacketGenerator {
-    /// An exponentially distributed time, at least a nanosecond. Takes the lower 26 of the random bits.
+extension ExponentialTable {
+    /// An exponentially distributed time of this mean, at least a nanosecond. Takes the lower 26 of the random bits.
+    public func time(_ bits: UInt64, mean: UInt64) -> Duration { ExponentialTable.time(values, bits, mean: mean) }
+
     @inline(__always)
-    func gap(_ bits: UInt64) -> Duration {
+    static func time(_ values: UnsafeMutablePointer<UInt32>, _ bits: UInt64, mean: UInt64) -> Duration {
         let n = Int(truncatingIfNeeded: bits >> 16 & 0x3ff)
-        let high = UInt64(gaps[n])
-        let value = high &- ((high &- UInt64(gaps[n &+ 1])) &* (bits & 0xffff)) >> 16
-        return .nanoseconds(Int64(truncatingIfNeeded: (value &* meanGap) >> 16) &+ 1)
+        let high = UInt64(values[n])
+        let value = high &- ((high &- UInt64(values[n &+ 1])) &* (bits & 0xffff)) >> 16
+        return .nanoseconds(Int64(truncatingIfNeeded: (value &* mean) >> 16) &+ 1)
     }
 }
 
@@ -151,7 +153,7 @@ extension LogicalProcess {
 
     @inline(__always)
     private func scheduleGenerator(_ number: UInt32, _ generator: UnsafeMutablePointer<PacketGenerator>, _ bits: UInt64) {
-        queue.pointee.push(now + generator.pointee.gap(bits), EventSource(kind: EventKind.generator.rawValue, index: number))
+        queue.pointee.push(now + ExponentialTable.time(generator.pointee.gaps, bits, mean: generator.pointee.meanGap), EventSource(kind: EventKind.generator.rawValue, index: number))
     }
 
     /// The event of a generator's next frame.

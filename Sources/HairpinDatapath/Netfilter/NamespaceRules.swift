@@ -4,21 +4,21 @@ import HairpinWire
 extension LogicalProcess {
     /// Replaces the rule set by lines in `iptables-save` form.
     public func setRules(_ lines: [String], namespace index: NamespaceIndex) throws(RuleError) {
-        try namespace(index).pointee.netfilter.restore(lines)
+        try namespace(index).pointee.netfilter.made.pointee.restore(lines)
     }
 
     /// Runs one `iptables …` command.
     public func applyRuleCommand(_ words: [String], namespace index: NamespaceIndex) throws(RuleError) {
-        try namespace(index).pointee.netfilter.apply(command: words.map { $0.contains(" ") ? "\"\($0)\"" : $0 }.joined(separator: " "))
+        try namespace(index).pointee.netfilter.made.pointee.apply(command: words.map { $0.contains(" ") ? "\"\($0)\"" : $0 }.joined(separator: " "))
     }
 
     /// The rule set as `iptables-save` prints it.
-    public func rules(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.lines() }
+    public func rules(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.lines() }
 
     public func setVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) {
-        namespace(index).pointee.netfilter.setVirtualServices(services)
+        namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
     }
 
     /// The table of connections as `conntrack -L` prints it.
-    public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.connections.lines(now: now) }
+    public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }
 }

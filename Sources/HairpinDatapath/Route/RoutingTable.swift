@@ -17,8 +17,7 @@ struct RoutingTable {
     private(set) var routes: [Route] = []
 
     mutating func add(_ route: Route) {
-        let at = routes.firstIndex { $0.prefix.length < route.prefix.length } ?? routes.count
-        routes.insert(route, at: at)
+        if let at = routes.firstIndex(where: { $0.prefix.length < route.prefix.length }) { routes.insert(route, at: at) } else { routes.append(route) }
     }
     @discardableResult
     mutating func remove(where condition: (Route) -> Bool) -> Int {

@@ -55,7 +55,7 @@ final class Process {
         self.output = output
         self.parent = parent
         self.startedAt = startedAt
-        randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostNames[Int(namespace.rawValue)])/\(container.name)/\(container.nextProcessOrdinal())")
+        randomStream = SeededRandom(seed: kernel.seed, name: "process/\(kernel.hostName(namespace))/\(container.name)/\(container.nextProcessOrdinal())")
     }
 
     // MARK: Running
@@ -211,7 +211,7 @@ final class Process {
 
 extension Process: SystemCalls {
     var now: Instant { logicalProcess.now }
-    var hostname: String { environmentVariables["HOSTNAME"] ?? kernel.hostNames[Int(namespace.rawValue)] }
+    var hostname: String { environmentVariables["HOSTNAME"] ?? kernel.hostName(namespace) }
     var processID: ProcessID { ProcessID(number) }
     func environment(_ name: String) -> String? { environmentVariables[name] }
     func random() -> UInt32 { randomStream.next32() }

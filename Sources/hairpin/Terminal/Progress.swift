@@ -1,7 +1,7 @@
 import HairpinEngine
 import HairpinScenario
 
-/// One line on the terminal that shows how far virtual time has come; silent in the first second and when nobody watches.
+/// One line on the terminal that shows how far the work has come; silent in the first second and when nobody watches.
 final class ProgressLine {
     private let clock = ContinuousClock()
     private let begin: ContinuousClock.Instant
@@ -16,10 +16,14 @@ final class ProgressLine {
     }
 
     func update(_ progress: RunProgress) {
+        update("\(progress.scenario): \(Quantity.words(progress.now - .zero)) of virtual time\(progress.activity.map { ", \($0)" } ?? "")")
+    }
+
+    func update(_ text: @autoclosure () -> String) {
         guard isEnabled, clock.now >= nextDrawing else { return }
         nextDrawing = clock.now + .milliseconds(100)
         isDrawn = true
-        Talk.write(Array("\r\u{1b}[K\(progress.scenario): \(Quantity.words(progress.now - .zero)) of virtual time\(progress.activity.map { ", \($0)" } ?? "")".utf8))
+        Talk.write(Array("\r\u{1b}[K\(text())".utf8))
     }
 
     /// Takes the line away before something else is printed.

@@ -1,0 +1,40 @@
+/// A report held against an earlier one.
+///
+/// The best repetition of each is compared: other work on a machine makes figures worse and never better, so the best is what varies least.
+public struct BaselineComparison: Sendable, Equatable {
+    public struct Row: Sendable, Equatable {
+        public var metric: String
+        public var before: Double
+        public var after: Double
+        public var unit: String
+        /// Above one is better, whichever way the metric goes.
+        public var ratio: Double
+        public var isRegression: Bool
+    }
+    public var rows: [Row]
+    public var hasRegressed: Bool { rows.contains(where: \.isRegression) }
+
+    /// `tolerance` as a share, 0 to 1: a metric regresses when its best is worse by more. Throws `usage` where the two are not of one kind: another bench,
+    /// another configuration, a metric that is gone.
+    public init(_ report: BenchmarkReport, baseline: BenchmarkReport, tolerance: Double) throws(BenchmarkError) {
+        guard report.bench == baseline.bench else { throw .usage("it is of bench \(baseline.bench), not \(report.bench)") }
+        for key in Set(report.config.keys).union(baseline.config.keys).sorted() where report.config[key] != baseline.config[key] {
+            throw .usage("its \(key) is \(baseline.config[key]?.words ?? "not there"), not \(report.config[key]?.words ?? "nothing")")
+        }
+        guard report.machine.build == baseline.machine.build else { throw .usage("it is of a \(baseline.machine.build) build, not \(report.machine.build)") }
+        rows = []
+        for (name, before) in baseline.metrics.sorted(by: { $0.key < $1.key }) {
+            guard let direction = before.isBetterHigher else { continue }
+            guard let after = report.metrics[name] else { throw .usage("its metric \(name) is not measured any more") }
+            guard before.best > 0, after.best > 0 else { continue }
+            let ratio = direction ? after.best / before.best : before.best / after.best
+            rows.append(Row(metric: name, before: before.best, after: after.best, unit: before.unit, ratio: ratio, isRegression: ratio < 1 - tolerance))
+        }
+    }
+
+    /// A row for each metric, regressions marked.
+    public var table: String {
+        let rows = rows.map { [$0.metric, BenchmarkReport.words($0.before), BenchmarkReport.words($0.after), BenchmarkReport.words($0.ratio), $0.isRegression ? "REGRESSION" : $0.unit] }
+        return BenchmarkReport.aligned([["best of each", "baseline", "now", "ratio", ""]] + rows)
+    }
+}

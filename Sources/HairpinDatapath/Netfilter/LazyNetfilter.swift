@@ -1,0 +1,37 @@
+/// The packet filter of a namespace, made when somebody first asks for it: most pods never have a rule, a virtual service or a setting of their own,
+/// and a packet passes by a filter that is not there as it does by an empty one.
+///
+/// Raw memory: `deallocate` when done.
+struct LazyNetfilter {
+    private var filter: UnsafeMutablePointer<Netfilter>?
+
+    func deallocate() {
+        guard let filter else { return }
+        filter.pointee.deallocate()
+        filter.deinitialize(count: 1)
+        filter.deallocate()
+    }
+
+    /// For reading and changing rules, services, settings and connections.
+    var made: UnsafeMutablePointer<Netfilter> {
+        mutating get {
+            if let filter { return filter }
+            let new = UnsafeMutablePointer<Netfilter>.allocate(capacity: 1)
+            new.initialize(to: Netfilter())
+            filter = new
+            return new
+        }
+    }
+
+    // What packets meet; see `Netfilter`.
+
+    @inline(__always) var isActive: Bool { filter?.pointee.isActive ?? false }
+
+    @inline(__always)
+    func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+        filter?.pointee.run(place, frame, &pool, &env) ?? .accept
+    }
+    func release(_ frame: FrameHandle, _ pool: inout FramePool) { filter?.pointee.release(frame, &pool) }
+    func retain(_ frame: FrameHandle, _ pool: inout FramePool) { filter?.pointee.retain(frame, &pool) }
+    func interfacesChanged() { filter?.pointee.interfacesChanged() }
+}

@@ -1,0 +1,127 @@
+import ArgumentParser
+import Foundation
+import HairpinBenchmarks
+import HairpinEngine
+import HairpinScenario
+
+struct BenchCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bench", abstract: "Measure Hairpin's core on this machine.",
+        discussion: """
+            Every job drives the code that scenarios run. It is built and warmed up, then repeated; minimum, median and maximum are printed.
+
+              hairpin bench bridge                                frames per second over a learning switch of 16 hosts
+              hairpin bench bridge --output json > before.json
+              hairpin bench bridge --baseline before.json         exit status 1 if it has become slower
+
+            Virtual machines have slow spells: compare the best of several repetitions, and ratios of interleaved runs.
+            """,
+        subcommands: [BridgeCommand.self, EngineCommand.self, TCPCommand.self, ServiceCommand.self, ClusterCommand.self, CaptureCommand.self])
+}
+
+/// What every job of `bench` takes.
+struct BenchOptions: ParsableArguments {
+    @Option(name: .customLong("repeat"), help: "How often the job is measured.")
+    var repetitions = 5
+
+    @Option(help: "Repetitions before those that count.")
+    var warmup = 1
+
+    @Option(help: "Compare with an earlier result in JSON; exit status 1 on a regression.", completion: .file(extensions: ["json"]))
+    var baseline: String?
+
+    @Option(help: "How much worse than the baseline's a metric's best may be, in per cent, from 0 to 99.")
+    var tolerance = 10.0
+
+    @Option(name: .shortAndLong, help: "text or json.")
+    var output = ResultFormat.text
+
+    func validate() throws {
+        guard tolerance >= 0, tolerance < 100 else { throw ValidationError("--tolerance: \(tolerance) is not from 0 to 99") }
+        if baseline == nil, tolerance != 10 { throw ValidationError("--tolerance goes with --baseline FILE.") }
+        guard BenchmarkRunner.repetitionRange.contains(repetitions) else { throw ValidationError("--repeat: \(repetitions) is not from 1 to 1000") }
+        guard BenchmarkRunner.warmUpRange.contains(warmup) else { throw ValidationError("--warmup: \(warmup) is not from 0 to 100") }
+    }
+
+    /// Runs a job and prints it. What is wrong with its parameters becomes a usage error, what is wrong with its result a fault.
+    func run<Job: Benchmark>(_ make: () throws(BenchmarkError) -> Job) throws {
+        // A baseline that cannot be used is said before anybody waits.
+        let earlier = try baseline.map(BenchOptions.read)
+        let progress = ProgressLine(isEnabled: true)
+        var runner = BenchmarkRunner()
+        runner.repetitions = repetitions
+        runner.warmUps = warmup
+        runner.progress = { progress.update("bench \(Job.name): repetition \($0) of \($1)") }
+        runner.isInterrupted = { Interruption.isRequested }
+        if Machine.current.build == "debug" { Talk.error("warning: this is a debug build; its figures mean nothing") }
+        let report: BenchmarkReport?
+        do throws(BenchmarkError) {
+            let job = try make()
+            report = try runner.run(job)
+        } catch {
+            progress.clear()
+            switch error {
+            case .usage(let text): throw ValidationError(text)
+            case .fault(let text): throw Failure(.internalFault, "bench \(Job.name): \(text)")
+            }
+        }
+        progress.clear()
+        guard let report else { throw Failure(.interrupted, "interrupted") }
+        try Output.write(output == .json ? try report.json() : report.table)
+        if let earlier, let baseline { try compare(report, with: earlier, named: baseline) }
+    }
+
+    private func compare(_ report: BenchmarkReport, with earlier: BenchmarkReport, named file: String) throws {
+        let comparison: BaselineComparison
+        do { comparison = try BaselineComparison(report, baseline: earlier, tolerance: tolerance / 100) } catch {
+            throw Failure(.input, "\(file): it cannot be the baseline of this run: \(error)")
+        }
+        if output == .text { try Output.write("\n" + comparison.table) } else { Talk.write(Array(comparison.table.utf8)) }
+        if comparison.hasRegressed { try ExitStatus.expectationFailed.finish() }
+    }
+
+    private static func read(_ file: String) throws -> BenchmarkReport {
+        guard let data = FileManager.default.contents(atPath: file) else { throw Failure(.notFound, "\(file): no such file") }
+        do { return try BenchmarkReport.parse(data) } catch let error as BenchmarkError {
+            throw Failure(.input, "\(file): \(error)")
+        } catch {
+            throw Failure(.input, "\(file): not the JSON of a benchmark: \(BenchOptions.reason(error))")
+        }
+    }
+
+    /// What a decoder found wrong, and where.
+    private static func reason(_ error: any Error) -> String {
+        guard let error = error as? DecodingError else { return error.localizedDescription }
+        func place(_ context: DecodingError.Context) -> String { context.codingPath.isEmpty ? "" : " at \(context.codingPath.map(\.stringValue).joined(separator: "."))" }
+        switch error {
+        case .keyNotFound(let key, let context): return "\(key.stringValue) is missing\(place(context))"
+        case .typeMismatch(_, let context), .valueNotFound(_, let context): return "\(context.debugDescription)\(place(context))"
+        case .dataCorrupted(let context): return "\(context.debugDescription)\(place(context))"
+        @unknown default: return "\(error)"
+        }
+    }
+}
+
+/// Bits per second: `1Gbit`.
+struct BitRate: ExpressibleByArgument {
+    var bits: UInt64
+    init?(argument: String) {
+        guard let bits = Quantity.rate(argument) else { return nil }
+        self.bits = bits
+    }
+}
+
+/// A span of virtual time: `1us`.
+struct VirtualSpan: ExpressibleByArgument {
+    var duration: Duration
+    init?(argument: String) {
+        guard let duration = Quantity.duration(argument) else { return nil }
+        self.duration = duration
+    }
+}
+
+extension BridgeBenchmark.Pattern: ExpressibleByArgument {}
+extension BridgeBenchmark.Mode: ExpressibleByArgument {}
+extension CaptureBenchmark.Format: ExpressibleByArgument {}
+extension TCPBenchmark.Path: ExpressibleByArgument {}
+extension ServiceBenchmark.Mode: ExpressibleByArgument {}

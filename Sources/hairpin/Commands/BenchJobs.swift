@@ -1,0 +1,131 @@
+import ArgumentParser
+import HairpinBenchmarks
+import HairpinScenario
+
+struct BridgeCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "bridge", abstract: "Frames per second over a learning bridge.",
+        discussion: "In mode events every frame is made at a host, crosses two cables and the bridge, and is received. In mode core the bridge's decision is taken alone.")
+
+    @Option(help: "Hosts on the bridge, 2 to 4096.") var hosts = 16
+    @Option(help: "Ports of the bridge; one for each host by default.") var ports: Int?
+    @Option(help: "Addresses in the table, 2 to 4194304 (mode core).") var macs: Int?
+    @Option(help: "Frames that take turns, 16 to 4194304; 2048 by default, four an address beyond 4096 addresses (mode core).") var pool: Int?
+    @Option(help: "Bytes of a frame with its Ethernet header, 14 to 65535.") var frameSize = 64
+    @Option(help: "uniform, permutation, hotspot or broadcast.") var pattern = BridgeBenchmark.Pattern.uniform
+    @Option(help: "Share of its link that a host sends, above 0 and at most 1.") var load = 0.3
+    @Option(help: "Rate of a link, such as 1Gbit.") var rate: BitRate?
+    @Option(help: "Delay of a link, such as 1us.") var delay: VirtualSpan?
+    @Option(help: "events or core.") var mode = BridgeBenchmark.Mode.events
+    @Option(help: "none, memory, or a file: a capture of every port.") var capture = "none"
+    @Option(help: "Frames of a repetition.") var frames: Int?
+    @Option(help: "The seed of all random choices.") var seed: UInt64 = 1
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = BridgeBenchmark.Configuration()
+        settings.hosts = hosts
+        settings.ports = ports
+        settings.macs = macs
+        settings.pool = pool
+        settings.frameSize = frameSize
+        settings.pattern = pattern
+        settings.load = load
+        if let rate { settings.rate = rate.bits }
+        if let delay { settings.delay = delay.duration }
+        settings.mode = mode
+        settings.capture = capture == "none" ? .none : capture == "memory" ? .memory : .file(capture)
+        settings.frames = frames
+        settings.seed = seed
+        try options.run { () throws(BenchmarkError) in try BridgeBenchmark(settings) }
+    }
+}
+
+struct EngineCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "engine", abstract: "The event queue with many pending events, timers, and events through a node.")
+
+    @Option(help: "Pending events, 1 to 10000000; may be repeated. 1000, 100000 and 1000000 by default.") var pending: [Int] = []
+    @Option(help: "Operations of a repetition, for each figure.") var operations = 2_000_000
+    @Option(help: "The seed of all random choices.") var seed: UInt64 = 1
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = EngineBenchmark.Configuration()
+        if !pending.isEmpty { settings.pending = pending }
+        settings.operations = operations
+        settings.seed = seed
+        try options.run { () throws(BenchmarkError) in try EngineBenchmark(settings) }
+    }
+}
+
+struct TCPCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "tcp", abstract: "Bulk TCP between pods of a node, both stacks emulated.")
+
+    @Option(help: "Flows, 1 to 10000.") var flows = 1
+    @Option(help: "Pods, an even number from 2 to 252; half of them send.") var pods = 2
+    @Option(help: "bridge or vip.") var path = TCPBenchmark.Path.bridge
+    @Option(help: "Payload of a repetition, summed over the flows.") var bytes = 200_000_000
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = TCPBenchmark.Configuration()
+        settings.flows = flows
+        settings.pods = pods
+        settings.path = path
+        settings.bytes = bytes
+        try options.run { () throws(BenchmarkError) in try TCPBenchmark(settings) }
+    }
+}
+
+struct ServiceCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "service", abstract: "First and established packets through the rules of many Services.")
+
+    @Option(help: "Services, 1 to 10000.") var services = 1000
+    @Option(help: "Endpoints of each Service, 1 to 200.") var endpoints = 3
+    @Option(help: "iptables or ipvs.") var mode = ServiceBenchmark.Mode.iptables
+    @Option(help: "Packets of a repetition, 1 to 200000.") var frames = 100_000
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = ServiceBenchmark.Configuration()
+        settings.services = services
+        settings.endpoints = endpoints
+        settings.mode = mode
+        settings.frames = frames
+        try options.run { () throws(BenchmarkError) in try ServiceBenchmark(settings) }
+    }
+}
+
+struct ClusterCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "cluster", abstract: "What an idle pod costs: time to set it up, and memory.")
+
+    @Option(help: "Nodes.") var nodes = 1
+    @Option(help: "Pods of each node.") var pods = 1000
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = ClusterBenchmark.Configuration()
+        settings.nodes = nodes
+        settings.pods = pods
+        try options.run { () throws(BenchmarkError) in try ClusterBenchmark(settings) }
+    }
+}
+
+struct CaptureCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(commandName: "capture", abstract: "The capture writers alone.")
+
+    @Option(help: "pcap or pcapng.") var format = CaptureBenchmark.Format.pcap
+    @Option(help: "Bytes of a frame, 14 to 65535.") var frameSize = 64
+    @Option(help: "null (the null device), memory, or a file.") var to = "null"
+    @Option(help: "Frames of a repetition; about 2 GB of them by default.") var frames: Int?
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = CaptureBenchmark.Configuration()
+        settings.format = format
+        settings.frameSize = frameSize
+        settings.destination = to == "null" ? .null : to == "memory" ? .memory : .file(to)
+        settings.frames = frames
+        try options.run { () throws(BenchmarkError) in try CaptureBenchmark(settings) }
+    }
+}

@@ -80,10 +80,14 @@ extension Simulation {
     }
 
     private func connect(_ topology: Topology) throws(TopologyError) {
+        // Pods lead to their node, one after the other.
+        var found: (name: String, place: (kernel: Int, namespace: NamespaceIndex)?) = ("", nil)
         for host in topology.hosts {
+            guard let place = places[host.name] else { continue }
             for interface in host.interfaces {
                 guard case .veth(let peerHost, let peerName) = interface.kind else { continue }
-                guard let place = places[host.name], let far = places[peerHost],
+                if found.name != peerHost { found = (peerHost, places[peerHost]) }
+                guard let far = found.place,
                     let index = kernels[place.kernel].process.findInterface(interface.name, namespace: place.namespace),
                     let peer = kernels[far.kernel].process.findInterface(peerName, namespace: far.namespace)
                 else { throw TopologyError(host: host.name, problem: "\(interface.name): its peer \(peerHost)/\(peerName) does not exist", isUnsupported: false) }

@@ -13,6 +13,8 @@ public struct SimulationConfiguration: Sendable {
     /// Puts all hosts into one logical process: one machine with one processor, as recordings in namespaces of one kernel are made. Cables
     /// without delay are veth pairs then.
     public var sharesProcessor = false
+    /// How many threads may run logical processes at once; results do not depend on it. No more are used than there are logical processes.
+    public var threads = 1
     public init() {}
 }
 
@@ -36,10 +38,31 @@ public final class Simulation {
     /// The shortest delay of a cable between logical processes; `.distantFuture`'s worth if there is none.
     var lookahead = Duration(nanoseconds: .max)
     public private(set) var now = Instant.zero
+    /// When each logical process has its next event, and whether it has one in the window: kept between windows, and raw because threads share it.
+    private var nextTimes = UnsafeMutablePointer<Instant>.allocate(capacity: 0)
+    private var isDue = UnsafeMutablePointer<Bool>.allocate(capacity: 0)
+    private var team: WindowTeam?
+    /// Threads that run logical processes, the caller's included.
+    public private(set) var threadCount = 1
 
     public init(_ topology: Topology, configuration: SimulationConfiguration = SimulationConfiguration()) throws(TopologyError) {
         self.configuration = configuration
         try build(topology)
+        nextTimes.deallocate()
+        isDue.deallocate()
+        nextTimes = .allocate(capacity: kernels.count)
+        nextTimes.initialize(repeating: .zero, count: kernels.count)
+        isDue = .allocate(capacity: kernels.count)
+        isDue.initialize(repeating: false, count: kernels.count)
+        threadCount = max(min(configuration.threads, kernels.count), 1)
+        if threadCount > 1 { team = WindowTeam(threads: threadCount, processes: kernels.map { $0.process }) }
+    }
+
+    deinit {
+        // The threads first: they look at what goes next.
+        team = nil
+        nextTimes.deallocate()
+        isDue.deallocate()
     }
 
     // MARK: Time
@@ -49,8 +72,8 @@ public final class Simulation {
 
     /// Runs until `limit`, or until `proceed` says no; it is asked after every event while there is one logical process, else after every window.
     ///
-    /// Logical processes run one after the other in windows no longer than the lookahead: whatever one sends another arrives after the
-    /// window's end (conservative synchronisation, Chandy and Misra).
+    /// Logical processes run in windows no longer than the lookahead, one after the other or at once: whatever one sends another arrives after the
+    /// window's end (conservative synchronisation, Chandy and Misra). Windows begin and end at the same times on any number of threads.
     public func run(until limit: Instant, while proceed: () -> Bool) {
         if kernels.count == 1 {
             kernels[0].process.run(until: limit, while: proceed)
@@ -60,10 +83,13 @@ public final class Simulation {
         }
         while true {
             var next = Instant.distantFuture
-            for kernel in kernels { next = min(next, kernel.process.nextEventTime) }
+            for n in kernels.indices {
+                nextTimes[n] = kernels[n].process.nextEventTime
+                next = min(next, nextTimes[n])
+            }
             if next > limit { break }
             let end = min(limit, next + lookahead - .nanoseconds(1))
-            for kernel in kernels { kernel.process.run(until: end) }
+            runWindow(until: end)
             exchange()
             now = max(now, end)
             if !proceed() {
@@ -73,6 +99,20 @@ public final class Simulation {
             }
         }
         settle(limit)
+    }
+
+    /// Runs every logical process that has something to do by `end`.
+    private func runWindow(until end: Instant) {
+        guard let team else {
+            for n in kernels.indices where nextTimes[n] <= end { kernels[n].process.run(until: end) }
+            return
+        }
+        var count = 0
+        for n in kernels.indices {
+            isDue[n] = nextTimes[n] <= end
+            if isDue[n] { count += 1 }
+        }
+        team.run(until: end, isDue: isDue, dueCount: count)
     }
 
     private func settle(_ limit: Instant) {
@@ -219,6 +259,13 @@ public final class Simulation {
     }
 
     public var processCount: Int { kernels.count }
+
+    /// How the logical processes are run, for people: "1 thread: there is one logical process".
+    public var threading: String {
+        if kernels.count == 1 { return "1 thread: there is one logical process" }
+        let cut = configuration.threads > threadCount ? ", one each" : ""
+        return "\(threadCount) thread\(threadCount == 1 ? "" : "s") for \(kernels.count) logical processes\(cut), windows of \(lookahead.nanoseconds / 1000) µs"
+    }
 
     /// Attaches an observer to a logical process; the interfaces named are captured from now on, as tcpdump does (promiscuously).
     public func attach(_ observer: any TapObserver, process: Int, interfaces: [InterfaceIndex]) {

@@ -11,7 +11,11 @@ struct ImportTests {
         "HairpinTransport": ["HairpinWire", "HairpinEngine"],
         "HairpinPrograms": ["HairpinWire", "HairpinEngine", "HairpinTransport"],
         "HairpinTopology": ["HairpinWire", "HairpinEngine"],
-        "HairpinHost": ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"],
+        "HairpinHost": [
+            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
+            // Threads that run logical processes, and nothing else of the system.
+            "Synchronization", "Glibc", "Musl", "Darwin",
+        ],
         "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],
         "HairpinScenario": [

@@ -7,7 +7,9 @@ public struct RunOptions: Sendable {
     public var seed: UInt64?
     /// Virtual time at which the run ends at the latest.
     public var until: Instant?
+    /// Threads that run nodes at once; no more are used than there are logical processes. Results do not depend on it.
     public var threads = 1
+    public static let threadRange = 1...256
     /// Folder for `NAME.pcapng`; it is made when it does not exist. Nil writes no captures.
     public var captures: String?
     /// Folder for one `HOST-IFACE.pcap` each; nil writes none.

@@ -28,7 +28,7 @@ public final class ScenarioRunner {
         scenario = loaded.scenario
         self.options = options
         self.hooks = hooks
-        world = try World(loaded, seed: loaded.scenario.seed, log: hooks.log)
+        world = try World(loaded, seed: loaded.scenario.seed, threads: options.threads, log: hooks.log)
         for step in scenario.steps {
             do { _ = try world.resolve(step.place, container: step.container) } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")
@@ -39,6 +39,11 @@ public final class ScenarioRunner {
         transcript = Transcript(style: options.style)
         limit = [options.until, scenario.until].compactMap { $0 }.min() ?? .distantFuture
     }
+
+    /// How many threads run the simulation, and why no more: words for people.
+    public var threading: String { world.simulation.threading }
+    /// A hash of every event so far: the same for the same scenario and seed on any number of threads.
+    public var digest: UInt64 { world.simulation.digest }
 
     /// The whole run. Captures are ended properly whatever happens; the books are checked at the end.
     public func run() throws(Failure) -> RunResult {

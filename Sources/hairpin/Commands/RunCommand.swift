@@ -44,7 +44,7 @@ struct RunCommand: ParsableCommand {
     @Option(help: "End at this virtual time, such as 10s.")
     var until: VirtualTime?
 
-    @Option(help: "How many threads may be used. Results do not depend on it; so far one is used.")
+    @Option(help: "Threads that run nodes at once, 1 to 256; no more are used than there are nodes, switches and hosts. Results do not depend on it.")
     var threads = 1
 
     @Option(help: "Write a JUnit report to this file.", completion: .file(extensions: ["xml"]))
@@ -58,7 +58,7 @@ struct RunCommand: ParsableCommand {
     func validate() throws {
         if scenarios.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
         if perInterface, captures == nil { throw ValidationError("--per-interface needs --captures DIR.") }
-        if threads < 1 { throw ValidationError("--threads must be 1 or more.") }
+        if !RunOptions.threadRange.contains(threads) { throw ValidationError("--threads must be from 1 to 256.") }
     }
 
     func run() throws {
@@ -96,10 +96,11 @@ struct RunCommand: ParsableCommand {
             options.digests = !isText
             options.style = TextStyle(isColoured: isText && Colour.isWanted)
             if perInterface, let captures { options.interfaceCaptures = scenarios.count == 1 ? captures : "\(captures)/\(loaded.scenario.name)" }
-            let result = try ScenarioRunner(loaded, options: options, hooks: hooks).run()
+            let runner = try ScenarioRunner(loaded, options: options, hooks: hooks)
+            let result = try runner.run()
             progress.clear()
             let time = Quantity.words(Instant(nanoseconds: result.virtualNanoseconds) - .zero)
-            Talk.line("\(time) of virtual time in \(progress.elapsed)")
+            Talk.line("\(time) of virtual time in \(progress.elapsed); \(runner.threading)")
             switch result.status {
             case .passed: return (result, .done)
             case .failed: return (result, .expectationFailed)

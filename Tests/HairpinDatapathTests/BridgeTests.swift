@@ -57,7 +57,7 @@ struct BridgeTests {
         }
         table.learn(MACAddress(rawValue: 0x0200_0000_0000), port: 5, now: .zero + .seconds(200))
         #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0000), now: .zero + .seconds(400)) == InterfaceIndex(6))
-        #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0001), now: .zero + .seconds(400)) == nil)
+        #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0001), now: .zero + .seconds(400)) == InterfaceIndex.none)
     }
 
     @Test("a raw frame to nobody's address is flooded and ends as a named drop at every pod")

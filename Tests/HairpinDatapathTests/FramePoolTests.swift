@@ -23,7 +23,7 @@ struct FramePoolTests {
         #expect(pool.live == 0)
     }
 
-    @Test("buffers come back: ten thousand frames in turn need no more than one")
+    @Test("buffers come back: ten thousand frames in turn need no more than one of each size")
     func recycling() {
         var pool = FramePool()
         defer { pool.deallocate() }
@@ -33,7 +33,8 @@ struct FramePoolTests {
             addresses.insert(UInt(bitPattern: pool[frame].pointee.buffer))
             pool.free(frame)
         }
-        #expect(addresses.count == 1)
+        // 0 to 1499 bytes fall into two sizes of buffer.
+        #expect(addresses.count == 2)
     }
 
     @Test("the address map agrees with a dictionary through insertions and removals")

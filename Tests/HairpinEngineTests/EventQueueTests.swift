@@ -34,6 +34,38 @@ struct EventQueueTests {
         #expect(nextTime == .distantFuture)
     }
 
+    @Test("keeps the order over all scales of time, with crowds at one nanosecond and events before the next one", arguments: [UInt64(1), 2, 3])
+    func scales(_ seed: UInt64) {
+        var random = SeededRandom(seed: seed, name: "scales")
+        var queue = EventQueue()
+        var pending: [(UInt64, UInt32)] = []
+        var now: UInt64 = 0
+        for round in 0..<3_000 {
+            // Crowds are larger than what is sorted at once, and some fall on the present.
+            let crowd = round % 100 == 0 ? 300 : 1
+            let time = now + (round % 7 == 0 ? 0 : random.next() >> UInt64(20 + random.below(44)))
+            for _ in 0..<crowd {
+                let source = EventSource(kind: random.below(8), index: random.below(1000))
+                queue.push(Instant(nanoseconds: time), source)
+                pending.append((time, source.rawValue))
+            }
+            guard random.below(3) > 0 else { continue }
+            pending.sort { $0 < $1 }
+            for _ in 0..<min(pending.count, Int(random.below(40))) {
+                let expected = pending.removeFirst()
+                // What is due later is not to be had, and asking changes nothing.
+                if expected.0 > 0 { #expect(queue.pop(through: Instant(nanoseconds: expected.0 - 1)) == nil) }
+                #expect(queue.nextTime.nanoseconds == expected.0)
+                guard let event = queue.pop(through: Instant(nanoseconds: expected.0)) else {
+                    Issue.record("nothing was due at \(expected.0)")
+                    return
+                }
+                #expect((event.time.nanoseconds, event.source.rawValue) == expected)
+                now = expected.0
+            }
+        }
+    }
+
     @Test("times near the end of the range keep their order")
     func extremes() {
         var queue = EventQueue()

@@ -165,7 +165,8 @@ struct FramePool {
         live &+= 1
         frame.initialize(
             to: Frame(
-                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, number: frame.pointee.number, start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
+                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, number: frame.pointee.number,
+                start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
         return handle
     }
 

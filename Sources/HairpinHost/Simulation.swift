@@ -173,6 +173,9 @@ public final class Simulation {
     public func hasHost(_ name: String) -> Bool { places[name] != nil }
 
     /// Starts a program on a host now. The host must exist.
+    ///
+    /// With several threads the observer is called on the one that runs the host, so hosts of different logical processes must not share one;
+    /// nor may they share a container or a volume.
     @discardableResult
     public func spawn(
         on host: String, _ program: any Program, arguments: [String], environment: [String: String] = [:], in container: ContainerID,
@@ -263,8 +266,9 @@ public final class Simulation {
     /// How the logical processes are run, for people: "1 thread: there is one logical process".
     public var threading: String {
         if kernels.count == 1 { return "1 thread: there is one logical process" }
+        if lookahead == Duration(nanoseconds: .max) { return "\(threadCount) thread\(threadCount == 1 ? "" : "s") for \(kernels.count) logical processes that no cable joins" }
         let cut = configuration.threads > threadCount ? ", one each" : ""
-        return "\(threadCount) thread\(threadCount == 1 ? "" : "s") for \(kernels.count) logical processes\(cut), windows of \(lookahead.nanoseconds / 1000) µs"
+        return "\(threadCount) thread\(threadCount == 1 ? "" : "s") for \(kernels.count) logical processes\(cut), windows of \(lookahead.nanoseconds) ns"
     }
 
     /// Attaches an observer to a logical process; the interfaces named are captured from now on, as tcpdump does (promiscuously).

@@ -26,7 +26,7 @@ extension BridgeBenchmark {
     /// What to measure. The defaults are the job that other simulators are compared by.
     public struct Configuration: Sendable, Equatable {
         public var hosts = 16
-        /// Ports of the bridge; nil is one for each host. In mode `events` those without a host are cables to nobody.
+        /// Ports of the bridge; nil is one for each host. In mode `events` those without a host are down.
         public var ports: Int?
         /// Addresses in the forwarding table, mode `core`; nil is one for each host.
         public var macs: Int?

@@ -57,7 +57,7 @@ final class BridgeEvents {
                 process.makeGenerator(
                     on: device, byteCount: settings.frameSize, meanGap: gap, pattern: pattern, station: n, stations: stations, gaps: gaps))
         }
-        // A cable to nobody: frames that are flooded there are lost at its end, by name.
+        // Ports without a host are down: a flood looks at them and passes them by.
         for port in ports[settings.hosts...] { process.setUp(false, port) }
     }
 

@@ -48,7 +48,6 @@ struct PacketGenerator {
     let gaps: UnsafeMutablePointer<UInt32>
     var random: SeededRandom
     var isRunning = false
-    var sent: UInt64 = 0
 
     func deallocate() { template.deallocate() }
 
@@ -143,11 +142,6 @@ extension LogicalProcess {
         scheduleGenerator(UInt32(number), generator, generator.pointee.random.next())
     }
 
-    /// No frame follows the one that is due; until that is past the generator cannot be started again.
-    public func stopGenerator(_ number: Int) { generators.pointee[number].pointee.isRunning = false }
-
-    public func framesGenerated(by number: Int) -> UInt64 { generators.pointee[number].pointee.sent }
-
     /// Frames that reach this device, and are for it, end in a packet socket.
     public func setAbsorbing(_ device: InterfaceIndex, _ isAbsorbing: Bool) { interface(device).pointee.isAbsorbing = isAbsorbing }
 
@@ -159,7 +153,6 @@ extension LogicalProcess {
     /// The event of a generator's next frame.
     func generate(_ number: UInt32) {
         let generator = generators.pointee[Int(number)]
-        guard generator.pointee.isRunning else { return }
         let bits = generator.pointee.random.next()
         let frame = pool.pointee.allocate(generator.pointee.byteCount)
         let entry = pool.pointee[frame]
@@ -167,7 +160,6 @@ extension LogicalProcess {
         data.copyMemory(from: generator.pointee.template, byteCount: generator.pointee.byteCount)
         data.put(generator.pointee.destination(bits), at: EthernetOffset.destination)
         entry.pointee.packetID = makePacketID()
-        generator.pointee.sent &+= 1
         books.emitted &+= 1
         scheduleGenerator(number, generator, bits)
         spend(costs.transmit, bytes: UInt32(truncatingIfNeeded: generator.pointee.byteCount))

@@ -75,6 +75,3 @@ final class Bell: @unchecked Sendable {
 
 /// Lets another thread have the processor.
 func offerProcessor() { sched_yield() }
-
-/// Processors this machine has for us.
-public func availableProcessors() -> Int { max(Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))), 1) }

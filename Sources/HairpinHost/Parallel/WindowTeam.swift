@@ -44,7 +44,8 @@ private final class WindowBoard: @unchecked Sendable {
     /// The number of the last window in which somebody took the logical process, each on a cache line of its own.
     private let claims: UnsafeMutablePointer<Claim>
     private var end = Instant.zero
-    private var isDue: UnsafePointer<Bool>
+    /// Nil before the first window.
+    private var isDue: UnsafePointer<Bool>?
 
     /// The window that is open or was last; workers wait for it to change.
     private let window = Atomic<UInt64>(0)
@@ -72,21 +73,17 @@ private final class WindowBoard: @unchecked Sendable {
         count = processes.count
         self.processes = .allocate(capacity: processes.count)
         claims = .allocate(capacity: processes.count)
-        isDue = UnsafePointer(UnsafeMutablePointer<Bool>.allocate(capacity: 1))
-        placeholder = isDue
         for (n, process) in processes.enumerated() {
             (self.processes + n).initialize(to: process)
             (claims + n).initialize(to: Claim())
         }
     }
-    private let placeholder: UnsafePointer<Bool>
 
     deinit {
         processes.deinitialize(count: count)
         processes.deallocate()
         claims.deinitialize(count: count)
         claims.deallocate()
-        placeholder.deallocate()
     }
 
     // MARK: The caller's side
@@ -140,6 +137,7 @@ private final class WindowBoard: @unchecked Sendable {
 
     /// Runs what belongs to this thread, then what is left of the others'.
     private func takePart(in number: UInt64, as thread: Int) {
+        guard let isDue else { return }
         let end = end
         for home in thread..<(thread + threads) {
             for n in stride(from: home % threads, to: count, by: threads) where isDue[n] {

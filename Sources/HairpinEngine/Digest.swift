@@ -11,8 +11,7 @@ public struct Digest: Hashable, Sendable {
     /// Two words at the price of one.
     @inlinable @inline(__always)
     public mutating func combine(_ first: UInt64, _ second: UInt64) {
-        state = (state ^ first) &* 0x9e37_79b9_7f4a_7c15
-        state = (state ^ state >> 29 ^ second) &* 0x0000_0100_0000_01b3
+        state = ((state &<< 29 | state &>> 35) ^ first) &* 0x9e37_79b9_7f4a_7c15 ^ second
     }
     public mutating func combine(_ bytes: UnsafeRawBufferPointer) {
         var offset = 0

@@ -1,14 +1,17 @@
 /// Pending events in canonical order: by time, then by source. Equal times and sources keep their order of `note`, which the caller may use
 /// as a generation or a sequence number.
 ///
-/// A radix wheel in front of a short sorted run. What is due after `reach` lies unsorted in buckets: one bucket for each value of the highest
-/// digit (base 16) in which its time differs from `reach`, so all of a bucket is due before all of the next. When the run is used up the
-/// earliest bucket is opened: a few keys are sorted into the run, many are dealt out to the 16 buckets of the next lower digit. A key is
-/// thus written once for each digit it goes down, always to the end of a chunk, and sorted among a handful; there is no walk through memory
-/// that grows with the number of events (ladder queue, Tang, Goh and Thng 2005; hashed wheels, Varghese and Lauck 1987).
+/// A radix wheel behind a short stretch of time that is spread out, behind the one event that comes next. What is due after `reach` lies unsorted
+/// in buckets: one bucket for each value of the highest digit (base 16) in which its time differs from `reach`, so all of a bucket is due before all
+/// of the next. When the stretch is used up the earliest bucket is opened: if it has few keys they become the new stretch, many are dealt out to the
+/// 16 buckets of the next lower digit. A key is thus written once for each digit it goes down, always to the end of a chunk, and then into a slot of
+/// its own; there is no walk through memory that grows with the number of events, and hardly a branch that depends on it (ladder queue, Tang, Goh
+/// and Thng 2005; calendar queue, Brown 1988; hashed wheels, Varghese and Lauck 1987).
 ///
-/// What is due within the run's own time is inserted into it. Should it be much, or very many events share one nanosecond, a heap takes over,
-/// so that no pattern of times costs more than O(log n).
+/// What is due within the stretch is put into it. Should very much of it share a slot, or very many events one nanosecond, a heap takes over, so
+/// that no pattern of times costs more than O(log n).
+///
+/// The next event is taken out in advance, while the one before it is handled: nobody waits for it to be found.
 ///
 /// - Complexity: push and pop O(1) amortised for times that spread, O(log n) at worst. Nothing is allocated once chunks and heap have grown
 ///   to the working set.
@@ -18,21 +21,19 @@ public struct EventQueue: ~Copyable {
     private static var digits: Int { 1 << digitBits }
     /// Digits of a 64-bit time.
     private static var levels: Int { (63 + digitBits) / digitBits }
-    /// Buckets of at most so many keys are sorted at once, as they are.
-    private static var sortLimit: Int { 24 }
-    /// How far a key may have to move to its place in the run.
-    private static var insertLimit: Int { 32 }
-    private static var runCapacity: Int { 256 }
+    /// Buckets of at most so many keys are spread out as they are.
+    private static var spreadLimit: Int { 64 }
+    /// Stands for no key: no event has it, since no kind and index are that large.
+    @usableFromInline static var none: UInt128 { .max }
 
-    /// The sorted run: keys in `run[head..<tail]`. A key below all others stands before the first place, so that a search ends there.
-    @usableFromInline var run: UnsafeMutablePointer<UInt128>
-    @usableFromInline var head = 0
-    @usableFromInline var tail = 0
-    /// Times up to here belong to the run and the heap; everything in the buckets is later.
+    /// The least key of all, and in no other place; `none` if stretch and heap are empty.
+    @usableFromInline var front = EventQueue.none
+    @usableFromInline var stretch = KeySlots()
+    /// Times up to here belong to the stretch and the heap; everything in the buckets is later.
     @usableFromInline var reach: UInt64 = 0
     private var late = KeyHeap()
-    /// The heap's least key; the greatest there can be while it is empty.
-    @usableFromInline var lateTop = UInt128.max
+    /// How many keys the heap has.
+    @usableFromInline var lateCount = 0
 
     /// Where the next key of a bucket goes; see `KeyChunks`.
     private let cursors: UnsafeMutablePointer<KeyChunks.Cursor>
@@ -42,27 +43,25 @@ public struct EventQueue: ~Copyable {
     private var chunks = KeyChunks()
 
     public init() {
-        run = UnsafeMutablePointer<UInt128>.allocate(capacity: EventQueue.runCapacity + 1) + 1
-        (run - 1).initialize(to: 0)
         cursors = .allocate(capacity: EventQueue.levels * EventQueue.digits)
         cursors.initialize(repeating: KeyChunks.empty, count: EventQueue.levels * EventQueue.digits)
         occupied = .allocate(capacity: EventQueue.levels)
         occupied.initialize(repeating: 0, count: EventQueue.levels)
     }
     deinit {
-        (run - 1).deallocate()
+        stretch.deallocate()
         cursors.deallocate()
         occupied.deallocate()
     }
 
-    public var isEmpty: Bool { head == tail && late.count == 0 && occupiedLevels == 0 }
+    public var isEmpty: Bool { front == EventQueue.none && occupiedLevels == 0 }
 
     /// The time of the next event; `.distantFuture` if there is none. Looks without opening a bucket, so that asking changes nothing.
     ///
-    /// - Complexity: O(1) while the run lasts, else the size of the next bucket.
+    /// - Complexity: O(1) while the stretch lasts, else the size of the next bucket.
     public var nextTime: Instant {
-        var least = min(head < tail ? run[head] : UInt128.max, lateTop)
-        if head == tail, late.count == 0, occupiedLevels != 0 {
+        var least = front
+        if least == EventQueue.none, occupiedLevels != 0 {
             let level = occupiedLevels.trailingZeroBitCount
             let bucket = level &* EventQueue.digits &+ occupied[level].trailingZeroBitCount
             KeyChunks.forEach(cursors[bucket]) { least = min(least, $0) }
@@ -75,33 +74,43 @@ public struct EventQueue: ~Copyable {
         push(EventKey(time, source, note: note))
     }
 
-    public mutating func push(_ key: EventKey) {
+    public mutating func push(_ key: EventKey) { pushInline(key) }
+
+    /// The same in line, for where every frame passes.
+    @inlinable @inline(__always)
+    public mutating func pushInline(_ key: EventKey) {
         let time = key.time.nanoseconds
-        if time <= reach { return insert(key.rawValue) }
-        deal(key.rawValue, level: EventQueue.level(of: time ^ reach))
+        let slot = stretch.slot(of: time)
+        // Times before the stretch are, without a sign, far beyond its end.
+        if time &- stretch.start > reach &- stretch.start || key.rawValue < front || stretch.isOccupied(slot) { return pushElsewhere(key) }
+        stretch.insert(key.rawValue, at: slot)
+    }
+
+    /// `push` where the key does not simply become the first of a slot of the stretch.
+    @usableFromInline @inline(never)
+    mutating func pushElsewhere(_ key: EventKey) {
+        let time = key.time.nanoseconds
+        if time > reach { return deal(key.rawValue, level: EventQueue.level(of: time ^ reach)) }
+        if key.rawValue < front { return pushFront(key.rawValue) }
+        placeElsewhere(key.rawValue)
     }
 
     /// Removes and returns the next event if it is due by `limit`; nil otherwise, or if there is none.
     @inlinable @inline(__always)
     public mutating func pop(through limit: Instant) -> EventKey? {
-        if head == tail || lateTop < run[head] { return popElsewhere(through: limit) }
-        let key = EventKey(rawValue: run[head])
-        if key.time > limit { return nil }
-        head &+= 1
+        let key = EventKey(rawValue: front)
+        if key.time >= limit { return popElsewhere(through: limit) }
+        advance()
         return key
     }
 
-    /// `pop` where the run is used up, or the heap holds what is due before it.
+    /// `pop` at the limit, and where nothing is at hand.
     @usableFromInline
     mutating func popElsewhere(through limit: Instant) -> EventKey? {
-        if late.count == 0 {
-            guard open(through: limit.nanoseconds) else { return nil }
-            return pop(through: limit)
-        }
-        let key = EventKey(rawValue: lateTop)
+        if front == EventQueue.none, !open(through: limit.nanoseconds) { return nil }
+        let key = EventKey(rawValue: front)
         if key.time > limit { return nil }
-        late.removeTop()
-        lateTop = late.count > 0 ? late.top : UInt128.max
+        advance()
         return key
     }
 
@@ -114,43 +123,57 @@ public struct EventQueue: ~Copyable {
 
     /// What the next event is about if it is due by `limit`.
     public mutating func peek(through limit: Instant) -> EventKey? {
-        if head == tail, late.count == 0, !open(through: limit.nanoseconds) { return nil }
-        let key = EventKey(rawValue: min(head < tail ? run[head] : UInt128.max, lateTop))
+        if front == EventQueue.none, !open(through: limit.nanoseconds) { return nil }
+        let key = EventKey(rawValue: front)
         return key.time <= limit ? key : nil
     }
 
-    // MARK: The run
+    // MARK: What is at hand
 
+    /// Finds the key that comes after the front one.
+    @inlinable @inline(__always)
+    mutating func advance() {
+        if stretch.isEmpty || lateCount != 0 { return advanceElsewhere() }
+        front = stretch.removeFirst()
+    }
+
+    @usableFromInline
+    mutating func advanceElsewhere() {
+        if !stretch.isEmpty, lateCount == 0 || stretch.first < late.top {
+            front = stretch.removeFirst()
+        } else if lateCount > 0 {
+            front = late.top
+            late.removeTop()
+            lateCount &-= 1
+        } else {
+            front = EventQueue.none
+        }
+    }
+
+    /// Takes a key that comes before all others.
     @inline(never)
-    private mutating func insert(_ key: UInt128) {
-        if tail == EventQueue.runCapacity || tail &- head > EventQueue.insertLimit && run[tail &- EventQueue.insertLimit &- 1] > key {
-            return pushLate(key)
-        }
-        // Keys before `head` are history, and need not be below this one: it may have their time and a lower source.
-        var hole = tail
-        while hole > head, run[hole &- 1] > key {
-            run[hole] = run[hole &- 1]
-            hole &-= 1
-        }
-        run[hole] = key
-        tail &+= 1
+    private mutating func pushFront(_ key: UInt128) {
+        let second = front
+        front = key
+        if second != EventQueue.none { place(second) }
     }
 
-    private mutating func pushLate(_ key: UInt128) {
-        late.push(key)
-        lateTop = late.top
-    }
-
-    /// Moves later keys of the run up by one, and puts the key where it belongs.
+    /// Puts a key that is due by `reach` into the stretch.
     @inline(__always)
     private mutating func place(_ key: UInt128) {
-        var hole = tail
-        while hole > head, run[hole &- 1] > key {
-            run[hole] = run[hole &- 1]
-            hole &-= 1
-        }
-        run[hole] = key
-        tail &+= 1
+        let time = UInt64(truncatingIfNeeded: key >> 64)
+        let slot = stretch.slot(of: time)
+        if time < stretch.start || stretch.isOccupied(slot) { return placeElsewhere(key) }
+        stretch.insert(key, at: slot)
+    }
+
+    /// `place` where the slot has keys already, for a key due before the stretch, and where there are too many.
+    @inline(never)
+    private mutating func placeElsewhere(_ key: UInt128) {
+        let time = UInt64(truncatingIfNeeded: key >> 64)
+        if time >= stretch.start, stretch.insertAnywhere(key, at: stretch.slot(of: time)) { return }
+        late.push(key)
+        lateCount &+= 1
     }
 
     // MARK: The buckets
@@ -178,12 +201,10 @@ public struct EventQueue: ~Copyable {
         occupiedLevels |= 1 &<< UInt32(truncatingIfNeeded: level)
     }
 
-    /// Makes a new run of the earliest bucket. False if that begins after `limit`: then nothing has changed that could be seen.
+    /// Makes a new stretch of the earliest bucket. False if that begins after `limit`: then nothing has changed that could be seen.
     ///
-    /// Run and heap must be empty.
+    /// There must be nothing at hand.
     private mutating func open(through limit: UInt64) -> Bool {
-        head = 0
-        tail = 0
         while occupiedLevels != 0 {
             let level = occupiedLevels.trailingZeroBitCount
             let digit = occupied[level].trailingZeroBitCount
@@ -197,25 +218,19 @@ public struct EventQueue: ~Copyable {
             bucket.pointee = KeyChunks.empty
             occupied[level] &= ~(1 &<< UInt32(truncatingIfNeeded: digit))
             if occupied[level] == 0 { occupiedLevels &= ~(1 &<< UInt32(truncatingIfNeeded: level)) }
-            if KeyChunks.count(contents, upTo: EventQueue.sortLimit) <= EventQueue.sortLimit {
-                KeyChunks.forEach(contents) { key in
-                    var hole = tail
-                    while run[hole &- 1] > key {
-                        run[hole] = run[hole &- 1]
-                        hole &-= 1
-                    }
-                    run[hole] = key
-                    tail &+= 1
-                }
-                reach = UInt64(truncatingIfNeeded: run[tail &- 1] >> 64)
-                chunks.recycle(contents)
-                return true
-            }
             reach = start
-            if level == 0 {
-                // All at one nanosecond.
-                KeyChunks.forEach(contents) { pushLate($0) }
+            stretch.begin(start, bits: Int(truncatingIfNeeded: shift))
+            let isSmall = KeyChunks.count(contents, upTo: EventQueue.spreadLimit) <= EventQueue.spreadLimit
+            if isSmall || level == 0 {
+                // At level zero all have the same time.
+                var last = start
+                KeyChunks.forEach(contents) { key in
+                    last = max(last, UInt64(truncatingIfNeeded: key >> 64))
+                    place(key)
+                }
+                reach = last
                 chunks.recycle(contents)
+                advance()
                 return true
             }
             KeyChunks.forEach(contents) { deal($0, level: level &- 1) }

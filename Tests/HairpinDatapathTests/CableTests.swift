@@ -30,14 +30,15 @@ struct CableTests {
     @Test("a queue whose limit is raised while frames wait in it keeps them in order, and an absurd limit takes no memory")
     func queueGrows() {
         var ring = DepartureRing()
-        for n in 0..<100 { ring.append(Instant(nanoseconds: UInt64(n))) }
-        ring.expire(Instant(nanoseconds: 49))
-        for n in 100..<1000 { ring.append(Instant(nanoseconds: UInt64(n))) }
-        #expect(ring.count == 950)
-        ring.expire(Instant(nanoseconds: 997))
-        #expect(ring.count == 2)
-        ring.expire(Instant(nanoseconds: 999))
-        #expect(ring.count == 0)
+        func waiting(_ nanoseconds: UInt64) -> Int { ring.waiting(Instant(nanoseconds: nanoseconds)) }
+        for n in 0..<100 { ring.append(Instant(nanoseconds: UInt64(n)), now: .zero) }
+        #expect(waiting(49) == 50)
+        for n in 100..<1000 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 49)) }
+        #expect(waiting(49) == 950)
+        #expect(waiting(997) == 2)
+        #expect(waiting(999) == 0)
+        for n in 1000..<1003 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 999)) }
+        #expect(waiting(1000) == 2)
         ring.deallocate()
         let world = World(pods: 2)
         world.process.shape(world.pods[0].eth0, CableShape(rate: .max, delay: .zero, queueLimit: .max))

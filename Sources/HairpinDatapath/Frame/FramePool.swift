@@ -3,7 +3,8 @@ import HairpinWire
 /// Names a frame in a logical process's pool: the address of its `Frame`, which stays where it is. Nothing is ordered by it.
 @frozen
 public struct FrameHandle: Hashable, Sendable {
-    private let address: UInt
+    /// Where the frame is, and so its `next`; zero for none.
+    let address: UInt
     init(_ frame: UnsafeMutablePointer<Frame>) { address = UInt(bitPattern: frame) }
     private init() { address = 0 }
     public static var none: FrameHandle { FrameHandle() }
@@ -20,6 +21,8 @@ public struct FrameHandle: Hashable, Sendable {
 ///
 /// Several frames may share one buffer (clones of a flooded frame); whoever writes calls `FramePool.makeWritable` first.
 struct Frame {
+    /// Next in whatever queue holds the frame. At the frame's own address, which `FrameQueue` relies on.
+    var next = FrameHandle.none
     /// The first byte of the buffer; headroom lies between it and `data`.
     var buffer: UnsafeMutableRawPointer
     /// The buffer's number: clones have the same.
@@ -27,8 +30,6 @@ struct Frame {
     var size: BufferSize
     /// The frame's own number in the pool.
     var number: UInt32
-    /// Next in whatever queue holds the frame.
-    var next = FrameHandle.none
     /// The interface the frame is on (`skb->dev`).
     var device: InterfaceIndex = .none
     /// Offset of the frame's first byte (the Ethernet header, or the IP header while a packet has none).

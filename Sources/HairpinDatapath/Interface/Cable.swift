@@ -7,14 +7,21 @@ import HairpinWire
 struct Cable {
     /// Bits per second; zero is unlimited.
     var rate: UInt64 = 0 {
-        didSet { serialised = (0, 0) }
+        didSet {
+            serialised = (0, 0)
+            setShortQueue()
+        }
     }
     var delay = Duration.zero
-    var queueLimit = 1000
+    var queueLimit = 1000 {
+        didSet { setShortQueue() }
+    }
     /// When the last queued frame will have left.
     var busyUntil = Instant.zero
     /// How long the last frame took, and its size: most frames are as long as the one before, and a division costs as much as the rest.
     private var serialised: (byteCount: UInt32, nanoseconds: UInt64) = (0, 0)
+    /// While it is busy for no longer than this, its queue cannot be full, however short the frames in it are.
+    private(set) var shortQueue: UInt64 = 0
     /// Probability of loss as a fraction of 2^32.
     private(set) var loss: UInt32 = 0
     private(set) var isCut = false
@@ -41,6 +48,11 @@ struct Cable {
         return serialised.nanoseconds
     }
 
+    private mutating func setShortQueue() {
+        let (time, overflow) = UInt64(max(queueLimit - 1, 0)).multipliedReportingOverflow(by: 8_000_000_000)
+        shortQueue = overflow || rate == 0 ? 0 : time / rate
+    }
+
     @inline(never)
     private mutating func divide(_ byteCount: UInt32) {
         let (whole, rest) = (UInt64(byteCount) * 8 * 1_000_000_000).quotientAndRemainder(dividingBy: rate)
@@ -48,36 +60,42 @@ struct Cable {
     }
 }
 
-/// Departure times of the frames waiting in a drop-tail queue, oldest first, in a ring whose size is a power of two.
+/// Departure times of the frames in a drop-tail queue, oldest first, in a ring whose size is a power of two. Those of frames that have left stay
+/// until somebody counts or room is needed.
 struct DepartureRing {
     private var times: UnsafeMutablePointer<Instant>?
     private var mask = -1
     private var head = 0
-    private(set) var count = 0
+    private var count = 0
 
-    /// Forgets the frames that have left by `now`.
-    @inline(__always)
-    mutating func expire(_ now: Instant) {
-        guard let times else { return }
+    /// Frames that have not left by `now`.
+    mutating func waiting(_ now: Instant) -> Int {
+        guard let times, count > 0 else { return 0 }
+        if times[(head &+ count &- 1) & mask] <= now {
+            count = 0
+            return 0
+        }
         while count > 0, times[head & mask] <= now {
             head &+= 1
             count &-= 1
         }
+        return count
     }
-
-    @inline(__always) mutating func removeAll() { count = 0 }
 
     /// The caller sees to the queue's limit; memory follows what really waits, whatever the limit says.
     @inline(__always)
-    mutating func append(_ time: Instant) {
-        if count > mask { grow() }
+    mutating func append(_ time: Instant, now: Instant) {
+        if count > mask { makeRoom(now) }
         times.unsafelyUnwrapped[(head &+ count) & mask] = time
         count &+= 1
     }
 
     @inline(never)
-    private mutating func grow() {
-        let capacity = max((mask + 1) * 2, 16)
+    private mutating func makeRoom(_ now: Instant) {
+        let waiting = waiting(now)
+        // At least half is free afterwards: this is not done often.
+        if times != nil, waiting * 2 <= mask { return }
+        let capacity = max((mask + 1) * 2, 32)
         let larger = UnsafeMutablePointer<Instant>.allocate(capacity: capacity)
         if let times {
             for n in 0..<count { (larger + n).initialize(to: times[(head &+ n) & mask]) }
@@ -101,23 +119,20 @@ extension LogicalProcess {
         let now = now
         var departure = now
         if cable.pointee.rate > 0 {
-            if cable.pointee.busyUntil <= now {
-                cable.pointee.departures.removeAll()
-            } else {
-                cable.pointee.departures.expire(now)
-                if cable.pointee.departures.count >= cable.pointee.queueLimit { return drop(frame, .linkQueueFull, at: device) }
-                departure = cable.pointee.busyUntil
+            departure = max(now, cable.pointee.busyUntil)
+            if departure.nanoseconds &- now.nanoseconds > cable.pointee.shortQueue, cable.pointee.departures.waiting(now) >= cable.pointee.queueLimit {
+                return drop(frame, .linkQueueFull, at: device)
             }
             departure = Instant(nanoseconds: departure.nanoseconds &+ cable.pointee.serialisationTime(frame.frame.pointee.count))
             cable.pointee.busyUntil = departure
-            cable.pointee.departures.append(departure)
+            cable.pointee.departures.append(departure, now: now)
         }
-        let arrival = departure + cable.pointee.delay
+        let arrival = Instant(nanoseconds: departure.nanoseconds &+ UInt64(bitPattern: cable.pointee.delay.nanoseconds))
         if cable.pointee.remoteProcess >= 0 { return handOver(frame, cable, arrival: arrival) }
         let peer = out.pointee.peer
         scrub(frame)
         interface(peer).pointee.arriving.append(frame)
-        queue.pointee.push(arrival, EventSource(kind: EventKind.arrival.rawValue, index: peer.rawValue))
+        queue.pointee.pushInline(EventKey(arrival, EventSource(kind: EventKind.arrival.rawValue, index: peer.rawValue), note: 0))
     }
 
     /// Whether a fault takes the frame; it is dropped then.

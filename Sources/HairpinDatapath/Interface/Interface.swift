@@ -61,15 +61,22 @@ public struct InterfaceCounters: Sendable, Equatable {
 /// Frames in order, linked through `Frame.next`: no allocation however long the queue.
 struct FrameQueue {
     private(set) var head = FrameHandle.none
-    private var tail = FrameHandle.none
+    /// Where the next frame is linked to: behind the last one, or at the head of an empty queue.
+    private var ends = (behindLast: UInt(0), head: UInt(0))
 
     @inline(__always) var isEmpty: Bool { head.isNone }
 
+    /// Adds a frame at the end. Whether the queue is empty chooses one of two words in memory, not a way: no processor could predict it, and
+    /// written as a condition it becomes a branch.
     @inline(__always)
     mutating func append(_ frame: FrameHandle) {
         frame.frame.pointee.next = .none
-        if head.isNone { head = frame } else { tail.frame.pointee.next = frame }
-        tail = frame
+        let choice = isEmpty ? 1 : 0
+        let home = withUnsafeMutablePointer(to: &head) { UInt(bitPattern: $0) }
+        ends.head = home
+        let end = withUnsafePointer(to: &ends) { UnsafeRawPointer($0).load(fromByteOffset: choice &* MemoryLayout<UInt>.stride, as: UInt.self) }
+        UnsafeMutablePointer<FrameHandle>(bitPattern: end).unsafelyUnwrapped.pointee = frame
+        ends.behindLast = frame.address
     }
 
     @inline(__always)

@@ -1,6 +1,7 @@
 # make demo      the three conversations of Kubernetes networking, with captures in ./out
 # make test      every test
 # make bench     how long the built-in scenarios take, from start to last line
+# make peers     Hairpin against ns-3, C and the kernel, interleaved; ROUNDS=3 JOBS="bridge tcp" OUT=samples.tsv (Docs/Peers.md)
 # make install PREFIX=/usr/local
 # make clean
 
@@ -15,7 +16,7 @@ CONVERSATIONS = container-to-container pod-to-pod pod-to-service
 HAIRPIN = $(BUILD)/release/hairpin
 RESOURCES = hairpin_HairpinScenario.resources
 
-.PHONY: build demo test bench install uninstall clean requirements
+.PHONY: build demo test bench peers peer-requirements install uninstall clean requirements
 
 build: requirements
 	$(SWIFT) build -c release --build-path $(BUILD) --product hairpin
@@ -38,6 +39,10 @@ bench: build
 	    echo $$((end - begin)); \
 	  done | sort -n | awk -v name=$$name '{ t[NR] = $$1 / 1e6 } END { printf "%-28s %5.1f ms %5.1f ms\n", name, t[1], NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2 }'; \
 	done
+
+# Settings reach the script through the environment, as make hands on those of its command line.
+peers: build peer-requirements
+	@HAIRPIN="$(HAIRPIN)" BUILD="$(BUILD)" Sources/Peers/run
 
 install: build
 	install -d "$(DESTDIR)$(PREFIX)/libexec/hairpin" "$(DESTDIR)$(PREFIX)/bin"
@@ -67,3 +72,17 @@ requirements:
 	  echo "As root: apt-get install libpcap-dev zlib1g-dev pkg-config" >&2; exit 1; fi; \
 	echo "Installing libpcap-dev, zlib1g-dev and pkg-config with $${sudo:+sudo }apt-get."; \
 	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq libpcap-dev zlib1g-dev pkg-config
+
+# What the peers are built with. Whatever is missing is installed on Debian and Ubuntu; without it those peers are reported as not run.
+peer-requirements:
+	@missing=; \
+	command -v gcc >/dev/null || missing="$$missing gcc libc6-dev"; \
+	command -v g++ >/dev/null || missing="$$missing g++"; \
+	if [ -z "$(NS3_FLAGS)" ] && [ ! -e /usr/include/ns3/core-module.h ]; then missing="$$missing libns3-dev"; fi; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if ! command -v apt-get >/dev/null; then echo "Without$$missing some peers cannot run." >&2; exit 0; fi; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; elif command -v sudo >/dev/null; then sudo=sudo; else \
+	  echo "Without$$missing some peers cannot run. As root: apt-get install$$missing" >&2; exit 0; fi; \
+	echo "Installing$$missing with $${sudo:+sudo }apt-get."; \
+	{ $$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -y -qq $$missing; } || \
+	  echo "They could not be installed; some peers cannot run." >&2

@@ -51,13 +51,13 @@ struct BridgeTests {
         var table = ForwardingTable(ageing: .seconds(300))
         defer { table.deallocate() }
         for n in 0..<8 { table.addPort(InterfaceIndex(UInt32(n + 1))) }
-        for n in 0..<10_000 { table.learn(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(n)), port: UInt16(n % 8), now: Instant(nanoseconds: UInt64(n))) }
+        for n in 0..<10_000 { table.learn(StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(n))), port: UInt16(n % 8), now: Instant(nanoseconds: UInt64(n))) }
         for n in 0..<10_000 {
-            #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0000 + UInt64(n)), now: .zero + .seconds(1)) == InterfaceIndex(UInt32(n % 8 + 1)))
+            #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(n))), now: .zero + .seconds(1)) == InterfaceIndex(UInt32(n % 8 + 1)))
         }
-        table.learn(MACAddress(rawValue: 0x0200_0000_0000), port: 5, now: .zero + .seconds(200))
-        #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0000), now: .zero + .seconds(400)) == InterfaceIndex(6))
-        #expect(table.port(of: MACAddress(rawValue: 0x0200_0000_0001), now: .zero + .seconds(400)) == InterfaceIndex.none)
+        table.learn(StationKey(MACAddress(rawValue: 0x0200_0000_0000)), port: 5, now: .zero + .seconds(200))
+        #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0000)), now: .zero + .seconds(400)) == InterfaceIndex(6))
+        #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0001)), now: .zero + .seconds(400)) == InterfaceIndex.none)
     }
 
     @Test("a raw frame to nobody's address is flooded and ends as a named drop at every pod")

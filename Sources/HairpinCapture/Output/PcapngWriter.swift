@@ -118,24 +118,46 @@ public struct PcapngWriter: ~Copyable {
     ) throws(CaptureError) {
         assert(interface < interfaceCount, "a packet of an interface the file does not have")
         let count = min(bytes.count, snapLength)
-        let padded = (count &+ 3) & ~3
-        // The bytes, the flags (8), the id (12), the end of the options (4), the length again (4).
-        let total = Pcapng.packetHeader &+ padded &+ (packetID == 0 ? 16 : 28)
-        let block = try output.reserve(total, isPacket: true)
-        PcapngWriter.head(block, total, time, interface, count, originalLength ?? bytes.count)
-        var at = Pcapng.packetHeader &+ padded
+        guard let block = output.place(PcapngWriter.byteCount(count, packetID)) else {
+            return try writeAfterFlush(bytes, time, interface, flags, packetID, originalLength)
+        }
+        PcapngWriter.fill(block, bytes, count, time, interface, flags, packetID, originalLength)
+    }
+
+    @inline(never)
+    private mutating func writeAfterFlush(
+        _ bytes: UnsafeRawBufferPointer, _ time: Instant, _ interface: Int, _ flags: PcapngFlags, _ packetID: UInt64, _ originalLength: Int?
+    ) throws(CaptureError) {
+        let count = min(bytes.count, snapLength)
+        let block = try output.reserve(PcapngWriter.byteCount(count, packetID), isPacket: true)
+        PcapngWriter.fill(block, bytes, count, time, interface, flags, packetID, originalLength)
+    }
+
+    /// Fixed fields and padded bytes, the flags (8), the id (12), the end of the options (4), the length again (4).
+    @inline(__always)
+    private static func byteCount(_ count: Int, _ packetID: UInt64) -> Int { Pcapng.packetHeader &+ (count &+ 3) & ~3 &+ (packetID == 0 ? 16 : 28) }
+
+    @inline(__always)
+    private static func fill(
+        _ block: UnsafeMutableRawPointer, _ bytes: UnsafeRawBufferPointer, _ count: Int, _ time: Instant, _ interface: Int, _ flags: PcapngFlags,
+        _ packetID: UInt64, _ originalLength: Int?
+    ) {
+        let total = UInt32(truncatingIfNeeded: byteCount(count, packetID))
+        block.little(Pcapng.enhancedPacket, total, at: 0)
+        block.little(UInt32(truncatingIfNeeded: interface), UInt32(truncatingIfNeeded: time.nanoseconds &>> 32), at: 8)
+        block.little(UInt32(truncatingIfNeeded: time.nanoseconds), UInt32(truncatingIfNeeded: count), at: 16)
+        block.little(UInt32(truncatingIfNeeded: originalLength ?? bytes.count), at: 24)
+        var at = Pcapng.packetHeader &+ (count &+ 3) & ~3
         block.little(UInt32(0), at: at &- 4 < Pcapng.packetHeader ? at : at &- 4)  // padding, before the bytes cover it
-        if let source = bytes.baseAddress { (block + Pcapng.packetHeader).copyMemory(from: source, byteCount: count) }
-        block.little(UInt32(Pcapng.packetFlags) | 4 << 16, at: at)
-        block.little(flags.rawValue, at: at &+ 4)
+        if let source = bytes.baseAddress { (block + Pcapng.packetHeader).copyPacket(from: source, count) }
+        block.little(UInt32(Pcapng.packetFlags) | 4 << 16, flags.rawValue, at: at)
         at &+= 8
         if packetID != 0 {
             block.little(UInt32(Pcapng.packetID) | 8 << 16, at: at)
             block.little(packetID, at: at &+ 4)
             at &+= 12
         }
-        block.little(UInt32(0), at: at)
-        block.little(UInt32(truncatingIfNeeded: total), at: at &+ 4)
+        block.little(UInt32(0), total, at: at)
     }
 
     /// Appends a packet with comments, and with the verdict "dropped" if it was. Throws `writeFailed`.
@@ -158,17 +180,6 @@ public struct PcapngWriter: ~Copyable {
         }
         for comment in comments { block.option(Pcapng.comment, text: comment) }
         try PcapngWriter.append(block, to: &output)
-    }
-
-    @inline(__always)
-    private static func head(_ block: UnsafeMutableRawPointer, _ total: Int, _ time: Instant, _ interface: Int, _ count: Int, _ original: Int) {
-        block.little(Pcapng.enhancedPacket, at: 0)
-        block.little(UInt32(truncatingIfNeeded: total), at: 4)
-        block.little(UInt32(truncatingIfNeeded: interface), at: 8)
-        block.little(UInt32(truncatingIfNeeded: time.nanoseconds >> 32), at: 12)
-        block.little(UInt32(truncatingIfNeeded: time.nanoseconds), at: 16)
-        block.little(UInt32(truncatingIfNeeded: count), at: 20)
-        block.little(UInt32(truncatingIfNeeded: original), at: 24)
     }
 
     /// Appends a name resolution block: what Wireshark shows instead of addresses.

@@ -91,6 +91,17 @@ struct RecordOutput: ~Copyable {
         if let descriptor { try? descriptor.close() }
     }
 
+    /// Room for a packet's record of `count` bytes if there is any at hand; the caller fills it before the next call. What fails and what takes
+    /// time is left to `reserve`, so that this can be in line.
+    @inline(__always)
+    mutating func place(_ count: Int) -> UnsafeMutableRawPointer? {
+        if count > capacity &- used { return nil }
+        let record = base + used
+        used &+= count
+        packets &+= 1
+        return record
+    }
+
     /// Room for a record of `count` bytes, which the caller fills before the next call.
     @inline(__always)
     mutating func reserve(_ count: Int, isPacket: Bool) throws(CaptureError) -> UnsafeMutableRawPointer {

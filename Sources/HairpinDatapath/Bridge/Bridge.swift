@@ -24,7 +24,7 @@ enum BridgeDecision {
 extension ForwardingTable {
     /// Learns from a frame and looks up where it goes (`br_handle_frame_finish`). `own` is the bridge's address.
     @inline(__always)
-    mutating func decide(source: MACAddress, destination: MACAddress, port: UInt16, own: MACAddress, now: Instant) -> BridgeDecision {
+    mutating func decide(source: StationKey, destination: StationKey, port: UInt16, own: StationKey, now: Instant) -> BridgeDecision {
         learn(source, port: port, now: now)
         if destination.isMulticast { return .everywhere }
         if destination == own { return .local }
@@ -37,7 +37,7 @@ extension LogicalProcess {
     @inline(__always)
     func bridgeReceive(_ frame: FrameHandle, port: InterfaceIndex) {
         spend(costs.bridge, bytes: frame.frame.pointee.count)
-        let source = frame.frame.pointee.data.mac(EthernetOffset.source)
+        let source = StationKey(frame.frame.pointee.data, at: EthernetOffset.source)
         if source.isMulticast || source.rawValue == 0 { return drop(frame, .bridgePortBlocked, at: port) }
         let input = interface(port)
         let bridge = input.pointee.master
@@ -60,8 +60,8 @@ extension LogicalProcess {
         let data = frame.frame.pointee.data
         let device = interface(bridge)
         let decision = (bridges + Int(device.pointee.bridge)).pointee.decide(
-            source: data.mac(EthernetOffset.source), destination: data.mac(EthernetOffset.destination), port: interface(port).pointee.portNumber,
-            own: device.pointee.mac, now: now)
+            source: StationKey(data, at: EthernetOffset.source), destination: StationKey(data, at: EthernetOffset.destination),
+            port: interface(port).pointee.portNumber, own: StationKey(device.pointee.mac), now: now)
         guard case .forward(let out) = decision, !device.pointee.isTapped else { return carryOut(decision, frame, port: port, bridge: bridge) }
         bridgeForward(frame, to: out, ingress: port, bridge: bridge)
     }
@@ -174,7 +174,7 @@ extension LogicalProcess {
         let entry = pool.pointee[frame]
         if entry.pointee.flags.contains(.bridgedDNAT) { return bridgeFinishRedirected(frame, bridge: bridge) }
         let table = bridges + Int(interface(bridge).pointee.bridge)
-        let destination = entry.pointee.data.mac(EthernetOffset.destination)
+        let destination = StationKey(entry.pointee.data, at: EthernetOffset.destination)
         if !destination.isMulticast {
             let port = table.pointee.port(of: destination, now: now)
             if port != .none {

@@ -1,11 +1,26 @@
 import HairpinEngine
 import HairpinWire
 
+/// A MAC address as it lies on the wire, read as a little-endian number: no bytes are swapped to look one up.
+struct StationKey: Hashable {
+    let rawValue: UInt64
+
+    /// The address at `offset` of a frame; two bytes behind it must belong to the frame.
+    @inline(__always)
+    init(_ data: UnsafeMutableRawPointer, at offset: Int) {
+        rawValue = UInt64(littleEndian: data.loadUnaligned(fromByteOffset: offset, as: UInt64.self)) & 0xffff_ffff_ffff
+    }
+    @inline(__always)
+    init(_ mac: MACAddress) { rawValue = mac.rawValue.byteSwapped &>> 16 }
+
+    @inline(__always) var isMulticast: Bool { rawValue & 1 != 0 }
+}
+
 /// A bridge's ports and what it has learned (`net_bridge_fdb_entry`): 16-byte entries in raw memory, open addressing, load at most one half,
 /// ageing on look-up.
 struct ForwardingTable {
     private struct Entry {
-        /// MAC address in the lower 48 bits, port in the upper 16; zero is empty. Ports are numbered within the bridge.
+        /// `StationKey` in the lower 48 bits, port in the upper 16; zero is empty. Ports are numbered within the bridge.
         var key: UInt64
         var seen: Instant
     }
@@ -17,7 +32,10 @@ struct ForwardingTable {
     private var portCapacity = 8
     let ageing: Duration
     private var entries: UnsafeMutablePointer<Entry>
-    private var mask: Int
+    private var mask: Int {
+        didSet { homeShift = ForwardingTable.homeShift(mask) }
+    }
+    private var homeShift: UInt64
     private var count = 0
 
     init(ageing: Duration) {
@@ -25,7 +43,9 @@ struct ForwardingTable {
         ports = .allocate(capacity: portCapacity)
         entries = ForwardingTable.makeEntries(64)
         mask = 63
+        homeShift = ForwardingTable.homeShift(63)
     }
+    private static func homeShift(_ mask: Int) -> UInt64 { UInt64(truncatingIfNeeded: mask.leadingZeroBitCount) }
     func deallocate() {
         entries.deallocate()
         ports.deallocate()
@@ -54,40 +74,50 @@ struct ForwardingTable {
     /// A port by its number within the bridge.
     @inline(__always) func port(_ number: Int) -> InterfaceIndex { ports[number] }
 
-    @inline(__always) private func home(_ mac: UInt64) -> Int { Int(truncatingIfNeeded: (mac &* 0x9e37_79b9_7f4a_7c15) >> 32) & mask }
-    @inline(__always) private func slot(_ mac: UInt64) -> Int {
-        var i = home(mac)
-        while entries[i].key & ForwardingTable.macMask != mac, entries[i].key != 0 { i = (i &+ 1) & mask }
-        return i
+    /// Multiplicative hashing (Knuth, TAOCP 6.4): the upper bits of the product. It spreads consecutive numbers evenly, which addresses often
+    /// are once their last byte is the lowest.
+    @inline(__always) private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key.byteSwapped &* 0x9e37_79b9_7f4a_7c15) &>> homeShift) }
+    /// Where a station is, or where it would be entered: there the key is zero.
+    @inline(__always) private func slot(_ key: UInt64) -> UnsafeMutablePointer<Entry> {
+        var i = home(key)
+        while (entries[i].key ^ key) & ForwardingTable.macMask != 0, entries[i].key != 0 { i = (i &+ 1) & mask }
+        return entries + i
     }
 
-    /// Notes that `mac` was seen on a port (`br_fdb_update`). Group addresses are never learned; the caller has checked.
+    /// Notes that a station was seen on a port (`br_fdb_update`). Group addresses are never learned, nor zero; the caller has checked. As in
+    /// Linux, nothing is written that has not changed.
     @inline(__always)
-    mutating func learn(_ mac: MACAddress, port: UInt16, now: Instant) {
-        let i = slot(mac.rawValue)
-        if entries[i].key == 0 { return learnNew(mac, port: port, now: now) }
-        entries[i].key = UInt64(port) << 48 | mac.rawValue
-        entries[i].seen = now
+    mutating func learn(_ station: StationKey, port: UInt16, now: Instant) {
+        let entry = slot(station.rawValue)
+        let key = UInt64(port) &<< 48 | station.rawValue
+        if entry.pointee.key != key {
+            if entry.pointee.key == 0 { return learnNew(key, now: now) }
+            entry.pointee.key = key
+        }
+        if entry.pointee.seen != now { entry.pointee.seen = now }
     }
 
     @inline(never)
-    private mutating func learnNew(_ mac: MACAddress, port: UInt16, now: Instant) {
+    private mutating func learnNew(_ key: UInt64, now: Instant) {
         if (count + 1) * 2 > mask + 1 { rehash(now) }
         count += 1
-        entries[slot(mac.rawValue)] = Entry(key: UInt64(port) << 48 | mac.rawValue, seen: now)
+        slot(key & ForwardingTable.macMask).pointee = Entry(key: key, seen: now)
     }
 
-    /// The port `mac` was last seen on, none if unknown or aged out (`br_fdb_find_rcu`, `has_expired`).
+    /// The port a station was last seen on, none if unknown or aged out (`br_fdb_find_rcu`, `has_expired`).
     @inline(__always)
-    func port(of mac: MACAddress, now: Instant) -> InterfaceIndex {
-        let i = slot(mac.rawValue)
-        guard entries[i].key != 0, now - entries[i].seen < ageing else { return .none }
-        return ports[Int(truncatingIfNeeded: entries[i].key >> 48)]
+    func port(of station: StationKey, now: Instant) -> InterfaceIndex {
+        let entry = slot(station.rawValue)
+        guard entry.pointee.key != 0, now - entry.pointee.seen < ageing else { return .none }
+        return ports[Int(truncatingIfNeeded: entry.pointee.key &>> 48)]
     }
 
-    /// Brings the entry of an address into the cache. What it returns means nothing, but has to be used.
+    /// Whether the table is too large for a processor's nearest caches to hold it and the frames.
+    var isLarge: Bool { mask >= 1 << 14 }
+
+    /// Brings the entry of a station into the cache. What it returns means nothing, but has to be used.
     @inline(__always)
-    func touch(_ mac: MACAddress) -> UInt64 { entries[home(mac.rawValue)].key }
+    func touch(_ station: StationKey) -> UInt64 { entries[home(station.rawValue)].key }
 
     /// Doubles the table, leaving aged entries behind; if many have aged the size stays.
     private mutating func rehash(_ now: Instant) {
@@ -99,7 +129,7 @@ struct ForwardingTable {
         entries = ForwardingTable.makeEntries(newSize)
         mask = newSize - 1
         count = alive
-        for i in 0..<size where old[i].key != 0 && now - old[i].seen < ageing { entries[slot(old[i].key & ForwardingTable.macMask)] = old[i] }
+        for i in 0..<size where old[i].key != 0 && now - old[i].seen < ageing { slot(old[i].key & ForwardingTable.macMask).pointee = old[i] }
         old.deallocate()
     }
 }

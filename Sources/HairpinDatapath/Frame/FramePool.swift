@@ -25,33 +25,34 @@ struct Frame {
     var next = FrameHandle.none
     /// The first byte of the buffer; headroom lies between it and `data`.
     var buffer: UnsafeMutableRawPointer
-    /// The buffer's number: clones have the same.
-    var shared: UInt32
-    var size: BufferSize
-    /// The frame's own number in the pool.
-    var number: UInt32
-    /// The interface the frame is on (`skb->dev`).
-    var device: InterfaceIndex = .none
     /// Offset of the frame's first byte (the Ethernet header, or the IP header while a packet has none).
     var start: UInt32
     /// Bytes from `start`.
     var count: UInt32
-    /// The same packet keeps its id on every hop, through NAT and encapsulation; clones share it.
-    var packetID: UInt64 = 0
+    /// The interface the frame is on (`skb->dev`).
+    var device: InterfaceIndex = .none
     /// Index of the connection tracking entry plus one; zero for none (`skb->_nfct`).
     var connection: UInt32 = 0
+    /// The buffer's number: clones have the same.
+    var shared: UInt32
+    /// The frame's own number in the pool.
+    var number: UInt32
+    /// The same packet keeps its id on every hop, through NAT and encapsulation; clones share it.
+    var packetID: UInt64 = 0
     /// `skb->mark`, set by MARK rules.
     var mark: UInt32 = 0
-    /// The bridge port the frame came in on while it is inside a bridge (`nf_bridge->physindev`), and the one it leaves by.
-    var physicalIn: InterfaceIndex = .none
-    var physicalOut: InterfaceIndex = .none
     /// The socket that sent the frame, in the namespace of its first device, while the frame has not crossed a veth (`skb->sk`).
     var socket: UInt32 = 0
     var flags: FrameFlags = []
     /// Size of the largest fragment this packet was put together from (`IPCB(skb)->frag_max_size`); zero for a packet that was whole.
     var largestFragment: UInt16 = 0
+    var size: BufferSize
     /// `ip_conntrack_info`: direction and whether the entry is new, established or related.
     var connectionInfo: ConnectionInfo = .none
+    // Up to here all is in one cache line.
+    /// The bridge port the frame came in on while it is inside a bridge (`nf_bridge->physindev`), and the one it leaves by.
+    var physicalIn: InterfaceIndex = .none
+    var physicalOut: InterfaceIndex = .none
     /// The source MAC a redirected frame had before it passed the bridge device for its new destination MAC (`nf_bridge->neigh_header`).
     var savedSource = MACAddress.zero
 
@@ -166,8 +167,8 @@ struct FramePool {
         live &+= 1
         frame.initialize(
             to: Frame(
-                buffer: frame.pointee.buffer, shared: frame.pointee.shared, size: size, number: frame.pointee.number,
-                start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count)))
+                buffer: frame.pointee.buffer, start: UInt32(truncatingIfNeeded: headroom), count: UInt32(truncatingIfNeeded: count),
+                shared: frame.pointee.shared, number: frame.pointee.number, size: size))
         return handle
     }
 
@@ -226,7 +227,7 @@ struct FramePool {
         }
         let number = frames.extend()
         // Everything but the number is set by whoever takes it.
-        frames[number].initialize(to: Frame(buffer: UnsafeMutableRawPointer(frames[number]), shared: 0, size: .small, number: UInt32(number), start: 0, count: 0))
+        frames[number].initialize(to: Frame(buffer: UnsafeMutableRawPointer(frames[number]), start: 0, count: 0, shared: 0, number: UInt32(number), size: .small))
         return FrameHandle(frames[number])
     }
 

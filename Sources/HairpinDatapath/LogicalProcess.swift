@@ -98,7 +98,10 @@ public final class LogicalProcess {
     public let upper: any UpperLayer
     /// Who looks at frames on tapped interfaces, and at those that end.
     public var tap: (any TapObserver)? {
-        didSet { state.pointee.tap = tap }
+        didSet {
+            state.pointee.tap = tap
+            state.pointee.log = tap?.log
+        }
     }
     var outbox = Outbox()
     /// The other of two buffers that take turns.

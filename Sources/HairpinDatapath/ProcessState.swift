@@ -12,6 +12,8 @@ struct ProcessState {
     var books = FrameCounts()
     /// The logical process holds the reference.
     unowned(unsafe) var tap: (any TapObserver)?
+    /// The tap's.
+    var log: UnsafeMutablePointer<PacketLog>?
     /// Where loads end that are made for the cache's sake, so that they are made.
     var touched: UInt64 = 0
     /// Until when caches are warm, and how many stages still find them cold.

@@ -28,4 +28,13 @@ public protocol TapObserver: AnyObject {
     func saw(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent)
     /// A frame ended here for `reason`; called only for frames that still have their bytes.
     func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason)
+    /// Where sights go at once, instead of to `saw`; nil if the observer wants to be called. The same for as long as the observer observes.
+    var log: UnsafeMutablePointer<PacketLog>? { get }
+    /// The log has more bytes than its limit. What was seen before `now` may be taken out of it.
+    func relieveLog(_ now: Instant)
+}
+
+extension TapObserver {
+    public var log: UnsafeMutablePointer<PacketLog>? { nil }
+    public func relieveLog(_ now: Instant) {}
 }

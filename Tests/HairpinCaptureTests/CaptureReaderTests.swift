@@ -1,3 +1,4 @@
+import HairpinDatapath
 import HairpinEngine
 import Testing
 

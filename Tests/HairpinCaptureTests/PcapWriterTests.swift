@@ -1,4 +1,5 @@
 import Foundation
+import HairpinDatapath
 import HairpinEngine
 import Testing
 

@@ -17,18 +17,6 @@ extension UnsafeMutableRawPointer {
     @inline(__always) func little(_ value: UInt64, at offset: Int) { storeBytes(of: value.littleEndian, toByteOffset: offset, as: UInt64.self) }
     /// Two words side by side.
     @inline(__always) func little(_ first: UInt32, _ second: UInt32, at offset: Int) { little(UInt64(first) | UInt64(second) &<< 32, at: offset) }
-
-    /// Copies the bytes of a packet. Small ones, of which there are most, take two moves that overlap instead of a call.
-    @inline(__always) func copyPacket(from source: UnsafeRawPointer, _ count: Int) {
-        if count >= 32, count <= 64 {
-            let head = source.loadUnaligned(as: SIMD32<UInt8>.self)
-            let tail = source.loadUnaligned(fromByteOffset: count &- 32, as: SIMD32<UInt8>.self)
-            storeBytes(of: head, as: SIMD32<UInt8>.self)
-            storeBytes(of: tail, toByteOffset: count &- 32, as: SIMD32<UInt8>.self)
-        } else {
-            copyMemory(from: source, byteCount: count)
-        }
-    }
 }
 
 /// Writes a classic pcap file: Ethernet, nanoseconds, little-endian. One bounds check, two stores and a copy per packet.
@@ -42,7 +30,7 @@ public struct PcapWriter: ~Copyable {
     /// Throws `cannotOpen`.
     public init(to destination: CaptureDestination, snapLength: Int = 262_144, bufferSize: Int = 1 << 18, reopens: Bool = false) throws(CaptureError) {
         var output = try RecordOutput(destination, format: .pcap, bufferSize: bufferSize, reopens: reopens)
-        let header = try output.reserve(Pcap.fileHeader, isPacket: false)
+        let header = try output.reserve(Pcap.fileHeader, packets: 0)
         header.little(Pcap.magic, at: 0)
         header.little(UInt16(2), at: 4)
         header.little(UInt16(4), at: 6)
@@ -63,7 +51,7 @@ public struct PcapWriter: ~Copyable {
     @inline(never)
     private mutating func writeAfterFlush(_ bytes: UnsafeRawBufferPointer, _ time: Instant, _ originalLength: Int?) throws(CaptureError) {
         let count = min(bytes.count, snapLength)
-        let record = try output.reserve(Pcap.recordHeader &+ count, isPacket: true)
+        let record = try output.reserve(Pcap.recordHeader &+ count, packets: 1)
         fill(record, bytes, count, time, originalLength)
     }
 

@@ -51,22 +51,6 @@ public struct PcapngInterface: Sendable, Equatable {
     }
 }
 
-/// `epb_flags`: direction in bits 0 and 1, kind of destination in bits 2 to 4.
-@frozen
-public struct PcapngFlags: Hashable, Sendable {
-    public let rawValue: UInt32
-    public init(rawValue: UInt32) { self.rawValue = rawValue }
-
-    /// As the frame's destination address tells it.
-    public init(_ direction: TapDirection, _ bytes: UnsafeRawBufferPointer) {
-        var kind: UInt32 = 0
-        if bytes.count >= 6, let base = bytes.baseAddress {
-            kind = base.u8(0) & 1 == 0 ? 1 : base.mac(0).isBroadcast ? 3 : 2
-        }
-        rawValue = UInt32(direction.rawValue) | kind << 2
-    }
-}
-
 /// Writes a pcapng file of one section: Ethernet, nanoseconds, little-endian.
 public struct PcapngWriter: ~Copyable {
     private var output: RecordOutput
@@ -129,7 +113,7 @@ public struct PcapngWriter: ~Copyable {
         _ bytes: UnsafeRawBufferPointer, _ time: Instant, _ interface: Int, _ flags: PcapngFlags, _ packetID: UInt64, _ originalLength: Int?
     ) throws(CaptureError) {
         let count = min(bytes.count, snapLength)
-        let block = try output.reserve(PcapngWriter.byteCount(count, packetID), isPacket: true)
+        let block = try output.reserve(PcapngWriter.byteCount(count, packetID), packets: 1)
         PcapngWriter.fill(block, bytes, count, time, interface, flags, packetID, originalLength)
     }
 
@@ -158,6 +142,12 @@ public struct PcapngWriter: ~Copyable {
             at &+= 12
         }
         block.little(UInt32(0), total, at: at)
+    }
+
+    /// Appends enhanced packet blocks as they are, `count` of them. Their interfaces must be the file's. Throws `writeFailed`.
+    mutating func write(blocks: UnsafeRawBufferPointer, count: Int) throws(CaptureError) {
+        guard let source = blocks.baseAddress else { return }
+        try output.reserve(blocks.count, packets: count).copyMemory(from: source, byteCount: blocks.count)
     }
 
     /// Appends a packet with comments, and with the verdict "dropped" if it was. Throws `writeFailed`.
@@ -206,7 +196,7 @@ public struct PcapngWriter: ~Copyable {
     private static func append(_ block: consuming PcapngBlock, to output: inout RecordOutput) throws(CaptureError) {
         let isPacket = block.type == Pcapng.enhancedPacket
         let bytes = block.finished()
-        let place = try output.reserve(bytes.count, isPacket: isPacket)
+        let place = try output.reserve(bytes.count, packets: isPacket ? 1 : 0)
         bytes.withUnsafeBytes { place.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
     }
 

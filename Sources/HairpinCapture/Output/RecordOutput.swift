@@ -53,6 +53,9 @@ struct RecordOutput: ~Copyable {
     private var base: UnsafeMutableRawPointer
     private var capacity: Int
     private var used = 0
+    /// What a memory destination has filled before. It grows by doubling until a piece has this size; then pieces are added and nothing is moved.
+    private var pieces: [(base: UnsafeMutableRawPointer, count: Int)] = []
+    private static let pieceSize = 1 << 20
     private let destination: CaptureDestination
     private let format: RecordFormat
     /// Opened for each piece only: for directories with more files than a process may have open.
@@ -88,6 +91,7 @@ struct RecordOutput: ~Copyable {
 
     deinit {
         base.deallocate()
+        for piece in pieces { piece.base.deallocate() }
         if let descriptor { try? descriptor.close() }
     }
 
@@ -102,13 +106,13 @@ struct RecordOutput: ~Copyable {
         return record
     }
 
-    /// Room for a record of `count` bytes, which the caller fills before the next call.
+    /// Room for `count` bytes of whole records, which the caller fills before the next call; `added` of them are packets.
     @inline(__always)
-    mutating func reserve(_ count: Int, isPacket: Bool) throws(CaptureError) -> UnsafeMutableRawPointer {
+    mutating func reserve(_ count: Int, packets added: Int) throws(CaptureError) -> UnsafeMutableRawPointer {
         if count > capacity &- used { try makeRoom(count) }
         let record = base + used
         used &+= count
-        if isPacket { packets &+= 1 }
+        packets &+= UInt64(truncatingIfNeeded: added)
         return record
     }
 
@@ -116,6 +120,13 @@ struct RecordOutput: ~Copyable {
     private mutating func makeRoom(_ count: Int) throws(CaptureError) {
         if let failure { throw failure }
         precondition(!isFinished, "a packet after the capture was finished")
+        if destination == .memory, capacity >= RecordOutput.pieceSize {
+            pieces.append((base, used))
+            capacity = max(RecordOutput.pieceSize, count)
+            base = .allocate(byteCount: capacity, alignment: 64)
+            used = 0
+            return
+        }
         if destination != .memory { try flush() }
         guard count > capacity - used else { return }
         let larger = max(capacity * 2, used + count)
@@ -187,7 +198,16 @@ struct RecordOutput: ~Copyable {
     }
 
     /// What a memory destination holds.
-    var memory: [UInt8] { destination == .memory ? [UInt8](UnsafeRawBufferPointer(start: base, count: used)) : [] }
+    var memory: [UInt8] {
+        guard destination == .memory else { return [] }
+        let all = pieces + [(base, used)]
+        return [UInt8](unsafeUninitializedCapacity: all.reduce(0) { $0 + $1.count }) { buffer, count in
+            for piece in all {
+                UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]).copyMemory(from: UnsafeRawBufferPointer(start: piece.base, count: piece.count))
+                count += piece.count
+            }
+        }
+    }
 }
 
 /// The operating system's words for an error, in the middle of a sentence.

@@ -1,7 +1,7 @@
 import HairpinEngine
 
-/// The buffers of all logical processes as one stream in the order (time, number of the logical process, order of sight), in runs of
-/// records of one buffer.
+/// The buffers of all logical processes as one stream in the order (time, number of the logical process, order of sight), in stretches of one
+/// buffer. Times are those of the records, with the epoch.
 ///
 /// - Complexity: O(log buffers) per run.
 struct BufferMerge {
@@ -21,16 +21,11 @@ struct BufferMerge {
         for position in stride(from: heads.count / 2 - 1, through: 0, by: -1) { sink(position) }
     }
 
-    /// Gives every record older than `time` to `body` and consumes it.
-    mutating func drain(before time: Instant, _ body: (RecordBuffer.Record) -> Void) {
+    /// Names buffers one after the other, with the time up to which each comes first; `body` takes every record before that out of it.
+    mutating func drain(before time: Instant, _ body: (CaptureBuffer, Instant) -> Void) {
         while let head = heads.first, head.time < time {
             let records = head.buffer.records
-            let end = min(time, endOfRun(head.buffer))
-            repeat {
-                let record = records.pointee.first
-                body(record)
-                records.pointee.consume(record.size)
-            } while !records.pointee.isEmpty && records.pointee.firstTime < end
+            body(head.buffer, min(time, endOfRun(head.buffer)))
             if records.pointee.isEmpty {
                 heads.swapAt(0, heads.count - 1)
                 heads.removeLast()

@@ -115,8 +115,7 @@ public final class CaptureSession: TapObserver {
         for (slot, interface) in interfaces.enumerated() where interface.logicalProcess == process {
             slots[Int(interface.index.rawValue)] = Int32(slot)
         }
-        let buffer = CaptureBuffer(
-            logicalProcess: process, slots: slots, filter: options.filter, recordsDrops: options.drops == .record, snapLength: options.snapLength)
+        let buffer = CaptureBuffer(logicalProcess: process, numbers: slots, options: options)
         buffers.append(buffer)
         bufferOfProcess[process] = buffer
     }
@@ -140,29 +139,41 @@ public final class CaptureSession: TapObserver {
     private func write(upTo time: Instant) {
         if isFinished { return }
         var merge = BufferMerge(buffers)
-        merge.drain(before: time) { write($0) }
+        merge.drain(before: time == .distantFuture ? time : time + options.epoch) { buffer, end in
+            let received = received
+            // A frame that never passed the interface is only in the pcapng, marked as dropped.
+            while let run = buffer.records.pointee.takeRun(before: end, { received[$0] &+= 1 }) { write(run) }
+        }
     }
 
-    private func write(_ record: RecordBuffer.Record) {
-        let time = record.time + options.epoch
-        lastTime = max(lastTime, time)
-        // A frame that never passed the interface is only in the pcapng, marked as dropped.
-        if record.isSight { received[record.slot] += 1 }
-        do throws(CaptureError) {
-            if fileCount > 0, !(files + record.slot).pointee.hasFailed, record.isSight {
-                try (files + record.slot).pointee.write(record.bytes, time: time, originalLength: record.originalLength)
-            }
-        } catch { note(error) }
+    private func write(_ run: PacketLog.Run) {
+        lastTime = max(lastTime, run.lastTime)
+        if fileCount > 0, run.note?.isSight ?? true { PacketLog.forEach(run, writeFile) }
         guard let combined, !combined.pointee.hasFailed else { return }
-        let flags = PcapngFlags(record.direction, record.bytes)
+        if run.note == nil, run.isNamed, options.packetIDs {
+            do throws(CaptureError) { try combined.pointee.write(blocks: run.blocks, count: run.count) } catch { note(error) }
+        } else {
+            PacketLog.forEach(run) { writeCombined($0, run.note?.reason) }
+        }
+    }
+
+    private func writeFile(_ record: PacketLog.Record) {
+        let file = files + record.interface
+        if file.pointee.hasFailed { return }
+        do throws(CaptureError) { try file.pointee.write(record.bytes, time: record.time, originalLength: record.originalLength) } catch { note(error) }
+    }
+
+    private func writeCombined(_ record: PacketLog.Record, _ reason: DropReason?) {
+        guard let combined, !combined.pointee.hasFailed else { return }
         let packetID = options.packetIDs ? record.packetID : 0
         do throws(CaptureError) {
-            if let reason = record.reason {
+            if let reason {
                 try combined.pointee.write(
-                    record.bytes, time: time, interface: record.slot, flags: flags, packetID: packetID, originalLength: record.originalLength,
-                    isDropped: true, comments: ["dropped: \(reason.words)"])
+                    record.bytes, time: record.time, interface: record.interface, flags: record.flags, packetID: packetID,
+                    originalLength: record.originalLength, isDropped: true, comments: ["dropped: \(reason.words)"])
             } else {
-                try combined.pointee.write(record.bytes, time: time, interface: record.slot, flags: flags, packetID: packetID, originalLength: record.originalLength)
+                try combined.pointee.write(
+                    record.bytes, time: record.time, interface: record.interface, flags: record.flags, packetID: packetID, originalLength: record.originalLength)
             }
         } catch { note(error) }
     }

@@ -43,8 +43,12 @@ extension LogicalProcess {
     /// Shows a frame to whoever captures.
     @inline(never)
     func sight(_ frame: FrameHandle, _ device: InterfaceIndex, _ direction: TapDirection) {
-        guard let tap else { return }
         let entry = pool.pointee[frame]
+        if let log = state.pointee.log {
+            if log.pointee.isCrowded { tap?.relieveLog(now) }
+            return log.pointee.append(entry.pointee.bytes, now, device, direction, packetID: entry.pointee.packetID)
+        }
+        guard let tap else { return }
         tap.saw(entry.pointee.bytes, TapEvent(time: now, interface: device, direction: direction, packetID: entry.pointee.packetID))
     }
 

@@ -104,7 +104,7 @@ public struct PacketLog {
         let count = min(bytes.count, snapLength)
         let padded = (count &+ 3) & ~3
         let total = PacketLog.bytesOffset &+ padded &+ PacketLog.trailer
-        if total > capacity &- end { grow(total) }
+        if total > capacity &- end { return appendAfterGrowing(bytes, time, number, direction, packetID, total) }
         let block = base + end
         let stamp = time.nanoseconds &+ epoch
         block.words(PacketLog.enhancedPacket, UInt32(truncatingIfNeeded: total), at: 0)
@@ -123,6 +123,14 @@ public struct PacketLog {
         if packetID == 0 { isNamed = false }
         lastTime = stamp
         end &+= total
+    }
+
+    @inline(never)
+    private mutating func appendAfterGrowing(
+        _ bytes: UnsafeRawBufferPointer, _ time: Instant, _ number: UInt32, _ direction: TapDirection, _ packetID: UInt64, _ total: Int
+    ) {
+        grow(total)
+        append(bytes, time, number: number, direction, packetID: packetID)
     }
 
     /// Adds a frame that ended on an interface before any tap showed it.

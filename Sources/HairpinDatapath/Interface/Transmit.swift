@@ -43,13 +43,22 @@ extension LogicalProcess {
     /// Shows a frame to whoever captures.
     @inline(never)
     func sight(_ frame: FrameHandle, _ device: InterfaceIndex, _ direction: TapDirection) {
+        guard let log = state.pointee.log, !log.pointee.isCrowded else { return sightElsewhere(frame, device, direction) }
+        let entry = pool.pointee[frame]
+        log.pointee.append(entry.pointee.bytes, now, device, direction, packetID: entry.pointee.packetID)
+    }
+
+    /// `sight` for observers without a log, and where the log has to be relieved first.
+    @inline(never)
+    private func sightElsewhere(_ frame: FrameHandle, _ device: InterfaceIndex, _ direction: TapDirection) {
+        guard let tap else { return }
         let entry = pool.pointee[frame]
         if let log = state.pointee.log {
-            if log.pointee.isCrowded { tap?.relieveLog(now) }
-            return log.pointee.append(entry.pointee.bytes, now, device, direction, packetID: entry.pointee.packetID)
+            tap.relieveLog(now)
+            log.pointee.append(entry.pointee.bytes, now, device, direction, packetID: entry.pointee.packetID)
+        } else {
+            tap.saw(entry.pointee.bytes, TapEvent(time: now, interface: device, direction: direction, packetID: entry.pointee.packetID))
         }
-        guard let tap else { return }
-        tap.saw(entry.pointee.bytes, TapEvent(time: now, interface: device, direction: direction, packetID: entry.pointee.packetID))
     }
 
     /// Puts an Ethernet header in front of a packet.

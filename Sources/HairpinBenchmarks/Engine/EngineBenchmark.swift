@@ -8,12 +8,14 @@ import HairpinWire
 ///   mean 1 ms, with so many pending.
 /// - `timers`: retransmission timers as TCP has them: three are put off for each one that is looked at, one entry a timer, re-armed when it fires early.
 /// - `events`: events through a logical process: clock, digest, dispatch to a stack's timer, which is armed again.
+/// - `checksum`: Internet checksums over 1460 bytes, the payload of a full TCP segment, at an address that is aligned as it is in a frame.
 public struct EngineBenchmark: Benchmark {
     public static let name = "engine"
     private let settings: Configuration
     private var holds: [HoldModel] = []
     private var timers: [TimerMix] = []
     private var alarms: AlarmNetwork?
+    private let checksums = ChecksumJob()
 
     /// Throws `usage` for a configuration out of range.
     public init(_ configuration: Configuration) throws(BenchmarkError) {
@@ -62,6 +64,9 @@ public struct EngineBenchmark: Benchmark {
             alarms.run(settings.operations)
             add("events", nil, watch.seconds)
         }
+        let watch = Stopwatch()
+        try checksums.run(settings.operations)
+        add("checksum", nil, watch.seconds)
         result.append(Measurement("frames", Double(settings.operations), unit: "operations"))
         return result
     }
@@ -69,6 +74,31 @@ public struct EngineBenchmark: Benchmark {
     /// "1k", "100k", "1M"; other numbers as they are.
     static func suffix(_ count: Int) -> String {
         count % 1_000_000 == 0 ? "\(count / 1_000_000)M" : count % 1_000 == 0 ? "\(count / 1_000)k" : "\(count)"
+    }
+}
+
+/// Checksums of one segment's payload.
+final class ChecksumJob {
+    private static let byteCount = 1460
+    /// Behind the Ethernet, IP and TCP headers of a frame.
+    private static let offset = 14 + 20 + 20
+    private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: ChecksumJob.offset + ChecksumJob.byteCount, alignment: 64)
+
+    init() {
+        for n in buffer.indices { buffer[n] = UInt8(truncatingIfNeeded: n &* 37) }
+    }
+    deinit { buffer.deallocate() }
+
+    func run(_ count: Int) throws(BenchmarkError) {
+        let payload = UnsafeMutableRawBufferPointer(rebasing: buffer[ChecksumJob.offset...])
+        var previous: UInt16 = 0
+        for n in 0..<count {
+            let checksum = InternetChecksum.checksum(UnsafeRawBufferPointer(payload))
+            if n > 0, checksum == previous { throw .fault("a changed byte does not change the checksum") }
+            previous = checksum
+            // Another segment each time.
+            payload[n & 1023] &+= 1
+        }
     }
 }
 
@@ -181,7 +211,7 @@ final class AlarmNetwork {
     init(increments: Increments) {
         clock = AlarmClock(increments)
         process = LogicalProcess(number: 0, interfaceCapacity: 1, namespaceCapacity: 64, seed: 1, costs: .zero, upper: clock)
-        clock.process = process
+        clock.process = Unmanaged.passUnretained(process)
         for n in 0..<64 { clock.stackTimer(namespace: process.makeNamespace(name: "\(n)")) }
     }
 
@@ -195,14 +225,16 @@ final class AlarmNetwork {
 
 /// Arms every timer again that fires.
 private final class AlarmClock: UpperLayer {
-    unowned(unsafe) var process: LogicalProcess!
+    /// The network holds the reference.
+    var process: Unmanaged<LogicalProcess>?
     private let increments: Increments
     private var sequence = 0
     init(_ increments: Increments) { self.increments = increments }
 
     func stackTimer(namespace: NamespaceIndex) {
         sequence &+= 1
-        process.armStack(namespace, at: Instant(nanoseconds: process.now.nanoseconds &+ increments.at(sequence)))
+        let increment = increments.at(sequence)
+        process.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.armStack(namespace, at: Instant(nanoseconds: $0.now.nanoseconds &+ increment)) }
     }
     func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery { .protocolUnreachable }
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {}

@@ -40,9 +40,11 @@ public enum BenchmarkError: Error, Sendable, CustomStringConvertible {
     case usage(String)
     /// The job found its own result to be wrong: frames lost that should not be, books that do not balance.
     case fault(String)
+    /// A file that the job writes cannot be written.
+    case output(String)
     public var description: String {
         switch self {
-        case .usage(let text), .fault(let text): text
+        case .usage(let text), .fault(let text), .output(let text): text
         }
     }
 }

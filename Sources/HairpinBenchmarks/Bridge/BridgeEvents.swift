@@ -112,7 +112,7 @@ final class BridgeEvents {
             self.session = session
             process.tap = session.observer(of: 0)
             for port in ports { process.setTapped(port, true) }
-        } catch { throw .usage("--capture: \(error)") }
+        } catch { throw .output("--capture: \(error)") }
     }
 
     private func endCapture() {

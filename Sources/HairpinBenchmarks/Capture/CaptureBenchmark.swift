@@ -44,7 +44,7 @@ public struct CaptureBenchmark: Benchmark {
         defer { ring.deallocate() }
         for (n, frame) in frames.enumerated() { frame.withUnsafeBytes { (ring.baseAddress! + n * settings.frameSize).copyMemory(from: $0.baseAddress!, byteCount: $0.count) } }
         let seconds: Double
-        do { seconds = settings.format == .pcap ? try writePcap(ring) : try writePcapng(ring) } catch { throw .fault("\(error)") }
+        do { seconds = settings.format == .pcap ? try writePcap(ring) : try writePcapng(ring) } catch { throw .output("\(error)") }
         let count = Double(settings.frameCount)
         return [
             Measurement("framesPerSecond", count / seconds, unit: "frames/s", isBetterHigher: true),

@@ -17,11 +17,7 @@ public struct BaselineComparison: Sendable, Equatable {
     /// `tolerance` as a share, 0 to 1: a metric regresses when its best is worse by more. Throws `usage` where the two are not of one kind: another bench,
     /// another configuration, a metric that is gone.
     public init(_ report: BenchmarkReport, baseline: BenchmarkReport, tolerance: Double) throws(BenchmarkError) {
-        guard report.bench == baseline.bench else { throw .usage("it is of bench \(baseline.bench), not \(report.bench)") }
-        for key in Set(report.config.keys).union(baseline.config.keys).sorted() where report.config[key] != baseline.config[key] {
-            throw .usage("its \(key) is \(baseline.config[key]?.words ?? "not there"), not \(report.config[key]?.words ?? "nothing")")
-        }
-        guard report.machine.build == baseline.machine.build else { throw .usage("it is of a \(baseline.machine.build) build, not \(report.machine.build)") }
+        try baseline.checkBaseline(bench: report.bench, config: report.config, build: report.machine.build)
         rows = []
         for (name, before) in baseline.metrics.sorted(by: { $0.key < $1.key }) {
             guard let direction = before.isBetterHigher else { continue }
@@ -36,5 +32,21 @@ public struct BaselineComparison: Sendable, Equatable {
     public var table: String {
         let rows = rows.map { [$0.metric, BenchmarkReport.words($0.before), BenchmarkReport.words($0.after), BenchmarkReport.words($0.ratio), $0.isRegression ? "REGRESSION" : $0.unit] }
         return BenchmarkReport.aligned([["best of each", "baseline", "now", "ratio", ""]] + rows)
+    }
+}
+
+extension BenchmarkReport {
+    /// Throws `usage` where this cannot be the baseline of a job: it is of another one, of another configuration, or of another build.
+    public func checkBaseline<Job: Benchmark>(of job: Job) throws(BenchmarkError) {
+        let config = Dictionary(uniqueKeysWithValues: job.configuration.map { ($0.key, $0.value) })
+        try checkBaseline(bench: Job.name, config: config, build: Machine.current.build)
+    }
+
+    fileprivate func checkBaseline(bench: String, config: [String: ConfigurationValue], build: String) throws(BenchmarkError) {
+        guard self.bench == bench else { throw .usage("it is of bench \(self.bench), not \(bench)") }
+        for key in Set(config.keys).union(self.config.keys).sorted() where config[key] != self.config[key] {
+            throw .usage("its \(key) is \(self.config[key]?.words ?? "not there"), not \(config[key]?.words ?? "nothing")")
+        }
+        guard machine.build == build else { throw .usage("it is of a \(machine.build) build, not \(build)") }
     }
 }

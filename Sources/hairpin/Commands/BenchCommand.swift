@@ -43,7 +43,7 @@ struct BenchOptions: ParsableArguments {
         guard BenchmarkRunner.warmUpRange.contains(warmup) else { throw ValidationError("--warmup: \(warmup) is not from 0 to 100") }
     }
 
-    /// Runs a job and prints it. What is wrong with its parameters becomes a usage error, what is wrong with its result a fault.
+    /// Runs a job and prints it.
     func run<Job: Benchmark>(_ make: () throws(BenchmarkError) -> Job) throws {
         // A baseline that cannot be used is said before anybody waits.
         let earlier = try baseline.map(BenchOptions.read)
@@ -54,21 +54,27 @@ struct BenchOptions: ParsableArguments {
         runner.progress = { progress.update("bench \(Job.name): repetition \($0) of \($1)") }
         runner.isInterrupted = { Interruption.isRequested }
         if Machine.current.build == "debug" { Talk.error("warning: this is a debug build; its figures mean nothing") }
-        let report: BenchmarkReport?
-        do throws(BenchmarkError) {
-            let job = try make()
-            report = try runner.run(job)
-        } catch {
-            progress.clear()
-            switch error {
-            case .usage(let text): throw ValidationError(text)
-            case .fault(let text): throw Failure(.internalFault, "bench \(Job.name): \(text)")
-            }
+        let job = try telling(Job.name) { () throws(BenchmarkError) in try make() }
+        if let earlier, let baseline {
+            do { try earlier.checkBaseline(of: job) } catch { throw Failure(.input, "\(baseline): it cannot be the baseline of this run: \(error)") }
         }
+        defer { progress.clear() }
+        let report = try telling(Job.name) { () throws(BenchmarkError) in try runner.run(job) }
         progress.clear()
         guard let report else { throw Failure(.interrupted, "interrupted") }
         try Output.write(output == .json ? try report.json() : report.table)
         if let earlier, let baseline { try compare(report, with: earlier, named: baseline) }
+    }
+
+    /// What is wrong with a job's parameters becomes a usage error, what is wrong with its result a fault.
+    private func telling<R>(_ name: String, _ body: () throws(BenchmarkError) -> R) throws -> R {
+        do throws(BenchmarkError) { return try body() } catch {
+            switch error {
+            case .usage(let text): throw ValidationError(text)
+            case .fault(let text): throw Failure(.internalFault, "bench \(name): \(text)")
+            case .output(let text): throw Failure(.output, "bench \(name): \(text)")
+            }
+        }
     }
 
     private func compare(_ report: BenchmarkReport, with earlier: BenchmarkReport, named file: String) throws {

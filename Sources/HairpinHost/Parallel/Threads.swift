@@ -70,17 +70,16 @@ final class Bell: @unchecked Sendable {
         isAsleep.store(false, ordering: .relaxed)
     }
 
-    /// Wakes the sleeper, if there is one. What it asks about must have been changed before, with sequentially consistent order.
-    func ring() {
-        guard isAsleep.load(ordering: .sequentiallyConsistent) else { return }
+    /// Wakes the sleeper, and says whether there was one. What it asks about must have been changed before, with sequentially consistent order.
+    @discardableResult
+    func ring() -> Bool {
+        guard isAsleep.load(ordering: .sequentiallyConsistent) else { return false }
         pthread_mutex_lock(mutex)
         pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
+        return true
     }
 }
-
-/// Lets another thread have the processor.
-func offerProcessor() { sched_yield() }
 
 /// Processors that threads can run on at once.
 let processorCount = max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)

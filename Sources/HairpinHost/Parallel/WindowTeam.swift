@@ -1,3 +1,4 @@
+import CPause
 import HairpinEngine
 import Synchronization
 
@@ -29,9 +30,19 @@ final class WindowTeam {
         for worker in workers { worker.join() }
     }
 
-    /// Runs the logical processes in `due`, each once, and returns when all have run. How many of them others than the caller have run.
+    /// What a window took beside the work.
+    struct Outcome {
+        /// Logical processes that others than the caller have run.
+        var byOthers = 0
+        /// Threads that had to be woken for it.
+        var woken = 0
+        /// Whether the caller fell asleep while it waited for the others.
+        var hasSlept = false
+    }
+
+    /// Runs the logical processes in `due`, each once, and returns when all have run.
     @discardableResult
-    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> Int { board.run(due, until: end) }
+    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> Outcome { board.run(due, until: end) }
 }
 
 /// What the threads of a team share.
@@ -54,10 +65,9 @@ private final class WindowBoard: @unchecked Sendable {
     /// Tickets whose work is not done.
     private let unfinished = Atomic<Int>(0)
     private let isDismissed = Atomic<Bool>(false)
-    /// How often an atomic is looked at before the processor is offered to others: a few microseconds. Not at all where threads wait for processors.
+    /// How often an atomic is looked at before a thread goes to sleep: some tens of microseconds, as long as it takes to wake one. Not at all where
+    /// threads wait for processors. Nobody yields: on a processor that others want, who sleeps gets it back sooner than who has given it away.
     private let spins: Int
-    /// And how often then, before a thread goes to sleep: some tens of microseconds, as long as it takes to wake one.
-    private static let yields = 100
 
     /// The right to run one logical process in one window, each on a cache line of its own.
     private struct Ticket: ~Copyable {
@@ -74,7 +84,7 @@ private final class WindowBoard: @unchecked Sendable {
         self.helps = helps
         self.count = count
         self.body = body
-        spins = threads > processorCount ? 0 : 4_000
+        spins = threads > processorCount ? 0 : 2_500
         bells = (0..<threads).map { _ in Bell() }
         tickets = .allocate(capacity: max(count, 1))
         for n in 0..<count { (tickets + n).initialize(to: Ticket()) }
@@ -87,9 +97,10 @@ private final class WindowBoard: @unchecked Sendable {
 
     // MARK: The caller's side
 
-    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> Int {
+    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> WindowTeam.Outcome {
         precondition(due.count <= count, "a ticket for each logical process")
-        if due.isEmpty { return 0 }
+        var outcome = WindowTeam.Outcome()
+        if due.isEmpty { return outcome }
         self.end = end
         number &+= 1
         unfinished.store(due.count, ordering: .relaxed)
@@ -100,10 +111,10 @@ private final class WindowBoard: @unchecked Sendable {
         let word = number << 16 | UInt64(due.count)
         window.store(word, ordering: .sequentiallyConsistent)
         // No more than there is work for.
-        for thread in 1..<max(min(threads, due.count), 1) { bells[thread].ring() }
-        let own = takePart(in: word, as: 0)
-        wait(for: 0) { unfinished.load(ordering: .sequentiallyConsistent) == 0 }
-        return due.count - own
+        for thread in 1..<max(min(threads, due.count), 1) where bells[thread].ring() { outcome.woken += 1 }
+        outcome.byOthers = due.count - takePart(in: word, as: 0)
+        outcome.hasSlept = wait(for: 0) { unfinished.load(ordering: .sequentiallyConsistent) == 0 }
+        return outcome
     }
 
     func dismiss() {
@@ -117,7 +128,7 @@ private final class WindowBoard: @unchecked Sendable {
     func work(as thread: Int) {
         var last: UInt64 = 0
         while true {
-            wait(for: thread) { window.load(ordering: .sequentiallyConsistent) != last }
+            _ = wait(for: thread) { window.load(ordering: .sequentiallyConsistent) != last }
             last = window.load(ordering: .acquiring)
             if isDismissed.load(ordering: .relaxed) { return }
             _ = takePart(in: last, as: thread)
@@ -145,16 +156,15 @@ private final class WindowBoard: @unchecked Sendable {
         return taken
     }
 
-    /// Looks, then offers the processor, then sleeps until `condition` holds, which reads with sequentially consistent order.
+    /// Looks, then sleeps, until `condition` holds, which reads with sequentially consistent order. Whether it slept.
     @inline(__always)
-    private func wait(for thread: Int, until condition: () -> Bool) {
+    private func wait(for thread: Int, until condition: () -> Bool) -> Bool {
         for _ in 0..<spins {
-            if condition() { return }
+            if condition() { return false }
+            hairpin_pause()
         }
-        for _ in 0..<WindowBoard.yields {
-            if condition() { return }
-            offerProcessor()
-        }
+        if condition() { return false }
         bells[thread].sleep(while: { !condition() })
+        return true
     }
 }

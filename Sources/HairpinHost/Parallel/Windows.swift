@@ -120,23 +120,34 @@ final class Windows: @unchecked Sendable {
     /// Runs what is due in the window that has begun.
     func run(until end: Instant) {
         if let team, dueCount > 1, pace.isWorthwhile {
+            let outcome = team.run(due, until: end)
             counts.shared += 1
-            counts.runsByOthers += team.run(due, until: end)
+            counts.runsByOthers += outcome.byOthers
+            notePace(outcome)
         } else {
             for number in due { run(Int(number), until: end) }
+            if team != nil { notePace(nil) }
         }
-        if team != nil { notePace() }
     }
 
-    private func notePace() {
+    private func notePace(_ outcome: WindowTeam.Outcome?) {
         var total = 0
         var largest = 0
+        var smallest = Int.max
         for number in due {
             let events = handled[Int(number)]
             total += events
             largest = max(largest, events)
+            smallest = min(smallest, events)
         }
-        pace.note(beside: total - largest)
+        let beside = total - largest
+        guard let team, let outcome else { return pace.note(total: total, beside: beside) }
+        // Who has less to do than the others waits for them, and that is no harm; nor is it to wake somebody for much work.
+        let wait = dueCount > team.threadCount ? largest : largest - smallest
+        let cameTooLate = outcome.byOthers == 0
+        let wokeForLittle = outcome.woken > 0 && beside < 4 * Pace.nap
+        let waitedInVain = outcome.hasSlept && wait < Pace.nap
+        pace.noteShared(beside: beside, isHarmful: cameTooLate || wokeForLittle || waitedInVain)
     }
 
     /// Hands over everything that is on its way: the state between two calls of `Simulation.run`.
@@ -174,15 +185,51 @@ final class Windows: @unchecked Sendable {
 }
 
 /// Whether windows are worth sharing between threads. It counts events and looks at no clock, and what it decides changes no result.
+///
+/// Sharing does not pay where there is little to do at once; nor where the other processors are busy with something else, so that threads have
+/// to be waited for longer than the work takes, or come when it is done. The second shows in many windows; then the caller goes on alone for
+/// some time before it tries again, for longer each time.
 struct Pace {
     /// Events that could have been handled beside the busiest logical process's, on average over the last windows, times 16.
     private var average = 0
     private let threshold: Int
+    /// Of the last shared windows those that did harm, in 256ths, times 16.
+    private var harm = 0
+    /// Events that the caller handles alone before it tries again, and how many it will be the next time.
+    private var rest = 0
+    private var nextRest = Pace.shortestRest
+    /// Shared windows since the last rest.
+    private var calm = 0
 
-    /// Windows are worth sharing from an average of so many such events on; zero shares all.
+    /// Events that take about as long as being woken; a caller that falls asleep has waited longer than that.
+    static let nap = 128
+    /// Harm in an eighth of the windows is too much.
+    private static let limit = 32
+    private static let shortestRest = 100_000, longestRest = 6_400_000
+    /// After so many shared windows the machine counts as quiet.
+    private static let quiet = 256
+
+    /// Windows are worth sharing from an average of so many such events on; zero shares all, whatever happens.
     init(threshold: Int) { self.threshold = threshold }
 
-    var isWorthwhile: Bool { average >= threshold &* 16 }
+    var isWorthwhile: Bool { threshold == 0 || rest == 0 && average >= threshold &* 16 }
 
-    mutating func note(beside events: Int) { average += events - average / 16 }
+    /// A window that the caller ran alone.
+    mutating func note(total: Int, beside events: Int) {
+        average += events - average / 16
+        rest = max(rest - total, 0)
+    }
+
+    /// A window that was shared, and whether that cost more than it gave.
+    mutating func noteShared(beside events: Int, isHarmful: Bool) {
+        average += events - average / 16
+        harm += (isHarmful ? 256 : 0) - harm / 16
+        calm += 1
+        if harm / 16 > Pace.limit {
+            if calm > Pace.quiet { nextRest = Pace.shortestRest }
+            rest = nextRest
+            nextRest = min(nextRest * 2, Pace.longestRest)
+            (harm, calm) = (0, 0)
+        }
+    }
 }

@@ -46,12 +46,12 @@ struct RandomTopology {
     init(seed: UInt64) {
         self.seed = seed
         draw = Draw(random: SeededRandom(seed: seed, name: "topologies"))
-        delay = .nanoseconds(draw.pick([150, 5_000, 10_000, 30_000, 100_000, 300_000]))
+        delay = .nanoseconds(draw.pick([200, 10_000, 50_000, 100_000, 200_000, 400_000]))
         if draw.chance(50) { buildTree() } else { buildRouted() }
         hasCosts = draw.chance(70)
         for _ in 0..<draw.number(0...2) where draw.chance(40) { addFault() }
-        for _ in 0..<draw.number(3...7) { addCommand() }
-        tail = .microseconds(Int64(draw.number(2_000...8_000)))
+        for _ in 0..<draw.number(2...5) { addCommand() }
+        tail = .microseconds(Int64(draw.number(1_500...6_000)))
     }
 
     // MARK: Links
@@ -94,7 +94,7 @@ struct RandomTopology {
         if draw.chance(30) {
             generators.append(
                 Generator(
-                    host: name, station: stations.count, byteCount: draw.number(14...1514), meanGap: .microseconds(Int64(draw.number(20...300))),
+                    host: name, station: stations.count, byteCount: draw.number(14...1514), meanGap: .microseconds(Int64(draw.number(40...400))),
                     pattern: draw.chance(15) ? .broadcast : .uniform))
             stations.append(own)
         } else {
@@ -192,7 +192,7 @@ struct RandomTopology {
             start(server.name, "nc -l -u -p \(port)")
             start(client.name, "seq 1 \(draw.number(1...300)) | nc -u -w 1 \(server.address) \(port)")
         case 3:
-            let bytes = draw.number(1...40_000)
+            let bytes = draw.number(1...20_000)
             start(server.name, "tcp_peer listen \(port) recv:\(bytes) send:\(bytes / 2) recv-eof")
             start(client.name, "tcp_peer connect \(server.address) \(port) send:\(bytes) recv:\(bytes / 2) shutdown")
         default: start(client.name, "nc -z -w 1 \(server.address) \(port)")

@@ -19,7 +19,6 @@ struct RandomTopologyTests {
         var books: FrameBooks
         var events: UInt64
         var capture: [UInt8]
-        var interfaces: [String: [UInt8]]
         var commands: [String]
         /// What observers were told, in order; all write to one list.
         var told: [String]
@@ -43,7 +42,6 @@ struct RandomTopologyTests {
         let known = simulation.tapInterfaces.map { CaptureInterface(logicalProcess: $0.process, index: $0.index, host: $0.host, name: $0.name, mac: $0.mac) }
         var options = CaptureOptions()
         options.combined = .memory
-        options.perInterface = .memory
         options.drops = .record
         let session = try CaptureSession(interfaces: known, options: options)
         for process in 0..<simulation.processCount {
@@ -86,8 +84,9 @@ struct RandomTopologyTests {
         simulation.run(until: simulation.now + random.tail)
         try session.finish()
         let outcome = Outcome(
-            digest: simulation.digest, books: simulation.books, events: simulation.eventCount, capture: session.combinedBytes, interfaces: session.interfaceFiles,
-            commands: handles.map { "\($0.exitStatus ?? -1) \($0.startedAt) \($0.endedAt ?? .zero) \(String(decoding: $0.output + $0.errorOutput, as: UTF8.self))" }, told: told)
+            digest: simulation.digest, books: simulation.books, events: simulation.eventCount, capture: session.combinedBytes,
+            commands: handles.map { "\($0.exitStatus ?? -1) \($0.startedAt) \($0.endedAt ?? .zero) \(String(decoding: $0.output + $0.errorOutput, as: UTF8.self))" },
+            told: told)
         return Run(outcome: outcome, processes: simulation.processCount, threads: simulation.threadCount, counts: simulation.windowCounts)
     }
 
@@ -97,7 +96,6 @@ struct RandomTopologyTests {
         if a.digest != b.digest { return "the digest of all events (\(a.events) and \(b.events) of them)" }
         if a.books != b.books { return "the books: \(a.books) and \(b.books)" }
         if a.capture != b.capture { return "the capture, \(a.capture.count) and \(b.capture.count) bytes" }
-        if a.interfaces != b.interfaces { return "a capture of one interface" }
         if a.told != b.told { return "what observers were told, or in which order" }
         return "what commands did: \(zip(a.commands, b.commands).first { $0 != $1 }.map { "\($0) and \($1)" } ?? "")"
     }
@@ -131,8 +129,8 @@ struct RandomTopologyTests {
         // Else all this would say nothing.
         #expect(several >= seeds.count * 8 / 10, "\(several) have several logical processes")
         #expect(exchanging >= seeds.count * 7 / 10, "\(exchanging) exchange frames between them")
-        #expect(shared >= 2 * seeds.count * 6 / 10, "\(shared) of \(2 * seeds.count) runs shared ten windows or more")
-        #expect(byOthers >= 2 * seeds.count * 50, "other threads than the caller's ran \(byOthers) times")
+        #expect(shared >= 2 * seeds.count * 4 / 10, "\(shared) of \(2 * seeds.count) runs shared ten windows or more")
+        #expect(byOthers >= 2 * seeds.count * 20, "other threads than the caller's ran \(byOthers) times")
     }
 
     @Test("what another seed makes compares as different: the comparison would notice", arguments: UInt64(1)...5)

@@ -54,7 +54,7 @@ struct WindowTeamTests {
         /// One window of a team: opens it, runs it, closes it, and says what is wrong.
         func window(_ team: WindowTeam, _ due: [Int32], until end: Instant) -> Int {
             open.store(end.nanoseconds, ordering: .sequentiallyConsistent)
-            let others = due.withUnsafeBufferPointer { team.run($0, until: end) }
+            let others = due.withUnsafeBufferPointer { team.run($0, until: end).byOthers }
             open.store(0, ordering: .sequentiallyConsistent)
             if inside.load(ordering: .sequentiallyConsistent) != 0 { faults.add(1, ordering: .relaxed) }
             return others
@@ -147,7 +147,7 @@ struct WindowTeamTests {
             let token = Token(alive)
             let team = WindowTeam(threads: 2 + round % 3, count: 2) { _, _ in _ = token }
             // Some are dismissed before they have ever run, or while their threads are starting.
-            for window in 0..<(round % 3) { ran += [0, 1].withUnsafeBufferPointer { team.run($0, until: Instant(nanoseconds: UInt64(window + 1))) } }
+            for window in 0..<(round % 3) { ran += [0, 1].withUnsafeBufferPointer { team.run($0, until: Instant(nanoseconds: UInt64(window + 1))).byOthers } }
         }
         #expect(alive.count.load(ordering: .relaxed) == 0)
         // Other tests' threads come and go at the same time; two thousand of ours would show.
@@ -171,10 +171,41 @@ struct WindowTeamTests {
     func pace() {
         var pace = Pace(threshold: 16)
         #expect(!pace.isWorthwhile)
-        for _ in 0..<100 { pace.note(beside: 40) }
+        for _ in 0..<100 { pace.note(total: 80, beside: 40) }
         #expect(pace.isWorthwhile)
-        for _ in 0..<100 { pace.note(beside: 3) }
+        for _ in 0..<100 { pace.noteShared(beside: 3, isHarmful: false) }
         #expect(!pace.isWorthwhile)
         #expect(Pace(threshold: 0).isWorthwhile)
+    }
+
+    @Test("where threads have to be waited for, the caller goes on alone, and tries again ever more rarely until the machine is quiet")
+    func harm() {
+        var pace = Pace(threshold: 16)
+        func windows(_ count: Int, harmEvery: Int) -> Int {
+            var shared = 0
+            for window in 0..<count {
+                if pace.isWorthwhile {
+                    shared += 1
+                    pace.noteShared(beside: 1_000, isHarmful: harmEvery > 0 && window % harmEvery == 0)
+                } else {
+                    pace.note(total: 2_000, beside: 1_000)
+                }
+            }
+            return shared
+        }
+        _ = windows(1, harmEvery: 0)
+        #expect(windows(1_000, harmEvery: 0) == 1_000)
+        // Now and then somebody is late: that is no reason.
+        #expect(windows(1_000, harmEvery: 20) == 1_000)
+        let first = windows(1_000, harmEvery: 1)
+        #expect(first > 0 && first < 100)
+        let later = windows(40_000, harmEvery: 1)
+        #expect(later > 0 && later < 150)
+        // Quiet again: it is noticed after the longest rest at the latest.
+        _ = windows(4_000, harmEvery: 0)
+        #expect(windows(1_000, harmEvery: 0) == 1_000)
+        // All of it is no matter to tests of the threads.
+        pace = Pace(threshold: 0)
+        #expect(windows(1_000, harmEvery: 1) == 1_000)
     }
 }

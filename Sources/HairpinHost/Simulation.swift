@@ -255,8 +255,8 @@ public final class Simulation {
     ///
     /// It is called on the thread that runs the logical process: with several threads no two logical processes may have the same one.
     public func attach(_ observer: any TapObserver, process: Int, interfaces: [InterfaceIndex]) {
-        precondition(
-            threadCount == 1 || !kernels.indices.contains { $0 != process && kernels[$0].process.tap === observer }, "with several threads, an observer for each logical process")
+        let isElsewhere = kernels.indices.contains { $0 != process && kernels[$0].process.tap === observer }
+        precondition(threadCount == 1 || !isElsewhere, "with several threads, an observer for each logical process")
         kernels[process].process.tap = observer
         for index in interfaces { kernels[process].process.setTapped(index, true) }
     }

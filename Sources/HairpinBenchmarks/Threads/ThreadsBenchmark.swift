@@ -25,7 +25,7 @@ public struct ThreadsBenchmark: Benchmark {
         [
             ("nodes", .number(settings.nodes)), ("threads", .number(settings.threads)), ("pods", .number(settings.pods)), ("remote", .number(settings.remote)),
             ("latencyNanoseconds", .number(Int(settings.latency.nanoseconds))), ("load", .fraction(settings.load)), ("frameSize", .number(settings.frameSize)),
-            ("frames", .number(settings.frames)), ("seed", .number(Int(truncatingIfNeeded: settings.seed))),
+            ("frames", .number(settings.frames)), ("sharesEveryWindow", .flag(settings.sharesEveryWindow)), ("seed", .number(Int(truncatingIfNeeded: settings.seed))),
         ]
     }
 
@@ -89,6 +89,7 @@ public struct ThreadsBenchmark: Benchmark {
         guard one.digest == several.digest else { throw .fault("on \(settings.threads) threads another digest than on one: \(several.digest) and \(one.digest)") }
         guard one.books == several.books else { throw .fault("on \(settings.threads) threads other books than on one: \(several.books) and \(one.books)") }
         guard several.books.isBalanced else { throw .fault("the books do not balance: \(several.books)") }
+        guard !settings.sharesEveryWindow || several.windowCounts.runsByOthers > 0 else { throw .fault("one thread did everything") }
         guard several.books.delivered > 0 else { throw .fault("no frame was delivered") }
     }
 }
@@ -137,6 +138,7 @@ extension ThreadsBenchmark.Configuration {
         configuration.seed = seed
         configuration.threads = threads
         configuration.costs = .zero
+        if sharesEveryWindow { configuration.sharing = .evenly }
         let simulation: Simulation
         do { simulation = try Simulation(topology, configuration: configuration) } catch { throw .fault("the network cannot be built: \(error)") }
         let gaps = ExponentialTable()

@@ -20,6 +20,8 @@ extension ThreadsBenchmark {
         public var frameSize = 64
         /// Frames that are generated in a repetition, about, on each number of threads.
         public var frames = 1_000_000
+        /// Whether each thread runs its share of every window, also where it does not pay: for tests of the threads, not for figures.
+        public var sharesEveryWindow = false
         public var seed: UInt64 = 1
         public init() {}
 
@@ -41,7 +43,7 @@ extension ThreadsBenchmark {
             }
             try check("--nodes", nodes, Configuration.nodeRange)
             try check("--threads", threads, Configuration.threadRange)
-            guard threads <= nodes else { throw .usage("--threads: \(threads) are more than the \(nodes) nodes; from 2 to \(min(nodes, Configuration.threadRange.upperBound))") }
+            guard threads <= nodes else { throw .usage("--threads: \(threads) are more than the \(nodes) nodes; from 2 to \(nodes)") }
             try check("--pods", pods, Configuration.podRange)
             // A list of one has nobody to send to; two others are left to talk to each other, or none.
             guard remote >= 0, remote <= pods, remote != pods - 1 else {

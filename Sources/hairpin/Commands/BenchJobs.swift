@@ -146,6 +146,7 @@ struct ThreadsCommand: ParsableCommand {
     @Option(help: "Share of its link's 1 Gbit/s that a pod sends, above 0 and at most 1.") var load = 0.3
     @Option(help: "Bytes of a frame, 14 to 65535.") var frameSize = 64
     @Option(help: "Frames of a repetition, on one thread and again on several.") var frames = 1_000_000
+    @Flag(help: .hidden) var shareEveryWindow = false
     @Option(help: "The seed of all random choices.") var seed: UInt64 = 1
     @OptionGroup var options: BenchOptions
 
@@ -156,6 +157,7 @@ struct ThreadsCommand: ParsableCommand {
         settings.pods = pods
         settings.remote = remote
         if let latency { settings.latency = latency.duration }
+        settings.sharesEveryWindow = shareEveryWindow
         settings.load = load
         settings.frameSize = frameSize
         settings.frames = frames

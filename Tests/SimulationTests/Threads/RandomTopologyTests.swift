@@ -126,10 +126,10 @@ struct RandomTopologyTests {
             }
         }
         guard Self.chosen == nil else { return }
-        // Else all this would say nothing.
+        // Else all this would say nothing. These numbers are the same on every machine.
         #expect(several >= seeds.count * 8 / 10, "\(several) have several logical processes")
         #expect(exchanging >= seeds.count * 7 / 10, "\(exchanging) exchange frames between them")
-        #expect(shared >= 2 * seeds.count * 4 / 10, "\(shared) of \(2 * seeds.count) runs shared ten windows or more")
+        #expect(shared >= 2 * seeds.count * 3 / 10, "\(shared) of \(2 * seeds.count) runs shared ten windows or more")
         #expect(byOthers >= 2 * seeds.count * 20, "other threads than the caller's ran \(byOthers) times")
     }
 

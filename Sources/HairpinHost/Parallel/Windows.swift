@@ -147,7 +147,7 @@ final class Windows: @unchecked Sendable {
         let cameTooLate = outcome.byOthers == 0
         let wokeForLittle = outcome.woken > 0 && beside < 4 * Pace.nap
         let waitedInVain = outcome.hasSlept && wait < Pace.nap
-        pace.noteShared(beside: beside, isHarmful: cameTooLate || wokeForLittle || waitedInVain)
+        pace.noteShared(total: total, beside: beside, isHarmful: cameTooLate || wokeForLittle || waitedInVain, hasWoken: outcome.woken > 0)
     }
 
     /// Hands over everything that is on its way: the state between two calls of `Simulation.run`.
@@ -200,6 +200,9 @@ struct Pace {
     private var nextRest = Pace.shortestRest
     /// Shared windows since the last rest.
     private var calm = 0
+    /// Events until those who have been woken are expected to be there, and events since somebody was last waited for like that.
+    private var grace = 0
+    private var sinceGrace = Pace.graceEvery
 
     /// Events that take about as long as being woken; a caller that falls asleep has waited longer than that.
     static let nap = 128
@@ -208,6 +211,8 @@ struct Pace {
     private static let shortestRest = 100_000, longestRest = 6_400_000
     /// After so many shared windows the machine counts as quiet.
     private static let quiet = 256
+    /// Some hundred microseconds' worth, at most so often.
+    private static let longestGrace = 4096, graceEvery = 65_536
 
     /// Windows are worth sharing from an average of so many such events on; zero shares all, whatever happens.
     init(threshold: Int) { self.threshold = threshold }
@@ -218,11 +223,18 @@ struct Pace {
     mutating func note(total: Int, beside events: Int) {
         average += events - average / 16
         rest = max(rest - total, 0)
+        sinceGrace += total
     }
 
     /// A window that was shared, and whether that cost more than it gave.
-    mutating func noteShared(beside events: Int, isHarmful: Bool) {
+    mutating func noteShared(total: Int, beside events: Int, isHarmful: Bool, hasWoken: Bool) {
         average += events - average / 16
+        sinceGrace += total
+        if hasWoken, sinceGrace >= Pace.graceEvery { (grace, sinceGrace) = (Pace.longestGrace, 0) }
+        if grace > 0 {
+            grace -= total
+            return
+        }
         harm += (isHarmful ? 256 : 0) - harm / 16
         calm += 1
         if harm / 16 > Pace.limit {

@@ -173,7 +173,7 @@ struct WindowTeamTests {
         #expect(!pace.isWorthwhile)
         for _ in 0..<100 { pace.note(total: 80, beside: 40) }
         #expect(pace.isWorthwhile)
-        for _ in 0..<100 { pace.noteShared(beside: 3, isHarmful: false) }
+        for _ in 0..<100 { pace.noteShared(total: 80, beside: 3, isHarmful: false, hasWoken: false) }
         #expect(!pace.isWorthwhile)
         #expect(Pace(threshold: 0).isWorthwhile)
     }
@@ -181,12 +181,12 @@ struct WindowTeamTests {
     @Test("where threads have to be waited for, the caller goes on alone, and tries again ever more rarely until the machine is quiet")
     func harm() {
         var pace = Pace(threshold: 16)
-        func windows(_ count: Int, harmEvery: Int) -> Int {
+        func windows(_ count: Int, harmEvery: Int, wakes: Bool = false) -> Int {
             var shared = 0
             for window in 0..<count {
                 if pace.isWorthwhile {
                     shared += 1
-                    pace.noteShared(beside: 1_000, isHarmful: harmEvery > 0 && window % harmEvery == 0)
+                    pace.noteShared(total: 2_000, beside: 1_000, isHarmful: harmEvery > 0 && window % harmEvery == 0, hasWoken: wakes)
                 } else {
                     pace.note(total: 2_000, beside: 1_000)
                 }
@@ -204,6 +204,9 @@ struct WindowTeamTests {
         // Quiet again: it is noticed after the longest rest at the latest.
         _ = windows(4_000, harmEvery: 0)
         #expect(windows(1_000, harmEvery: 0) == 1_000)
+        // Who is woken is given time to come, once; not again and again.
+        #expect(windows(3, harmEvery: 1, wakes: true) == 3)
+        #expect(windows(1_000, harmEvery: 1, wakes: true) < 100)
         // All of it is no matter to tests of the threads.
         pace = Pace(threshold: 0)
         #expect(windows(1_000, harmEvery: 1) == 1_000)

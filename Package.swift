@@ -35,7 +35,9 @@ let package = Package(
         // What runs in pods, and the machines that run it.
         library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
         library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"]),
+        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CPause"]),
+        // A processor's way to wait.
+        .systemLibrary(name: "CPause"),
         // Kubernetes.
         library(
             "HairpinCluster",

@@ -121,7 +121,7 @@ extension LogicalProcess {
     public func connect(_ device: InterfaceIndex, toProcess process: Int, interface remote: InterfaceIndex, _ shape: CableShape) {
         precondition(shape.delay > .zero, "between logical processes a cable has a delay")
         let cable = makeCable(device)
-        cable.pointee.remoteProcess = Int32(process)
+        cable.pointee.outbox = outbox(to: process).filling
         cable.pointee.remoteInterface = remote
         self.shape(device, shape)
     }

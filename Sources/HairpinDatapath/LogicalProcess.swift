@@ -103,9 +103,8 @@ public final class LogicalProcess {
             state.pointee.log = tap?.log
         }
     }
-    var outbox = Outbox()
-    /// The other of two buffers that take turns.
-    var sentOutbox = Outbox()
+    /// One for each logical process that a cable leads to, in the order in which the cables were laid.
+    public internal(set) var outboxes: [Outbox] = []
     let generators: UnsafeMutablePointer<Slab<PacketGenerator>>
     /// What generators point into.
     var generatorTables: [AnyObject] = []

@@ -18,6 +18,10 @@ final class NodeKernel {
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []
     let seed: UInt64
+    /// Whether observers of output are told at the end of a window, by the thread that calls `Simulation.run`: those of several logical processes may
+    /// then share what they write to.
+    var defersObservers = false
+    private var news: [(sink: OutputSink, text: String, isError: Bool)] = []
 
     /// ARP frames seen since a process last asked (AF_PACKET).
     private struct PacketWindow {
@@ -82,6 +86,22 @@ final class NodeKernel {
     func wait(_ process: Process, for socket: SocketID) { waiters.add(process.number, process.namespace, socket) }
     func stopWaiting(_ process: Process, for socket: SocketID) { waiters.remove(process.number, process.namespace, socket) }
     func poke(_ number: UInt32) { processes[Int(number)].poke() }
+
+    // MARK: Output
+
+    func tell(_ sink: OutputSink, _ text: String, isError: Bool) {
+        guard let observer = sink.observer else { return }
+        if defersObservers { news.append((sink, text, isError)) } else { observer(text, isError) }
+    }
+
+    /// Tells what was written in the window, in order.
+    func tellObservers() {
+        guard !news.isEmpty else { return }
+        for piece in news { piece.sink.observer?(piece.text, piece.isError) }
+        news.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: The end of a process
 
     func ended(_ process: Process) {
         detach(process)
@@ -164,6 +184,6 @@ final class Pipe {
 final class OutputSink {
     var output: [UInt8] = []
     var errorOutput: [UInt8] = []
-    /// Called with each piece as it is written, and whether it was standard error.
+    /// Called with each piece, and whether it was standard error.
     var observer: ((String, Bool) -> Void)?
 }

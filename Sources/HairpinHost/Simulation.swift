@@ -15,7 +15,16 @@ public struct SimulationConfiguration: Sendable {
     public var sharesProcessor = false
     /// How many threads may run logical processes at once; results do not depend on it. No more are used than there are logical processes.
     public var threads = 1
+    /// Which windows are shared between threads; results do not depend on it.
+    public var sharing = Sharing.worthwhile
     public init() {}
+
+    public enum Sharing: Sendable {
+        /// Those in which enough can be done at once to be worth waking somebody; who has nothing to do helps the others.
+        case worthwhile
+        /// All in which two logical processes or more have something to do, and each thread runs its share, whatever that costs: for tests.
+        case evenly
+    }
 }
 
 /// What is wrong with a topology: a bug of whoever wrote it, or a recording that asks for what is not modelled.
@@ -38,31 +47,16 @@ public final class Simulation {
     /// The shortest delay of a cable between logical processes; `.distantFuture`'s worth if there is none.
     var lookahead = Duration(nanoseconds: .max)
     public private(set) var now = Instant.zero
-    /// When each logical process has its next event, and whether it has one in the window: kept between windows, and raw because threads share it.
-    private var nextTimes = UnsafeMutablePointer<Instant>.allocate(capacity: 0)
-    private var isDue = UnsafeMutablePointer<Bool>.allocate(capacity: 0)
-    private var team: WindowTeam?
+    private var windows: Windows! = nil
     /// Threads that run logical processes, the caller's included.
     public private(set) var threadCount = 1
 
     public init(_ topology: Topology, configuration: SimulationConfiguration = SimulationConfiguration()) throws(TopologyError) {
         self.configuration = configuration
         try build(topology)
-        nextTimes.deallocate()
-        isDue.deallocate()
-        nextTimes = .allocate(capacity: kernels.count)
-        nextTimes.initialize(repeating: .zero, count: kernels.count)
-        isDue = .allocate(capacity: kernels.count)
-        isDue.initialize(repeating: false, count: kernels.count)
         threadCount = max(min(configuration.threads, kernels.count), 1)
-        if threadCount > 1 { team = WindowTeam(threads: threadCount, processes: kernels.map { $0.process }) }
-    }
-
-    deinit {
-        // The threads first: they look at what goes next.
-        team = nil
-        nextTimes.deallocate()
-        isDue.deallocate()
+        windows = Windows(kernels.map { $0.process }, lookahead: lookahead, threads: threadCount, sharing: configuration.sharing)
+        for kernel in kernels { kernel.defersObservers = kernels.count > 1 }
     }
 
     // MARK: Time
@@ -81,18 +75,13 @@ public final class Simulation {
             if proceed() { settle(limit) }
             return
         }
-        while true {
-            var next = Instant.distantFuture
-            for n in kernels.indices {
-                nextTimes[n] = kernels[n].process.nextEventTime
-                next = min(next, nextTimes[n])
-            }
-            if next > limit { break }
-            let end = min(limit, next + lookahead - .nanoseconds(1))
-            runWindow(until: end)
-            exchange()
+        let windows = windows!
+        while let end = windows.begin(limit: limit) {
+            windows.run(until: end)
             now = max(now, end)
+            tellObservers()
             if !proceed() {
+                windows.collect()
                 // Nobody is left behind: what is started next starts no earlier than what has just ended.
                 for kernel in kernels { kernel.process.advance(to: end) }
                 return
@@ -101,18 +90,9 @@ public final class Simulation {
         settle(limit)
     }
 
-    /// Runs every logical process that has something to do by `end`.
-    private func runWindow(until end: Instant) {
-        guard let team else {
-            for n in kernels.indices where nextTimes[n] <= end { kernels[n].process.run(until: end) }
-            return
-        }
-        var count = 0
-        for n in kernels.indices {
-            isDue[n] = nextTimes[n] <= end
-            if isDue[n] { count += 1 }
-        }
-        team.run(until: end, isDue: isDue, dueCount: count)
+    /// What processes have written in the window, logical process by logical process: the same on any number of threads.
+    private func tellObservers() {
+        for number in windows.due { kernels[Int(number)].tellObservers() }
     }
 
     private func settle(_ limit: Instant) {
@@ -121,17 +101,11 @@ public final class Simulation {
         for kernel in kernels { kernel.process.advance(to: limit) }
     }
 
-    /// Hands over what logical processes have sent each other, in the order of the senders: the same on any number of threads.
-    private func exchange() {
-        for kernel in kernels {
-            kernel.process.emptyOutbox { letter, bytes in
-                kernels[letter.process].process.inject(bytes, packetID: letter.packetID, arrival: letter.arrival, interface: letter.interface)
-            }
-        }
-    }
-
     /// The time of the next event; `.distantFuture` when nothing is left to happen.
-    public var nextEventTime: Instant { kernels.map(\.process.nextEventTime).min() ?? .distantFuture }
+    public var nextEventTime: Instant {
+        windows.collect()
+        return kernels.map(\.process.nextEventTime).min() ?? .distantFuture
+    }
 
     // MARK: Containers and processes
 
@@ -174,8 +148,10 @@ public final class Simulation {
 
     /// Starts a program on a host now. The host must exist.
     ///
-    /// With several threads the observer is called on the one that runs the host, so hosts of different logical processes must not share one;
-    /// nor may they share a container or a volume.
+    /// The observer is called with each piece of output, and whether it was standard error, on the thread that calls `run`: as it is written where there
+    /// is one logical process, else at the end of each window, logical process by logical process.
+    ///
+    /// A container's processes are all in one logical process, and so are those of containers that share a volume which one of them may write to.
     @discardableResult
     public func spawn(
         on host: String, _ program: any Program, arguments: [String], environment: [String: String] = [:], in container: ContainerID,
@@ -185,6 +161,7 @@ public final class Simulation {
         let sink = OutputSink()
         sink.observer = observer
         let kernel = kernels[place.kernel]
+        containers[container.index].claim(for: place.kernel)
         // A busy processor's clock may be ahead of the window: cause comes before effect on other machines too.
         let start = kernels.reduce(now) { max($0, $1.process.now) }
         let process = kernel.start(
@@ -263,6 +240,9 @@ public final class Simulation {
 
     public var processCount: Int { kernels.count }
 
+    /// How windows have been run; zeros where there is one logical process, which needs none.
+    public var windowCounts: WindowCounts { windows.counts }
+
     /// How the logical processes are run, for people: "1 thread: there is one logical process".
     public var threading: String {
         if kernels.count == 1 { return "1 thread: there is one logical process" }
@@ -272,7 +252,11 @@ public final class Simulation {
     }
 
     /// Attaches an observer to a logical process; the interfaces named are captured from now on, as tcpdump does (promiscuously).
+    ///
+    /// It is called on the thread that runs the logical process: with several threads no two logical processes may have the same one.
     public func attach(_ observer: any TapObserver, process: Int, interfaces: [InterfaceIndex]) {
+        let isElsewhere = kernels.indices.contains { $0 != process && kernels[$0].process.tap === observer }
+        precondition(threadCount == 1 || !isElsewhere, "with several threads, an observer for each logical process")
         kernels[process].process.tap = observer
         for index in interfaces { kernels[process].process.setTapped(index, true) }
     }

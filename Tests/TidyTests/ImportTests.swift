@@ -14,7 +14,7 @@ struct ImportTests {
         "HairpinHost": [
             "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
             // Threads that run logical processes, and nothing else of the system.
-            "Synchronization", "Glibc", "Musl", "Darwin",
+            "Synchronization", "Glibc", "Musl", "Darwin", "CPause",
         ],
         "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],

@@ -27,8 +27,8 @@ struct Cable {
     private(set) var isCut = false
     /// Whether it is cut or loses frames.
     private(set) var hasFault = false
-    /// The other end when it is in another logical process.
-    var remoteProcess: Int32 = -1
+    /// Where frames go when the other end is in another logical process; nil when it is in this one. The logical process owns it.
+    var outbox: UnsafeMutablePointer<LetterBuffer>?
     var remoteInterface = InterfaceIndex.none
     /// Frames accepted while the cable was busy, and when they leave: what is in the queue at a given time.
     var departures = DepartureRing()
@@ -128,7 +128,7 @@ extension LogicalProcess {
             cable.pointee.departures.append(departure, now: now)
         }
         let arrival = Instant(nanoseconds: departure.nanoseconds &+ UInt64(bitPattern: cable.pointee.delay.nanoseconds))
-        if cable.pointee.remoteProcess >= 0 { return handOver(frame, cable, arrival: arrival) }
+        if let outbox = cable.pointee.outbox { return handOver(frame, outbox, cable.pointee.remoteInterface, arrival: arrival) }
         let peer = out.pointee.peer
         scrub(frame)
         interface(peer).pointee.arriving.append(frame)
@@ -148,10 +148,8 @@ extension LogicalProcess {
     }
 
     @inline(never)
-    private func handOver(_ frame: FrameHandle, _ cable: UnsafeMutablePointer<Cable>, arrival: Instant) {
-        outbox.append(
-            frame.frame.pointee.bytes, packetID: frame.frame.pointee.packetID, arrival: arrival, process: Int(cable.pointee.remoteProcess),
-            interface: cable.pointee.remoteInterface)
+    private func handOver(_ frame: FrameHandle, _ outbox: UnsafeMutablePointer<LetterBuffer>, _ remote: InterfaceIndex, arrival: Instant) {
+        outbox.pointee.append(frame.frame.pointee.bytes, packetID: frame.frame.pointee.packetID, arrival: arrival, interface: remote)
         books.handedOver += 1
         release(frame)
     }

@@ -17,6 +17,8 @@ final class Container {
     let files = FileSystem()
     private let mounts: [(path: String, volume: FileSystem, isReadOnly: Bool)]
     private var processCount = 0
+    /// The logical process that its processes are in.
+    private var logicalProcess: Int?
 
     init(name: String, mounts: [(path: String, volume: FileSystem, isReadOnly: Bool)]) {
         self.name = name
@@ -24,6 +26,15 @@ final class Container {
         self.mounts = mounts.map { (FileSystem.normalise($0.path), $0.volume, $0.isReadOnly) }.sorted { $0.path.count > $1.path.count }
         for folder in ["/bin", "/dev", "/etc", "/proc", "/root", "/run", "/tmp", "/usr/share", "/var/log/nginx", "/var/run", "/home"] { _ = files.makeFolder(folder) }
         for mount in self.mounts { _ = files.makeFolder(mount.path) }
+    }
+
+    /// Notes that a process of this container runs in a logical process. Another one may have neither the container nor a volume that is written to:
+    /// the two may run at the same time.
+    func claim(for logicalProcess: Int) {
+        if self.logicalProcess == logicalProcess { return }
+        precondition(self.logicalProcess == nil, "\(name): the processes of a container are in one logical process")
+        self.logicalProcess = logicalProcess
+        for mount in mounts { mount.volume.claim(for: logicalProcess, isReadOnly: mount.isReadOnly) }
     }
 
     /// Counts this container's processes: names of random streams must not depend on what other containers do.

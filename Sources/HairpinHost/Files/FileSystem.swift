@@ -2,6 +2,16 @@
 final class FileSystem {
     private var files: [String: [UInt8]] = [:]
     private var folders: Set<String> = ["/"]
+    /// Logical processes whose containers mount it, and whether one of them may write.
+    private var users: Set<Int> = []
+    private var isWritable = false
+
+    /// Notes that containers of a logical process use it. Where several do, all of them only read.
+    func claim(for logicalProcess: Int, isReadOnly: Bool) {
+        users.insert(logicalProcess)
+        isWritable = isWritable || !isReadOnly
+        precondition(users.count == 1 || !isWritable, "a volume that is written to belongs to one logical process")
+    }
 
     func read(_ path: String) -> [UInt8]? { files[path] }
 

@@ -5,6 +5,7 @@
 #elseif canImport(Darwin)
     import Darwin
 #endif
+import Synchronization
 
 // The operating system's threads, as far as a team of workers needs them.
 
@@ -42,8 +43,10 @@ final class WorkerThread {
     }
 }
 
-/// A condition to sleep on. Unchecked: the mutex and the condition are in raw memory and made for being shared.
+/// What one thread sleeps by. Unchecked: the mutex and the condition are in raw memory and made for being shared.
 final class Bell: @unchecked Sendable {
+    /// Set before the sleeper's last look at what it waits for, so that who changes that knows whether to ring.
+    private let isAsleep = Atomic<Bool>(false)
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
@@ -58,20 +61,25 @@ final class Bell: @unchecked Sendable {
         mutex.deallocate()
     }
 
-    /// Sleeps for as long as `mustSleep` says; it is asked again after each ring.
+    /// Sleeps for as long as `mustSleep` says; it is asked again after each ring, and reads with sequentially consistent order. One thread only.
     func sleep(while mustSleep: () -> Bool) {
+        isAsleep.store(true, ordering: .sequentiallyConsistent)
         pthread_mutex_lock(mutex)
         while mustSleep() { pthread_cond_wait(condition, mutex) }
         pthread_mutex_unlock(mutex)
+        isAsleep.store(false, ordering: .relaxed)
     }
 
-    /// Wakes everybody. What the sleepers ask about must have changed before.
-    func ring() {
+    /// Wakes the sleeper, and says whether there was one. What it asks about must have been changed before, with sequentially consistent order.
+    @discardableResult
+    func ring() -> Bool {
+        guard isAsleep.load(ordering: .sequentiallyConsistent) else { return false }
         pthread_mutex_lock(mutex)
-        pthread_cond_broadcast(condition)
+        pthread_cond_signal(condition)
         pthread_mutex_unlock(mutex)
+        return true
     }
 }
 
-/// Lets another thread have the processor.
-func offerProcessor() { sched_yield() }
+/// Processors that threads can run on at once.
+let processorCount = max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1)

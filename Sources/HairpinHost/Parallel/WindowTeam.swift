@@ -1,25 +1,26 @@
-import HairpinDatapath
+import CPause
 import HairpinEngine
 import Synchronization
 
 /// Threads that run a window of several logical processes at once. The caller's thread is one of them.
 ///
-/// A window has two phases: the caller says which logical processes have something to do and until when, then everybody works; it is over when the
-/// last has finished. What a thread wrote before its end of a window is seen by all in the next one: both sides of the hand-over are atomics with
-/// release and acquire order.
+/// The caller lays out a ticket for each logical process that has something to do; whoever takes a ticket runs it, and the window is over when
+/// every ticket's work is done. Nobody waits for a thread that has taken none: where the other processors are busy with something else, the
+/// caller does the work itself.
 ///
-/// Each logical process has a home thread, so that its memory stays in one processor's cache; a thread that is done helps the others. Who runs what
-/// changes no result: within a window logical processes do not touch each other.
+/// What a thread wrote before its end of a window is seen by all in the next one: tickets are handed over by atomics with release and acquire
+/// order. Who runs what changes no result: within a window logical processes do not touch each other.
 final class WindowTeam {
     private let board: WindowBoard
     private var workers: [WorkerThread] = []
     let threadCount: Int
 
-    /// `threads` is two or more, and no more than there are logical processes.
-    init(threads: Int, processes: [LogicalProcess]) {
-        precondition(threads > 1 && threads <= processes.count, "a thread for each logical process at most")
+    /// `threads` is two or more, the caller's included. `body` runs a logical process, one of `count`, up to and including a time. Unless threads help each
+    /// other, each runs every `threads`th of what is due, and the window takes as long as the last needs to come.
+    init(threads: Int, count: Int, helps: Bool = true, body: @escaping @Sendable (_ process: Int, _ end: Instant) -> Void) {
+        precondition(threads > 1 && count < 1 << 16, "threads to share between, and numbers that fit a window's word")
         threadCount = threads
-        let board = WindowBoard(threads: threads, processes: processes)
+        let board = WindowBoard(threads: threads, count: count, helps: helps, body: body)
         self.board = board
         workers = (1..<threads).map { number in WorkerThread { board.work(as: number) } }
     }
@@ -29,85 +30,97 @@ final class WindowTeam {
         for worker in workers { worker.join() }
     }
 
-    /// Runs every logical process marked in `isDue` up to and including `end`, and returns when all have.
-    func run(until end: Instant, isDue: UnsafePointer<Bool>, dueCount: Int) { board.run(until: end, isDue: isDue, dueCount: dueCount) }
+    /// What a window took beside the work.
+    struct Outcome {
+        /// Logical processes that others than the caller have run.
+        var byOthers = 0
+        /// Threads that had to be woken for it.
+        var woken = 0
+        /// Whether the caller fell asleep while it waited for the others.
+        var hasSlept = false
+    }
+
+    /// Runs the logical processes in `due`, each once, and returns when all have run.
+    @discardableResult
+    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> Outcome { board.run(due, until: end) }
 }
 
 /// What the threads of a team share.
 ///
-/// Unchecked: `end` and `isDue` are written by the caller while no window is open and read by workers while one is; `processes` and `claims` never
-/// change their addresses. A logical process is run by the one thread that has claimed it.
+/// Unchecked: `end` and a ticket's process are written by the caller while no ticket is out, and read by who has taken one.
 private final class WindowBoard: @unchecked Sendable {
     private let threads: Int
     private let count: Int
-    private let processes: UnsafeMutablePointer<LogicalProcess>
-    /// The number of the last window in which somebody took the logical process, each on a cache line of its own.
-    private let claims: UnsafeMutablePointer<Claim>
+    private let helps: Bool
+    private let body: @Sendable (Int, Instant) -> Void
+    private let tickets: UnsafeMutablePointer<Ticket>
+    /// By thread; the caller's is the first.
+    private let bells: [Bell]
     private var end = Instant.zero
-    /// Nil before the first window.
-    private var isDue: UnsafePointer<Bool>?
+    /// The caller's count of windows.
+    private var number: UInt64 = 0
 
-    /// The window that is open or was last; workers wait for it to change.
+    /// The number of the window that is open or was last, and in the lower 16 bits how many tickets it has; workers wait for it to change.
     private let window = Atomic<UInt64>(0)
-    /// Workers that have not finished the window.
-    private let working = Atomic<Int>(0)
+    /// Tickets whose work is not done.
+    private let unfinished = Atomic<Int>(0)
     private let isDismissed = Atomic<Bool>(false)
-    /// Workers that sleep, or are about to.
-    private let sleepers = Atomic<Int>(0)
-    private let bell = Bell()
+    /// How often an atomic is looked at before a thread goes to sleep: some tens of microseconds, as long as it takes to wake one. Not at all where
+    /// threads wait for processors. Nobody yields: on a processor that others want, who sleeps gets it back sooner than who has given it away.
+    private let spins: Int
 
-    private struct Claim: ~Copyable {
-        let window = Atomic<UInt64>(0)
+    /// The right to run one logical process in one window, each on a cache line of its own.
+    private struct Ticket: ~Copyable {
+        /// Twice the number of the window, and one more when somebody has taken it.
+        let state = Atomic<UInt64>(0)
+        var process: Int32 = 0
         // A line of 64 bytes, and the one its neighbour prefetches.
-        let padding: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+        let padding: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0)
         let more: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
     }
 
-    /// Looks at an atomic this often before the processor is offered to others: about as long as two short windows.
-    private static let spins = 4_000
-    /// And so often before a worker goes to sleep: nobody works between two calls of `Simulation.run`.
-    private static let yields = 200
-
-    init(threads: Int, processes: [LogicalProcess]) {
+    init(threads: Int, count: Int, helps: Bool, body: @escaping @Sendable (Int, Instant) -> Void) {
         self.threads = threads
-        count = processes.count
-        self.processes = .allocate(capacity: processes.count)
-        claims = .allocate(capacity: processes.count)
-        for (n, process) in processes.enumerated() {
-            (self.processes + n).initialize(to: process)
-            (claims + n).initialize(to: Claim())
-        }
+        self.helps = helps
+        self.count = count
+        self.body = body
+        spins = threads > processorCount ? 0 : 2_500
+        bells = (0..<threads).map { _ in Bell() }
+        tickets = .allocate(capacity: max(count, 1))
+        for n in 0..<count { (tickets + n).initialize(to: Ticket()) }
     }
 
     deinit {
-        processes.deinitialize(count: count)
-        processes.deallocate()
-        claims.deinitialize(count: count)
-        claims.deallocate()
+        tickets.deinitialize(count: count)
+        tickets.deallocate()
     }
 
     // MARK: The caller's side
 
-    func run(until end: Instant, isDue: UnsafePointer<Bool>, dueCount: Int) {
+    func run(_ due: UnsafeBufferPointer<Int32>, until end: Instant) -> WindowTeam.Outcome {
+        precondition(due.count <= count, "a ticket for each logical process")
+        var outcome = WindowTeam.Outcome()
+        if due.isEmpty { return outcome }
         self.end = end
-        self.isDue = isDue
-        if dueCount < 2 {
-            // Not worth waking anybody.
-            for n in 0..<count where isDue[n] { processes[n].run(until: end) }
-            return
+        number &+= 1
+        unfinished.store(due.count, ordering: .relaxed)
+        for (rank, process) in due.enumerated() {
+            tickets[rank].process = process
+            tickets[rank].state.store(number << 1, ordering: .releasing)
         }
-        working.store(threads - 1, ordering: .relaxed)
-        let number = window.add(1, ordering: .sequentiallyConsistent).newValue
-        if sleepers.load(ordering: .sequentiallyConsistent) > 0 { bell.ring() }
-        takePart(in: number, as: 0)
-        var looks = 0
-        while working.load(ordering: .acquiring) > 0 { WindowBoard.pause(&looks) }
+        let word = number << 16 | UInt64(due.count)
+        window.store(word, ordering: .sequentiallyConsistent)
+        // No more than there is work for.
+        for thread in 1..<max(min(threads, due.count), 1) where bells[thread].ring() { outcome.woken += 1 }
+        outcome.byOthers = due.count - takePart(in: word, as: 0)
+        outcome.hasSlept = wait(for: 0) { unfinished.load(ordering: .sequentiallyConsistent) == 0 }
+        return outcome
     }
 
     func dismiss() {
         isDismissed.store(true, ordering: .relaxed)
-        window.add(1, ordering: .sequentiallyConsistent)
-        bell.ring()
+        window.store(.max, ordering: .sequentiallyConsistent)
+        for bell in bells { bell.ring() }
     }
 
     // MARK: The workers' side
@@ -115,42 +128,43 @@ private final class WindowBoard: @unchecked Sendable {
     func work(as thread: Int) {
         var last: UInt64 = 0
         while true {
-            last = waitForWindow(after: last)
+            _ = wait(for: thread) { window.load(ordering: .sequentiallyConsistent) != last }
+            last = window.load(ordering: .acquiring)
             if isDismissed.load(ordering: .relaxed) { return }
-            takePart(in: last, as: thread)
-            working.subtract(1, ordering: .releasing)
+            _ = takePart(in: last, as: thread)
         }
     }
 
-    private func waitForWindow(after last: UInt64) -> UInt64 {
-        var looks = 0
-        while looks < WindowBoard.spins + WindowBoard.yields {
-            let now = window.load(ordering: .acquiring)
-            if now != last { return now }
-            WindowBoard.pause(&looks)
-        }
-        sleepers.add(1, ordering: .sequentiallyConsistent)
-        defer { sleepers.subtract(1, ordering: .sequentiallyConsistent) }
-        bell.sleep(while: { window.load(ordering: .sequentiallyConsistent) == last })
-        return window.load(ordering: .acquiring)
-    }
-
-    /// Runs what belongs to this thread, then what is left of the others'.
-    private func takePart(in number: UInt64, as thread: Int) {
-        guard let isDue else { return }
-        let end = end
-        for home in thread..<(thread + threads) {
-            for n in stride(from: home % threads, to: count, by: threads) where isDue[n] {
-                let before = claims[n].window.load(ordering: .relaxed)
-                if before == number { continue }
-                guard claims[n].window.compareExchange(expected: before, desired: number, ordering: .relaxed).exchanged else { continue }
-                processes[n].run(until: end)
+    /// Takes the tickets that are this thread's turn, so that in windows alike a logical process stays in one processor's cache, then what is
+    /// left of the others'. How many it took.
+    ///
+    /// A thread that comes late finds tickets of a later window, which it cannot take by the number of its own.
+    private func takePart(in word: UInt64, as thread: Int) -> Int {
+        let open = (word >> 16) << 1
+        let due = Int(word & 0xffff)
+        var taken = 0
+        for home in thread..<(helps ? thread + threads : thread + 1) {
+            for rank in stride(from: home % threads, to: due, by: threads) {
+                guard tickets[rank].state.load(ordering: .relaxed) == open,
+                    tickets[rank].state.compareExchange(expected: open, desired: open | 1, ordering: .acquiring).exchanged
+                else { continue }
+                body(Int(tickets[rank].process), end)
+                taken += 1
+                if unfinished.subtract(1, ordering: .sequentiallyConsistent).newValue == 0, thread != 0 { bells[0].ring() }
             }
         }
+        return taken
     }
 
-    private static func pause(_ looks: inout Int) {
-        looks += 1
-        if looks >= spins { offerProcessor() }
+    /// Looks, then sleeps, until `condition` holds, which reads with sequentially consistent order. Whether it slept.
+    @inline(__always)
+    private func wait(for thread: Int, until condition: () -> Bool) -> Bool {
+        for _ in 0..<spins {
+            if condition() { return false }
+            hairpin_pause()
+        }
+        if condition() { return false }
+        bells[thread].sleep(while: { !condition() })
+        return true
     }
 }

@@ -192,10 +192,10 @@ final class Process {
         switch stream {
         case .terminal:
             output.output.append(contentsOf: text.utf8)
-            output.observer?(text, false)
+            kernel.tell(output, text, isError: false)
         case .terminalError:
             output.errorOutput.append(contentsOf: text.utf8)
-            output.observer?(text, true)
+            kernel.tell(output, text, isError: true)
         case .null: break
         case .file(let path, _):
             // The shell has truncated the file when it opened it.

@@ -5,9 +5,10 @@ public final class Execution {
     private let world: World
     private let hooks: RunHooks
 
-    public init(_ loaded: LoadedScenario, hooks: RunHooks) throws(Failure) {
+    /// With several `threads` nodes run at once; the result does not depend on it.
+    public init(_ loaded: LoadedScenario, threads: Int = 1, hooks: RunHooks) throws(Failure) {
         self.hooks = hooks
-        world = try World(loaded, seed: loaded.scenario.seed, log: hooks.log)
+        world = try World(loaded, seed: loaded.scenario.seed, threads: threads, log: hooks.log)
     }
 
     /// The command's exit status. Its output is handed over as it comes; an interruption ends it as Ctrl-C would.

@@ -10,6 +10,8 @@ public struct RunOptions: Sendable {
     /// Threads that run nodes at once; no more are used than there are logical processes. Results do not depend on it.
     public var threads = 1
     public static let threadRange = 1...256
+    /// Whether each thread runs its share of every window, also where it does not pay: for tests.
+    public var sharesEveryWindow = false
     /// Folder for `NAME.pcapng`; it is made when it does not exist. Nil writes no captures.
     public var captures: String?
     /// Folder for one `HOST-IFACE.pcap` each; nil writes none.

@@ -28,7 +28,7 @@ public final class ScenarioRunner {
         scenario = loaded.scenario
         self.options = options
         self.hooks = hooks
-        world = try World(loaded, seed: loaded.scenario.seed, threads: options.threads, log: hooks.log)
+        world = try World(loaded, seed: loaded.scenario.seed, threads: options.threads, sharing: options.sharesEveryWindow ? .evenly : .worthwhile, log: hooks.log)
         for step in scenario.steps {
             do { _ = try world.resolve(step.place, container: step.container) } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")

@@ -30,13 +30,14 @@ final class World {
     /// How often the kubelets look at their containers.
     private static let tick = Duration.milliseconds(50)
 
-    init(_ loaded: LoadedScenario, seed: UInt64, threads: Int = 1, log: Logger) throws(Failure) {
+    init(_ loaded: LoadedScenario, seed: UInt64, threads: Int = 1, sharing: SimulationConfiguration.Sharing = .worthwhile, log: Logger) throws(Failure) {
         scenario = loaded.scenario
         self.log = log
         do { plan = try ClusterPlanner.plan(loaded.manifests, configuration: loaded.scenario.configuration) } catch { throw Failure(error) }
         var configuration = SimulationConfiguration()
         configuration.seed = seed
         configuration.threads = threads
+        configuration.sharing = sharing
         topology = plan.topology()
         do { simulation = try Simulation(topology, configuration: configuration) } catch {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")

@@ -16,7 +16,7 @@ struct BenchCommand: ParsableCommand {
 
             Virtual machines have slow spells: compare the best of several repetitions, and ratios of interleaved runs.
             """,
-        subcommands: [BridgeCommand.self, EngineCommand.self, TCPCommand.self, ServiceCommand.self, ClusterCommand.self, CaptureCommand.self])
+        subcommands: [BridgeCommand.self, EngineCommand.self, TCPCommand.self, ServiceCommand.self, ClusterCommand.self, CaptureCommand.self, ThreadsCommand.self])
 }
 
 /// What every job of `bench` takes.

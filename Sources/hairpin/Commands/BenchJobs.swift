@@ -129,3 +129,39 @@ struct CaptureCommand: ParsableCommand {
         try options.run { () throws(BenchmarkError) in try CaptureBenchmark(settings) }
     }
 }
+
+struct ThreadsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "threads", abstract: "Busy nodes on one thread and on several.",
+        discussion: """
+            Nodes in a row, each with a bridge and pods that send as fast as they are told. The same network runs on one thread and on several in turn, over the \
+            same virtual time, and both must have done the same to the last event. The speed-up is the ratio of the two times.
+            """)
+
+    @Option(help: "Nodes, 2 to 64.") var nodes = 2
+    @Option(help: "Threads to compare with one, from 2 to the number of nodes.") var threads = 2
+    @Option(help: "Pods of each node, 2 to 1024.") var pods = 16
+    @Option(help: "Pods of each node that send to such pods of all nodes; the others send to pods of their own.") var remote = 4
+    @Option(help: "One-way delay of the links between nodes, the length of a window: from 1ns to 1s.") var latency: VirtualSpan?
+    @Option(help: "Share of its link's 1 Gbit/s that a pod sends, above 0 and at most 1.") var load = 0.3
+    @Option(help: "Bytes of a frame, 14 to 65535.") var frameSize = 64
+    @Option(help: "Frames of a repetition, on one thread and again on several.") var frames = 1_000_000
+    @Flag(help: .hidden) var shareEveryWindow = false
+    @Option(help: "The seed of all random choices.") var seed: UInt64 = 1
+    @OptionGroup var options: BenchOptions
+
+    func run() throws {
+        var settings = ThreadsBenchmark.Configuration()
+        settings.nodes = nodes
+        settings.threads = threads
+        settings.pods = pods
+        settings.remote = remote
+        if let latency { settings.latency = latency.duration }
+        settings.sharesEveryWindow = shareEveryWindow
+        settings.load = load
+        settings.frameSize = frameSize
+        settings.frames = frames
+        settings.seed = seed
+        try options.run { () throws(BenchmarkError) in try ThreadsBenchmark(settings) }
+    }
+}

@@ -20,6 +20,9 @@ struct ExecCommand: ParsableCommand {
     @Option(name: .shortAndLong, help: "The container; the pod's first by default.")
     var container: String?
 
+    @Option(help: "Threads that run nodes at once, 1 to 256; no more are used than there are nodes, switches and hosts. Results do not depend on it.")
+    var threads = 1
+
     @Flag(name: [.customShort("i"), .customLong("stdin")], help: .hidden)
     var stdin = false
 
@@ -31,6 +34,7 @@ struct ExecCommand: ParsableCommand {
 
     func validate() throws {
         if command.isEmpty { throw ValidationError("Say what to run, after --: hairpin exec -f FILE POD -- COMMAND.") }
+        if !RunOptions.threadRange.contains(threads) { throw ValidationError("--threads must be from 1 to 256.") }
     }
 
     func run() throws {
@@ -41,7 +45,7 @@ struct ExecCommand: ParsableCommand {
         let progress = ProgressLine(isEnabled: !Output.isTerminal)
         var hooks = cluster.hooks()
         hooks.progress = progress.update
-        let execution = try Execution(cluster.load(), hooks: hooks)
+        let execution = try Execution(cluster.load(), threads: threads, hooks: hooks)
         let status = try execution.run(command, in: place, container: container) { stream, bytes throws(Failure) in
             progress.clear()
             if stream == .stdout { try Output.write(bytes) } else { Talk.write(bytes) }

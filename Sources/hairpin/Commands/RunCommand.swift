@@ -47,6 +47,9 @@ struct RunCommand: ParsableCommand {
     @Option(help: "Threads that run nodes at once, 1 to 256; no more are used than there are nodes, switches and hosts. Results do not depend on it.")
     var threads = 1
 
+    @Flag(help: .hidden)
+    var shareEveryWindow = false
+
     @Option(help: "Write a JUnit report to this file.", completion: .file(extensions: ["xml"]))
     var junit: String?
 
@@ -92,6 +95,7 @@ struct RunCommand: ParsableCommand {
             options.seed = seed
             options.until = until?.instant
             options.threads = threads
+            options.sharesEveryWindow = shareEveryWindow
             options.captures = captures
             options.digests = !isText
             options.style = TextStyle(isColoured: isText && Colour.isWanted)

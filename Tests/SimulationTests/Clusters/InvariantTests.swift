@@ -7,13 +7,6 @@ import Testing
 /// What holds in every cluster, whatever people type in it. One seed makes the cluster, the commands and their times; a failure names it.
 @Suite("Invariants of random clusters")
 struct InvariantTests {
-    struct Draw {
-        var random: SeededRandom
-        mutating func number(_ range: ClosedRange<Int>) -> Int { range.lowerBound + Int(random.below(UInt32(range.count))) }
-        mutating func chance(_ percent: Int) -> Bool { number(1...100) <= percent }
-        mutating func pick<Element>(_ list: [Element]) -> Element { list[number(0...(list.count - 1))] }
-    }
-
     @Test("Books, checksums, times and hop limits", arguments: UInt64(1)...24)
     func invariants(seed: UInt64) throws {
         var draw = Draw(random: SeededRandom(seed: seed, name: "invariants"))

@@ -17,6 +17,7 @@ struct ThreadTests {
         defer { try? FileManager.default.removeItem(at: folder) }
         var options = RunOptions()
         options.threads = threads
+        options.sharesEveryWindow = true
         options.captures = folder.path
         options.interfaceCaptures = folder.path
         var text = ""
@@ -36,5 +37,25 @@ struct ThreadTests {
         let one = try run(name, threads: 1)
         #expect(!one.captures.isEmpty)
         for threads in [2, 8] { #expect(try run(name, threads: threads) == one, "\(threads) threads") }
+    }
+
+    @Test("a command in a pod of another node says and does the same")
+    func exec() throws {
+        func run(threads: Int) throws -> (status: Int32, output: [String]) {
+            var loaded = try ScenarioFile.cluster(manifests: ["pod-to-service-iptables"])
+            loaded.scenario.cluster.setNodeCount(3)
+            let execution = try Execution(loaded, threads: threads, hooks: RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })))
+            var output: [String] = []
+            let command = ["sh", "-c", "curl -sS http://web/; echo gone >&2; ip route"]
+            let place = try #require(Place("deploy/shell"))
+            let status = try execution.run(command, in: place, container: nil) { stream, bytes in
+                output.append("\(stream): \(String(decoding: bytes, as: UTF8.self))")
+            }
+            return (status, output)
+        }
+        let one = try run(threads: 1)
+        let four = try run(threads: 4)
+        #expect(one.status == 0 && one.output.joined().contains("gone"), "\(one)")
+        #expect(one.status == four.status && one.output == four.output, "\(four)")
     }
 }

@@ -26,18 +26,18 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
+        // Instructions that Swift has no name for: to wait, and to ask for memory in advance.
+        .systemLibrary(name: "CProcessor"),
         // Bytes and time.
         library("HairpinWire"),
         library("HairpinEngine"),
         // The kernel's packet path, and the protocols on top of it.
-        library("HairpinDatapath", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "CProcessor"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.
         library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
         library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CPause"]),
-        // A processor's way to wait.
-        .systemLibrary(name: "CPause"),
+        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CProcessor"]),
         // Kubernetes.
         library(
             "HairpinCluster",

@@ -6,7 +6,7 @@ struct ImportTests {
     static let allowed: [String: Set<String>] = [
         "HairpinWire": [],
         "HairpinEngine": [],
-        "HairpinDatapath": ["HairpinWire", "HairpinEngine"],
+        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "CProcessor"],
         // Never the datapath: protocols run in a unit test without a network.
         "HairpinTransport": ["HairpinWire", "HairpinEngine"],
         "HairpinPrograms": ["HairpinWire", "HairpinEngine", "HairpinTransport"],
@@ -14,7 +14,7 @@ struct ImportTests {
         "HairpinHost": [
             "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
             // Threads that run logical processes, and nothing else of the system.
-            "Synchronization", "Glibc", "Musl", "Darwin", "CPause",
+            "Synchronization", "Glibc", "Musl", "Darwin", "CProcessor",
         ],
         "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],

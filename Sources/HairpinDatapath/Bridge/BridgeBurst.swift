@@ -1,3 +1,4 @@
+import CProcessor
 import HairpinEngine
 import HairpinWire
 
@@ -29,62 +30,54 @@ extension LogicalProcess {
         (bridges + Int(bridge.pointee.bridge)).pointee.learn(StationKey(mac), port: interface(port).pointee.portNumber, now: now)
     }
 
-    private static var largestStep: Int { 64 }
+    /// How many frames ahead of the one that is decided on each thing is asked for that may not be in a near cache: what the frame says of itself,
+    /// then its header, then the entries of its addresses. Each needs the one before it to have arrived.
+    private static var frameAhead: Int { 48 }
+    private static var headerAhead: Int { 24 }
+    private static var entriesAhead: Int { 8 }
 
     /// Learns and decides for each frame, counts it on the port it leaves by, and notes that port as the frame's device. `ports` holds the port
     /// each frame came in on. Frames are 14 bytes long or longer and stay the caller's.
     public func bridgeBurst(_ frames: UnsafeBufferPointer<FrameHandle>, from ports: UnsafePointer<InterfaceIndex>, bridge: InterfaceIndex) -> BurstResult {
-        var result = BurstResult()
         let table = bridges + Int(interface(bridge).pointee.bridge)
-        var start = 0
-        while start < frames.count {
-            let count = min(LogicalProcess.largestStep, frames.count &- start)
-            let step = UnsafeBufferPointer(rebasing: frames[start..<start &+ count])
-            // What is not in a near cache is asked for in advance and all at once, so that it comes in side by side: first what the frames say of
-            // themselves, then their headers, then the table's entries.
-            if table.pointee.isLarge { fetch(step, table) }
-            decide(step, ports + start, bridge, table, &result)
-            start &+= count
+        let own = StationKey(interface(bridge).pointee.mac)
+        let count = frames.count
+        for n in 0..<min(LogicalProcess.frameAhead, count) { hairpin_prefetch(frames[n].frame) }
+        for n in 0..<min(LogicalProcess.headerAhead, count) { hairpin_prefetch(frames[n].frame.pointee.data) }
+        for n in 0..<min(LogicalProcess.entriesAhead, count) { table.pointee.prefetch(frames[n].frame.pointee.data) }
+        var forwarded = 0
+        let whole = max(count &- LogicalProcess.frameAhead, 0)
+        for n in 0..<whole {
+            hairpin_prefetch(frames[n &+ LogicalProcess.frameAhead].frame)
+            hairpin_prefetch(frames[n &+ LogicalProcess.headerAhead].frame.pointee.data)
+            table.pointee.prefetch(frames[n &+ LogicalProcess.entriesAhead].frame.pointee.data)
+            forwarded &+= bridgeOne(frames[n].frame, from: ports[n], table, own: own) ? 1 : 0
         }
+        for n in whole..<count {
+            if n &+ LogicalProcess.headerAhead < count { hairpin_prefetch(frames[n &+ LogicalProcess.headerAhead].frame.pointee.data) }
+            if n &+ LogicalProcess.entriesAhead < count { table.pointee.prefetch(frames[n &+ LogicalProcess.entriesAhead].frame.pointee.data) }
+            forwarded &+= bridgeOne(frames[n].frame, from: ports[n], table, own: own) ? 1 : 0
+        }
+        var result = BurstResult()
+        (result.forwarded, result.others) = (forwarded, count &- forwarded)
         return result
     }
 
-    @inline(never)
-    private func fetch(_ frames: UnsafeBufferPointer<FrameHandle>, _ table: UnsafeMutablePointer<ForwardingTable>) {
-        var touched: UInt64 = 0
-        for frame in frames { touched ^= UInt64(frame.frame.pointee.start) }
-        for frame in frames { touched ^= UInt64(frame.frame.pointee.data.load(as: UInt8.self)) }
-        for frame in frames {
-            let data = frame.frame.pointee.data
-            touched ^= table.pointee.touch(StationKey(data, at: EthernetOffset.destination)) ^ table.pointee.touch(StationKey(data, at: EthernetOffset.source))
-        }
-        state.pointee.touched = touched
-    }
-
+    /// Whether the frame leaves by one port.
     @inline(__always)
-    private func decide(
-        _ frames: UnsafeBufferPointer<FrameHandle>, _ ports: UnsafePointer<InterfaceIndex>, _ bridge: InterfaceIndex,
-        _ table: UnsafeMutablePointer<ForwardingTable>, _ result: inout BurstResult
-    ) {
-        let own = StationKey(interface(bridge).pointee.mac)
-        let now = now
-        var forwarded = 0
-        for n in frames.indices {
-            let frame = frames[n].frame
-            let ingress = ports[n]
-            let input = interface(ingress)
-            let source = StationKey(frame.pointee.data, at: EthernetOffset.source)
-            if source.isMulticast || source.rawValue == 0 || !input.pointee.isUp { continue }
-            let decision = table.pointee.decide(
-                source: source, destination: StationKey(frame.pointee.data, at: EthernetOffset.destination), port: input.pointee.portNumber, own: own, now: now)
-            guard case .forward(let out) = decision, mayDeliver(to: out, ingress: ingress) else { continue }
-            let output = interface(out)
-            output.pointee.counters.sentFrames &+= 1
-            output.pointee.counters.sentBytes &+= UInt64(frame.pointee.count)
-            frame.pointee.device = out
-            forwarded &+= 1
-        }
-        result.forwarded &+= forwarded
-        result.others &+= frames.count &- forwarded
+    private func bridgeOne(
+        _ frame: UnsafeMutablePointer<Frame>, from ingress: InterfaceIndex, _ table: UnsafeMutablePointer<ForwardingTable>, own: StationKey
+    ) -> Bool {
+        let input = interface(ingress)
+        let source = StationKey(frame.pointee.data, at: EthernetOffset.source)
+        if source.isMulticast || source.rawValue == 0 || !input.pointee.isUp { return false }
+        let decision = table.pointee.decide(
+            source: source, destination: StationKey(frame.pointee.data, at: EthernetOffset.destination), port: input.pointee.portNumber, own: own, now: now)
+        guard case .forward(let out) = decision, mayDeliver(to: out, ingress: ingress) else { return false }
+        let output = interface(out)
+        output.pointee.counters.sentFrames &+= 1
+        output.pointee.counters.sentBytes &+= UInt64(frame.pointee.count)
+        frame.pointee.device = out
+        return true
     }
 }

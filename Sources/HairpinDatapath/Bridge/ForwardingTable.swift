@@ -1,3 +1,4 @@
+import CProcessor
 import HairpinEngine
 import HairpinWire
 
@@ -74,9 +75,9 @@ struct ForwardingTable {
     /// A port by its number within the bridge.
     @inline(__always) func port(_ number: Int) -> InterfaceIndex { ports[number] }
 
-    /// Multiplicative hashing (Knuth, TAOCP 6.4): the upper bits of the product. It spreads consecutive numbers evenly, which addresses often
-    /// are once their last byte is the lowest.
-    @inline(__always) private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key.byteSwapped &* 0x9e37_79b9_7f4a_7c15) &>> homeShift) }
+    /// Multiplicative hashing with the golden ratio (Knuth, TAOCP 6.4), of 48 bits as addresses are: it spreads consecutive numbers evenly, which
+    /// addresses often are once their last byte is the lowest.
+    @inline(__always) private func home(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key.byteSwapped &* 0x9e37_79b9_7f4b) &>> homeShift) }
     /// Where a station is, or where it would be entered: there the key is zero.
     @inline(__always) private func slot(_ key: UInt64) -> UnsafeMutablePointer<Entry> {
         var i = home(key)
@@ -112,12 +113,12 @@ struct ForwardingTable {
         return ports[Int(truncatingIfNeeded: entry.pointee.key &>> 48)]
     }
 
-    /// Whether the table is too large for a processor's nearest caches to hold it and the frames.
-    var isLarge: Bool { mask >= 1 << 14 }
-
-    /// Brings the entry of a station into the cache. What it returns means nothing, but has to be used.
+    /// Asks for the entries of a frame's two addresses.
     @inline(__always)
-    func touch(_ station: StationKey) -> UInt64 { entries[home(station.rawValue)].key }
+    func prefetch(_ data: UnsafeMutableRawPointer) {
+        hairpin_prefetch(entries + home(StationKey(data, at: EthernetOffset.source).rawValue))
+        hairpin_prefetch(entries + home(StationKey(data, at: EthernetOffset.destination).rawValue))
+    }
 
     /// Doubles the table, leaving aged entries behind; if many have aged the size stays.
     private mutating func rehash(_ now: Instant) {

@@ -1,4 +1,4 @@
-import CPause
+import CProcessor
 import HairpinEngine
 import Synchronization
 

@@ -10,6 +10,7 @@ extension TransportStack {
             e.pointee.receiveBuffer = UInt32(settings.tcp_rmem.initial)
             e.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
             e.pointee.timeToLive = settings.ip_default_ttl
+            e.pointee.congestion = settings.tcp_congestion_control
             return e.pointee.socket
         case .datagram, .icmpEcho:
             guard let s = table.makeDatagram(kind) else { throw .noBuffers }
@@ -32,7 +33,7 @@ extension TransportStack {
         }
     }
 
-    private func setFlag(_ e: EndpointPointer, _ flag: EndpointFlags, _ on: Bool) { if on { e.pointee.flags.insert(flag) } else { e.pointee.flags.remove(flag) } }
+    func setFlag(_ e: EndpointPointer, _ flag: EndpointFlags, _ on: Bool) { if on { e.pointee.flags.insert(flag) } else { e.pointee.flags.remove(flag) } }
 
     private func setStreamOption(_ e: EndpointPointer, _ option: SocketOption) throws(Errno) {
         switch option {
@@ -223,10 +224,10 @@ extension TransportStack {
         s.remote = address
     }
 
-    public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int {
+    public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, flags: TransferFlags = []) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             if let e = table.stream(socket) {
-                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) } }
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer, flags) } }
             }
             guard let s = table.datagram(socket) else { throw .badFileDescriptor }
             guard let remote = s.remote else { throw .destinationRequired }
@@ -261,6 +262,14 @@ extension TransportStack {
             try throwPendingError(s)
             guard let count = s.next(into: buffer) else { throw .tryAgain }
             return count
+        }
+    }
+
+    /// Reads without keeping the bytes, or looks at how many there are: the count that recv(2) returns with these flags.
+    public func receive(_ socket: SocketID, _ count: Int, flags: TransferFlags) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .notSupported }
+            return try skipStream(e, count, keeping: flags.contains(.peek))
         }
     }
 

@@ -38,7 +38,7 @@ extension TransportStack {
         return Int(e.pointee.sendBuffer) - used >= used >> 1
     }
 
-    func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer, _ flags: TransferFlags = []) throws(Errno) -> Int {
         try throwPendingError(e)
         if e.pointee.flags.contains(.sendShut) { throw .brokenPipe }
         switch e.pointee.state {
@@ -76,8 +76,20 @@ extension TransportStack {
             throw .tryAgain
         }
         if taken < bytes.count { e.pointee.flags.insert(.noSpace) }
-        pushPending(e, nagle(e))
+        pushPending(e, flags.contains(.more) ? .cork : nagle(e))
         return taken
+    }
+
+    /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.
+    func skipStream(_ e: EndpointPointer, _ limit: Int, keeping: Bool) throws(Errno) -> Int {
+        let available = readable(e)
+        guard available > 0, limit > 0 else {
+            if limit > 0 { try nothingToRead(e) }
+            return 0
+        }
+        let count = min(available, limit)
+        if !keeping { consume(e, count) }
+        return count
     }
 
     func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {

@@ -62,6 +62,10 @@ struct EndpointFlags: OptionSet {
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
     static let windowLimited = EndpointFlags(rawValue: 1 << 36)
+    /// The peer acknowledged data that came with the SYN, in either direction (`syn_data_acked`).
+    static let synData = EndpointFlags(rawValue: 1 << 37)
+    /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
+    static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
 }
 
 /// A segment in the retransmission queue. Consecutive segments of one burst (a GSO packet of the kernel) end with `endsBurst`.
@@ -249,6 +253,25 @@ struct Endpoint {
     var userTimeout: Int64 = 0
     /// Index into the stack's list of device names; zero for none.
     var device: UInt16 = 0
+    /// TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_LINGER2 in ns; zero: the namespace's setting. Linger2 below zero: no FIN-WAIT-2.
+    var keepIdle: Int64 = 0
+    var keepInterval: Int64 = 0
+    var linger2: Int64 = 0
+    var keepCount: UInt8 = 0
+    var synCount: UInt8 = 0
+    /// TCP_DEFER_ACCEPT as a number of SYN-ACK retransmissions (`rskq_defer_accept`).
+    var deferAccept: UInt8 = 0
+    var userClamp: UInt32 = 0
+    /// Zero: the namespace's setting.
+    var notSentLowWater: UInt32 = 0
+    var fastOpenQueue: Int32 = 0
+    var congestion = CongestionControl.cubic
+    // Counters of TCP_INFO.
+    var totalRetransmissions: UInt32 = 0
+    var delivered: UInt32 = 0
+    var reorderingEvents: UInt32 = 0
+    var duplicateReports: UInt32 = 0
+    var chronograph = Chronograph()
 
     var unsent: Int { writeEnd - sendNext }
     var packetsOut: Int { sent.count }

@@ -1,0 +1,253 @@
+import HairpinTransport
+
+/// Reading, writing, and socket options.
+extension ScriptRun {
+    /// The length of a buffer argument: of `...` and the count beside it, or of a vector.
+    private func vectorLength(_ expression: ScriptExpression) throws(ScriptStop) -> Int {
+        guard case .list(let items) = expression else { throw .unsupported(line, "this kind of vector") }
+        var total = 0
+        for item in items {
+            guard case .structure(let fields) = item, let last = fields.last else { throw .unsupported(line, "this kind of vector") }
+            total += Int(clamping: try integer(last.value))
+        }
+        return total
+    }
+
+    private struct Transfer {
+        var count = 0
+        var flags: Int64 = 0
+        var message: [ScriptField]?
+    }
+
+    private func transfer(_ call: ScriptCall) throws(ScriptStop) -> Transfer {
+        var result = Transfer()
+        switch call.name {
+        case "readv", "writev": result.count = try vectorLength(try argument(call, 1))
+        case "sendmsg", "recvmsg":
+            guard case .structure(let fields) = try argument(call, 1) else { throw .unsupported(line, "this kind of message header") }
+            result.message = fields
+            if let vector = field(fields, "msg_iov") { result.count = try vectorLength(vector.value) }
+            result.flags = try number(call, 2)
+        default:
+            result.count = Int(clamping: try number(call, 2))
+            if call.arguments.count > 3 { result.flags = try number(call, 3) }
+        }
+        guard 0...(1 << 26) ~= result.count else { throw .unsupported(line, "a transfer of \(result.count) bytes") }
+        return result
+    }
+
+    func send(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
+        let transfer = try transfer(call)
+        let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000
+        guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
+        if transfer.flags & 0x400_0000 != 0 { throw .unsupported(line, "MSG_ZEROCOPY") }
+        if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis { throw .unsupported(line, "control data of sendmsg") }
+        var flags: TransferFlags = []
+        if transfer.flags & 0x8000 != 0 { flags.insert(.more) }
+        if transfer.flags & 0x80 != 0 { flags.insert(.endOfRecord) }
+        let waits = !descriptor.isNonblocking && transfer.flags & 0x40 == 0
+        let zeros = [UInt8](repeating: 0, count: transfer.count - state.count)
+        let opens = transfer.flags & 0x2000_0000 != 0 && state.count == 0 && !state.isConnecting
+        do throws(Errno) {
+            if state.isConnecting {
+                // A blocking Fast Open waits for the handshake.
+                let readiness = host.stack.readiness(socket)
+                guard !readiness.isDisjoint(with: [.writable, .error, .hangup]) else { return .blocked }
+                if let error = host.stack.takeError(socket) { return .error(error.rawValue) }
+                state.isConnecting = false
+                if state.count >= transfer.count { return .value(Int64(state.count)) }
+            }
+            if opens || (state.count == 0 && host.stack.opensOnSend(socket)) {
+                let address = SocketAddress(configuration.remote, configuration.connectPort)
+                if current?.socket != socket { opening(socket, to: address) }
+                do throws(Errno) {
+                    state.count += try host.stack.sendOpening(socket, zeros[...], to: opens ? address : nil)
+                    return .value(Int64(state.count))
+                } catch {
+                    guard error == .inProgress, waits else { throw error }
+                    state.isConnecting = true
+                    return .blocked
+                }
+            }
+            while true {
+                let count = try host.stack.send(socket, [UInt8](repeating: 0, count: transfer.count - state.count)[...], flags: flags)
+                state.count += count
+                if state.count >= transfer.count || !waits { return .value(Int64(state.count)) }
+            }
+        } catch {
+            guard error == .tryAgain else { return state.count > 0 ? .value(Int64(state.count)) : .error(error.rawValue) }
+            if waits { return .blocked }
+            return state.count > 0 ? .value(Int64(state.count)) : .error(error.rawValue)
+        }
+    }
+
+    func receive(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
+        let transfer = try transfer(call)
+        let known: Int64 = 0x4000 | 0x40 | 0x2 | 0x20 | 0x100
+        if transfer.flags & 0x2000 != 0 { throw .unsupported(line, "MSG_ERRQUEUE") }
+        guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
+        var flags: TransferFlags = []
+        if transfer.flags & 0x2 != 0 { flags.insert(.peek) }
+        if transfer.flags & 0x20 != 0 { flags.insert(.truncate) }
+        let waits = !descriptor.isNonblocking && transfer.flags & 0x40 == 0
+        let wantsAll = transfer.flags & 0x100 != 0
+        do throws(Errno) {
+            while true {
+                let count = try host.stack.receive(socket, transfer.count - state.count, flags: flags)
+                state.count += count
+                if !wantsAll || count == 0 || state.count >= transfer.count { break }
+            }
+        } catch {
+            if error == .tryAgain, waits { return .blocked }
+            if state.count == 0 { return .error(error.rawValue) }
+        }
+        if let message = transfer.message { try checkMessage(message, socket) }
+        return .value(Int64(state.count))
+    }
+
+    /// What recvmsg put into the header beside the bytes.
+    private func checkMessage(_ message: [ScriptField], _ socket: SocketID) throws(ScriptStop) {
+        if let flags = field(message, "msg_flags"), flags.value != .ellipsis {
+            let wanted = try integer(flags.value)
+            guard wanted == 0 else { throw .failed(line: line, "another msg_flags", expected: "msg_flags=\(wanted)", actual: "msg_flags=0") }
+        }
+        let reports = (try? host.stack.option(socket, .reportsUnread)) == 1
+        guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
+        guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
+        for item in items {
+            guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"), let data = field(fields, "cmsg_data")
+            else { throw .unsupported(line, "this kind of control data") }
+            guard try integer(level.value) == 6, try integer(type.value) == 36 else { throw .unsupported(line, "control data other than TCP_CM_INQ") }
+            let wanted = try integer(data.value)
+            guard reports else { throw .failed(line: line, "no control data", expected: "TCP_CM_INQ \(wanted)", actual: "nothing") }
+            let actual = Int64((try? host.stack.unreadBytes(socket, countingEnd: true)) ?? 0)
+            if actual != wanted { throw .failed(line: line, "another TCP_CM_INQ", expected: "cmsg_data=\(wanted)", actual: "cmsg_data=\(actual)") }
+        }
+        if items.isEmpty, reports { throw .failed(line: line, "control data", expected: "none", actual: "TCP_CM_INQ") }
+    }
+
+    func ioctl(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
+        let request = try number(call, 1)
+        guard [0x541b, 0x5411, 0x894b].contains(request) else { throw .unsupported(line, "this ioctl") }
+        let actual: Int
+        do throws(Errno) {
+            actual = try request == 0x541b ? host.stack.unreadBytes(socket) : host.stack.waitingBytes(socket, unsentOnly: request == 0x894b)
+        } catch {
+            return .error(error.rawValue)
+        }
+        if call.arguments.count > 2, call.arguments[2] != .ellipsis {
+            let wanted = try number(call, 2)
+            if wanted != Int64(actual) { throw .failed(line: line, "another value of ioctl", expected: "[\(wanted)]", actual: "[\(actual)]") }
+        }
+        return .value(0)
+    }
+
+    // MARK: options
+
+    /// Options that scripts set and that change nothing the stack models: accepted, and given back by getsockopt.
+    private static let inert: Set<[Int64]> = [[1, 12], [1, 15], [1, 36], [6, 16], [6, 17], [41, 26]]
+
+    static func optionName(_ level: Int64, _ name: Int64) -> SocketOptionName? {
+        switch (level, name) {
+        case (1, 2): .reuseAddress
+        case (1, 3): .type
+        case (1, 4): .error
+        case (1, 7): .sendBuffer
+        case (1, 8): .receiveBuffer
+        case (1, 9): .keepAlive
+        case (1, 30): .acceptsConnections
+        case (1, 38): .proto
+        case (6, 1): .noDelay
+        case (6, 2): .maximumSegment
+        case (6, 3): .cork
+        case (6, 4): .keepIdle
+        case (6, 5): .keepInterval
+        case (6, 6): .keepCount
+        case (6, 7): .synCount
+        case (6, 8): .linger2
+        case (6, 9): .deferAccept
+        case (6, 10): .windowClamp
+        case (6, 12): .quickAck
+        case (6, 18): .userTimeout
+        case (6, 23): .fastOpen
+        case (6, 25): .notSentLowWater
+        case (6, 30): .fastOpenConnect
+        case (6, 34): .fastOpenNoCookie
+        case (6, 36): .reportsUnread
+        case (0, 1): .typeOfService
+        case (0, 2): .timeToLive
+        case (0, 10): .pathMTUDiscovery
+        case (0, 11): .receiveErrors
+        default: nil
+        }
+    }
+
+    private func optionText(_ call: ScriptCall) -> String {
+        func text(_ index: Int) -> String { if case .word(let word) = call.arguments[index] { word } else { "a number" } }
+        return call.arguments.count > 2 ? "the socket option \(text(1)) \(text(2))" : "a socket option"
+    }
+
+    func setOption(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
+        let level = try number(call, 1)
+        let name = try number(call, 2)
+        let value = try argument(call, 3)
+        if [level, name] == [1, 13] {
+            guard case .structure(let fields) = value, let onoff = field(fields, "onoff") ?? field(fields, "l_onoff"),
+                let linger = field(fields, "linger") ?? field(fields, "l_linger")
+            else { throw .unsupported(line, "this value of SO_LINGER") }
+            let seconds = try integer(onoff.value) != 0 ? Int(try integer(linger.value)) : nil
+            return outcome { () throws(Errno) in
+                try host.stack.setOption(socket, .linger(seconds: seconds))
+                return 0
+            }
+        }
+        if [level, name] == [6, 13] {
+            guard case .string(let algorithm) = value else { throw .unsupported(line, "this value of TCP_CONGESTION") }
+            guard CongestionControl(rawValue: algorithm) != nil else { throw .unsupported(line, "the congestion control \(algorithm)") }
+            return outcome { () throws(Errno) in
+                try host.stack.setCongestionControl(socket, algorithm)
+                return 0
+            }
+        }
+        if ScriptRun.inert.contains([level, name]) { return .value(0) }
+        guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
+        let number = try integer(value)
+        return outcome { () throws(Errno) in
+            try host.stack.setOption(socket, option, Int(clamping: number))
+            return 0
+        }
+    }
+
+    func getOption(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
+        let level = try number(call, 1)
+        let name = try number(call, 2)
+        let value = try argument(call, 3)
+        func differs(_ expected: String, _ actual: String) -> ScriptStop {
+            .failed(line: line, "another value of getsockopt", expected: "[\(expected)]", actual: "[\(actual)]")
+        }
+        if [level, name] == [6, 13] {
+            let actual = host.stack.congestionControl(socket) ?? ""
+            if case .string(let wanted) = value, wanted != actual { throw differs(wanted, actual) }
+            return .value(0)
+        }
+        if [level, name] == [1, 13] {
+            guard case .structure(let fields) = value, let onoff = field(fields, "onoff") ?? field(fields, "l_onoff"),
+                let linger = field(fields, "linger") ?? field(fields, "l_linger")
+            else { throw .unsupported(line, "this value of SO_LINGER") }
+            let actual = host.stack.linger(socket)
+            let wanted = (try integer(onoff.value), try integer(linger.value))
+            if wanted.0 != (actual == nil ? 0 : 1) || (actual != nil && wanted.1 != Int64(actual!)) {
+                throw differs("\(wanted)", actual.map { "on, \($0) s" } ?? "off")
+            }
+            return .value(0)
+        }
+        guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
+        let actual: Int
+        do throws(Errno) { actual = try host.stack.option(socket, option) } catch { return .error(error.rawValue) }
+        if value != .ellipsis {
+            let wanted = try integer(value)
+            if wanted != Int64(actual) { throw differs("\(wanted)", "\(actual)") }
+        }
+        return .value(0)
+    }
+}

@@ -98,6 +98,7 @@ public final class TransportStack {
             endpoint.pointee.sendRing.release(pool)
             endpoint.pointee.receiveRing.release(pool)
             endpoint.pointee.sent.release(pool)
+            endpoint.pointee.queue.release(pool)
             endpoint.pointee.received.release(pool)
             endpoint.pointee.outOfOrder.release(pool)
         }

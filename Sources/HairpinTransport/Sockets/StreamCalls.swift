@@ -29,13 +29,14 @@ extension TransportStack {
         if !e.pointee.flags.contains(.sendBufferSet), e.pointee.packetsOut < Int(e.pointee.window) { expandSendBuffer(e) }
         if hasWriteSpace(e) {
             e.pointee.flags.remove(.noSpace)
+            stopChronograph(e, .bufferLimited)
             notify(e)
         }
     }
 
     private func hasWriteSpace(_ e: EndpointPointer) -> Bool {
         let used = sendMemory(e)
-        return Int(e.pointee.sendBuffer) - used >= used >> 1
+        return Int(e.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e)
     }
 
     func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer, _ flags: TransferFlags = []) throws(Errno) -> Int {
@@ -52,22 +53,38 @@ extension TransportStack {
         var taken = 0
         let segment = currentSegment(e)
         let goal = sizeGoal(e, segment: segment)
-        while taken < bytes.count, sendMemory(e) < Int(e.pointee.sendBuffer) {
+        while taken < bytes.count {
             // Fills the packet at the end of the queue, then begins another.
-            let tail = e.pointee.unsent
-            let count = min(bytes.count - taken, goal - tail % goal)
+            var room = 0
+            if e.pointee.queue.count > 0, e.pointee.queue[e.pointee.queue.count - 1].marks & QueuedPacket.endOfRecord == 0 { room = goal - tailLength(e) }
+            let isNew = room <= 0
+            if isNew {
+                guard hasSendMemory(e) else { break }
+                room = goal
+                startChronograph(e, .busy)
+            }
+            let count = min(bytes.count - taken, room)
             let end = e.pointee.writeEnd
             e.pointee.sendRing.reserve(
                 start: e.pointee.unacknowledged.rawValue, kept: end - e.pointee.unacknowledged, span: end + count - e.pointee.unacknowledged, pool)
             e.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
             e.pointee.writeEnd = end + count
+            if isNew { e.pointee.queue.append(QueuedPacket(end: end + count), pool) }
+            let tail = e.pointee.queue.pointer(e.pointee.queue.count - 1)
+            tail.pointee.end = end + count
+            if taken == 0 { tail.pointee.marks &= ~QueuedPacket.psh }
             taken += count
-            guard taken < bytes.count, e.pointee.unsent % goal == 0 || e.pointee.unsent >= goal else { continue }
+            if taken == bytes.count {
+                if flags.contains(.endOfRecord) { tail.pointee.marks |= QueuedPacket.endOfRecord }
+                break
+            }
+            guard tailLength(e) >= goal else { continue }
             // More is coming: send if much is waiting, or if this packet is the first in the queue (`forced_push`, `tcp_push_one`).
-            if e.pointee.unsent > Int(e.pointee.maximumWindow >> 1) {
+            if isPushForced(e) {
+                markPush(e)
                 pushPending(e, .push)
-            } else if e.pointee.unsent <= goal {
-                writeSegments(e, segment: segment, nagle: .push, atMost: goal / segment)
+            } else if e.pointee.queue.count == 1 {
+                writeSegments(e, segment: segment, nagle: .push, push: .one)
             }
             guard e.pointee.state != .closed else { return taken }
         }
@@ -75,9 +92,38 @@ extension TransportStack {
             e.pointee.flags.insert(.noSpace)
             throw .tryAgain
         }
-        if taken < bytes.count { e.pointee.flags.insert(.noSpace) }
-        pushPending(e, flags.contains(.more) ? .cork : nagle(e))
+        // `tcp_push`
+        let isFull = taken < bytes.count
+        if isFull { e.pointee.flags.insert(.noSpace) }
+        let isMore = flags.contains(.more) && !isFull
+        if e.pointee.queue.count > 0 {
+            if !isMore || isPushForced(e) { markPush(e) }
+            pushPending(e, isFull ? .push : isMore ? .cork : nagle(e))
+        }
         return taken
+    }
+
+    private func tailLength(_ e: EndpointPointer) -> Int {
+        let count = e.pointee.queue.count
+        let start = count > 1 ? e.pointee.queue[count - 2].end : e.pointee.sendNext
+        return e.pointee.queue[count - 1].end - start
+    }
+
+    /// More than half of the largest window was written since the last PSH (`forced_push`).
+    private func isPushForced(_ e: EndpointPointer) -> Bool { e.pointee.writeEnd.isAfter(e.pointee.pushed + Int(e.pointee.maximumWindow >> 1)) }
+
+    private func markPush(_ e: EndpointPointer) {
+        guard e.pointee.queue.count > 0 else { return }
+        e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.psh
+        e.pointee.pushed = e.pointee.writeEnd
+    }
+
+    /// `sk_stream_memory_free`: room in the send buffer, and less waiting than TCP_NOTSENT_LOWAT allows.
+    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.pointee.sendBuffer) && isBelowLowWater(e) }
+
+    private func isBelowLowWater(_ e: EndpointPointer) -> Bool {
+        let mark = e.pointee.notSentLowWater == 0 ? settings.tcp_notsent_lowat : e.pointee.notSentLowWater
+        return max(0, e.pointee.unsent) < Int(mark)
     }
 
     /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.

@@ -58,7 +58,8 @@ extension TransportStack {
     /// Queues our FIN behind what is written and sends what may go (`tcp_send_fin`).
     func sendFIN(_ e: EndpointPointer) {
         e.pointee.flags.insert(.finQueued)
-        if writeSegments(e, segment: currentSegment(e), nagle: .push) { checkProbeTimer(e) }
+        startChronograph(e, .busy)
+        if writeSegments(e, segment: currentSegment(e), nagle: .off) { checkProbeTimer(e) }
     }
 
     /// shutdown(2) for writing, and the first half of close(2).
@@ -163,6 +164,7 @@ extension TransportStack {
         timers.remove(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
+        e.pointee.queue.release(pool)
         e.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0

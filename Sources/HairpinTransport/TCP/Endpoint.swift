@@ -81,6 +81,15 @@ struct SentSegment: BitwiseCopyable {
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }
 
+/// A packet of the write queue that has not been sent (an `sk_buff` behind `tcp_send_head`); it begins where the one before it ends, the first at SND.NXT.
+struct QueuedPacket: BitwiseCopyable {
+    var end: SequenceNumber
+    var marks: UInt8 = 0
+    static let psh: UInt8 = 1
+    /// Nothing is added to it any more (MSG_EOR).
+    static let endOfRecord: UInt8 = 2
+}
+
 /// A packet's worth of data in the receive queue, for the accounting of kernel memory only: the bytes are in the ring.
 struct ReceivedChunk: BitwiseCopyable {
     var end: SequenceNumber
@@ -147,6 +156,8 @@ struct Endpoint {
     /// The end of what the program wrote.
     var writeEnd = SequenceNumber(0)
     var lastSmall = SequenceNumber(0)
+    /// Up to where PSH was put on packets (`pushed_seq`).
+    var pushed = SequenceNumber(0)
     var windowSequence = SequenceNumber(0)
     var sendWindow: UInt32 = 0
     var maximumWindow: UInt32 = 0
@@ -192,6 +203,7 @@ struct Endpoint {
     // Buffers, none while empty.
     var sendRing = ByteRing()
     var receiveRing = ByteRing()
+    var queue = RecordRing<QueuedPacket>()
     var sent = RecordRing<SentSegment>()
     var received = RecordRing<ReceivedChunk>()
     var outOfOrder = RecordRing<OutOfOrderRange>()
@@ -266,6 +278,8 @@ struct Endpoint {
     var notSentLowWater: UInt32 = 0
     var fastOpenQueue: Int32 = 0
     var congestion = CongestionControl.cubic
+    /// When something was last sent, in ns (`tcp_wstamp_ns`).
+    var lastTransmission: UInt64 = 0
     // Counters of TCP_INFO.
     var totalRetransmissions: UInt32 = 0
     var delivered: UInt32 = 0

@@ -28,6 +28,7 @@ extension TransportStack {
         e.pointee.sendNext = iss + 1
         e.pointee.writeEnd = iss + 1
         e.pointee.lastSmall = iss
+        e.pointee.pushed = iss + 1
         e.pointee.windowUsedMark = iss
     }
 

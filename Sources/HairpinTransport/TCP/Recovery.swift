@@ -370,7 +370,7 @@ extension TransportStack {
         let segment = currentSegment(e)
         let out = e.pointee.packetsOut
         if e.pointee.unsent > 0, e.pointee.windowEnd - e.pointee.sendNext >= min(e.pointee.unsent, segment) {
-            writeSegments(e, segment: segment, nagle: .push, atMost: 1, isProbe: true)
+            writeSegments(e, segment: segment, nagle: .off, push: .probe)
             guard e.pointee.packetsOut > out else { return }
             e.pointee.flags.remove(.probeRetransmitted)
         } else {

@@ -11,6 +11,7 @@ extension TransportStack {
         e.pointee.ackDeadline = .max
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
+        e.pointee.queue.release(pool)
         e.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0

@@ -128,7 +128,7 @@ extension TransportStack {
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
             // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
-            writeSegments(e, segment: min(currentSegment(e), room), nagle: .push, atMost: 1, isProbe: true)
+            sendWindowProbeData(e, most: min(currentSegment(e), room))
         } else {
             transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         }

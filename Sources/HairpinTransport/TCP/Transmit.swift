@@ -91,6 +91,7 @@ extension TransportStack {
         if flags.contains(.ack) { ackSent(e) }
         if count > 0 { dataSent(e) }
         statistics.segmentsSent += 1
+        e.pointee.lastTransmission = now.nanoseconds
         return emit(e, packet, count: header + count, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
     }
 

@@ -66,6 +66,9 @@ public struct TransportSettings: Sendable {
     /// SipHash key of the server's cookies.
     public var tcp_fastopen_key: (UInt64, UInt64) = (0, 0)
     public var tcp_congestion_control = CongestionControl.cubic
+    /// /sys/module/tcp_cubic/parameters: HyStart, and what it goes by (1 trains of ACKs, 2 delay).
+    public var cubic_hystart = true
+    public var cubic_hystart_detect = 3
     public var tcp_abort_on_overflow = false
     public var tcp_rfc1337 = false
     public init() {}

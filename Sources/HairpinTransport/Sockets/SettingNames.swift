@@ -69,6 +69,8 @@ extension TransportSettings {
         case "tcp_congestion_control":
             guard let algorithm = CongestionControl(rawValue: value) else { throw .invalid(name, value: value) }
             tcp_congestion_control = algorithm
+        case "hystart": cubic_hystart = try one() != 0
+        case "hystart_detect": cubic_hystart_detect = try one(0...3)
         case "tcp_abort_on_overflow": tcp_abort_on_overflow = try one() != 0
         case "tcp_rfc1337": tcp_rfc1337 = try one() != 0
         case "tcp_limit_output_bytes": tcp_limit_output_bytes = try one()

@@ -44,7 +44,4 @@ extension TransportStack {
         c.enter(c.phase, at: now.nanoseconds)
         return (Int((c.busy + c.windowLimited + c.bufferLimited) / 1000), Int(c.windowLimited / 1000), Int(c.bufferLimited / 1000))
     }
-
-    /// How far segments have been seen to be displaced, in segments (`tp->reordering`).
-    func reorderingDegree(_ e: EndpointPointer) -> Int { settings.tcp_reordering }
 }

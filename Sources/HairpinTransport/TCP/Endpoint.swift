@@ -57,7 +57,6 @@ struct EndpointFlags: OptionSet {
     static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
     static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
     static let handshakeDone = EndpointFlags(rawValue: 1 << 32)
-    static let reorderingSeen = EndpointFlags(rawValue: 1 << 33)
     static let receiveErrors = EndpointFlags(rawValue: 1 << 34)
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
@@ -213,6 +212,20 @@ struct Endpoint {
     var probeHigh = SequenceNumber(0)
     /// A loss probe is out (`tlp_high_seq` is set).
     var probing = false
+    /// F-RTO is finding out whether the last timeout was spurious (`tp->frto`).
+    var testsTimeout = false
+    var rackAdvanced = false
+    var rackDuplicateSeen = false
+    /// Quarters of the least RTT in the reordering window, for how many recoveries more, and since when.
+    var rackSteps: UInt8 = 1
+    var rackPersist: UInt8 = 0
+    /// Zero: the namespace's setting.
+    var reordering: UInt16 = 0
+    var rackRoundEnd = SequenceNumber(0)
+    /// Where the highest SACKed segment ends.
+    var highestSacked = SequenceNumber(0)
+    /// Segments ever marked lost (`tp->lost`).
+    var lostEver: UInt32 = 0
     var undoMark = SequenceNumber(0)
     var undoRetransmissions: Int32 = 0
     var priorWindow: UInt32 = 0
@@ -278,6 +291,10 @@ struct Endpoint {
     var notSentLowWater: UInt32 = 0
     var fastOpenQueue: Int32 = 0
     var congestion = CongestionControl.cubic
+    var cubic = CubicState()
+    /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
+    var windowUsed: UInt32 = 0
+    var windowStamp: UInt64 = 0
     /// When something was last sent, in ns (`tcp_wstamp_ns`).
     var lastTransmission: UInt64 = 0
     // Counters of TCP_INFO.

@@ -62,7 +62,8 @@ extension TransportStack {
         // The losses are no sign of congestion: the window stays.
         if e.pointee.phase != .loss {
             e.pointee.highSequence = e.pointee.sendNext
-            e.pointee.slowStartThreshold = max(e.pointee.slowStartThreshold == .max ? e.pointee.window * 3 / 4 : e.pointee.slowStartThreshold, 2)
+            e.pointee.slowStartThreshold = currentThreshold(e)
+            e.pointee.priorThreshold = 0
             e.pointee.undoMark = SequenceNumber(0)
             e.pointee.phase = .loss
         }

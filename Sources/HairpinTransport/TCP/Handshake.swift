@@ -128,6 +128,8 @@ extension TransportStack {
         e.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
+        startCubic(e)
+        e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
         initializeBuffers(e)
@@ -216,7 +218,7 @@ extension TransportStack {
         return .delivered
     }
 
-    private func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
+    func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
         e.pointee.receiveBuffer = listener.pointee.receiveBuffer
         e.pointee.sendBuffer = listener.pointee.sendBuffer
         e.pointee.timeToLive = listener.pointee.timeToLive
@@ -225,7 +227,14 @@ extension TransportStack {
         e.pointee.lingerTime = listener.pointee.lingerTime
         e.pointee.userTimeout = listener.pointee.userTimeout
         e.pointee.device = listener.pointee.device
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet])
+        e.pointee.congestion = listener.pointee.congestion
+        e.pointee.keepIdle = listener.pointee.keepIdle
+        e.pointee.keepInterval = listener.pointee.keepInterval
+        e.pointee.keepCount = listener.pointee.keepCount
+        e.pointee.linger2 = listener.pointee.linger2
+        e.pointee.notSentLowWater = listener.pointee.notSentLowWater
+        e.pointee.userClamp = listener.pointee.userClamp
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …

@@ -65,7 +65,6 @@ extension TransportStack {
     private func retransmissionTimeout(_ e: EndpointPointer) {
         if e.pointee.state == .synSent { return synTimeout(e) }
         guard e.pointee.packetsOut > 0 else { return }
-        if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = e.pointee.sent[0].sentAt }
         if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         statistics.timeouts += 1
         enterLoss(e)
@@ -74,7 +73,15 @@ extension TransportStack {
         guard e.pointee.state != .closed else { return }
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
-        arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+        arm(e, .retransmission, ticks: boundToUserTimeout(e))
+    }
+
+    /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
+    private func boundToUserTimeout(_ e: EndpointPointer) -> UInt64 {
+        let timeout = UInt64(e.pointee.retransmitTimeout)
+        guard e.pointee.userTimeout > 0, e.pointee.retransmitStamp != 0 else { return timeout }
+        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.retransmitStamp)
+        return left <= 0 ? 1 : min(timeout, TimerWheel.ticks(Duration(nanoseconds: left)))
     }
 
     /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).

@@ -125,6 +125,7 @@ extension TransportStack {
     /// `tcp_event_data_sent`: a reply soon after data makes the connection interactive.
     private func dataSent(_ e: EndpointPointer) {
         let jiffies = TimerWheel.jiffies(now)
+        if e.pointee.inFlight == 0, e.pointee.congestion == .cubic { cubicResume(e) }
         e.pointee.lastSent = jiffies
         if jiffies &- e.pointee.lastReceived < UInt64(e.pointee.ackTimeout), e.pointee.pingPong < .max { e.pointee.pingPong += 1 }
     }

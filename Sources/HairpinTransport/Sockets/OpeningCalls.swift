@@ -4,11 +4,51 @@ import HairpinWire
 /// Calls that open or close a connection in less usual ways.
 extension TransportStack {
     /// Whether the next send(2) on the socket opens its connection (TCP_FASTOPEN_CONNECT deferred it).
-    public func opensOnSend(_ socket: SocketID) -> Bool { false }
+    public func opensOnSend(_ socket: SocketID) -> Bool { table.stream(socket)?.pointee.flags.contains(.connectDeferred) ?? false }
 
-    /// sendto(2) with MSG_FASTOPEN. Returns how many bytes went with the SYN, or are queued.
-    public func sendOpening(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, to address: SocketAddress?) throws(Errno) -> Int { throw .notSupported }
+    /// sendto(2) with MSG_FASTOPEN, or the first send after a deferred connect (`tcp_sendmsg_fastopen`). Returns how many bytes went with the SYN; throws
+    /// EINPROGRESS if it carried none.
+    public func sendOpening(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, to address: SocketAddress?) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
+            if address != nil, e.pointee.state == .established || e.pointee.state == .closeWait {
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) } }
+            }
+            let target = address ?? SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort)
+            e.pointee.flags.remove(.connectDeferred)
+            return try withBytes(bytes) { (buffer) throws(Errno) in try connectStream(e, target, fastOpen: buffer) }
+        }
+    }
 
-    /// connect(2) with AF_UNSPEC (`tcp_disconnect`).
-    public func disconnect(_ socket: SocketID) throws(Errno) { throw .notSupported }
+    /// connect(2) with AF_UNSPEC (`tcp_disconnect`): the connection is aborted, and the socket can be used again.
+    public func disconnect(_ socket: SocketID) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            var error = Errno.connectionReset.rawValue
+            switch e.pointee.state {
+            case .listen: return closeListenerChildren(e)
+            case .established, .closeWait, .finWait1, .finWait2, .synReceived: sendReset(e)
+            case .closing, .lastAck: if e.pointee.unsent > 0 || finUnsent(e) { sendReset(e) }
+            case .synSent: break
+            case .closed, .timeWait: error = 0
+            }
+            let wasBound = e.pointee.flags.contains(.portBound)
+            becomeClosed(e)
+            if !wasBound { e.pointee.localAddress = .any }
+            e.pointee.received.release(pool)
+            e.pointee.receiveRing.release(pool)
+            e.pointee.receiveMemory = 0
+            e.pointee.copied = e.pointee.receiveNext
+            e.pointee.pendingError = error
+            e.pointee.phase = .open
+            (e.pointee.smoothedRTT, e.pointee.deviation, e.pointee.minimumRTT, e.pointee.reordering) = (0, 0, .max, 0)
+            (e.pointee.backoff, e.pointee.retransmits, e.pointee.delivered, e.pointee.totalRetransmissions) = (0, 0, 0, 0)
+            e.pointee.slowStartThreshold = .max
+            e.pointee.flags.subtract([
+                .receiveShut, .sendShut, .finQueued, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks, .windowScaling,
+            ])
+            notify(e)
+        }
+    }
 }

@@ -10,7 +10,7 @@ extension TransportStack {
     public func replaceSettings(_ new: TransportSettings) { settings = new }
 
     /// `ip tcp_metrics flush`
-    public func forgetMetrics() {}
+    public func forgetMetrics() { fastOpenMemory = [:] }
 
     /// TCP_CONGESTION
     public func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) {

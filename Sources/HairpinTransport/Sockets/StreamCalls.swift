@@ -44,6 +44,8 @@ extension TransportStack {
         if e.pointee.flags.contains(.sendShut) { throw .brokenPipe }
         switch e.pointee.state {
         case .established, .closeWait: break
+        // Fast Open: the answer need not wait for the last ACK.
+        case .synReceived where e.pointee.flags.contains(.fastOpenChild): break
         case .synSent, .synReceived: throw .tryAgain
         case .listen, .closed: throw .notConnected
         default: throw .brokenPipe
@@ -200,12 +202,13 @@ extension TransportStack {
 
     /// `tcp_poll`
     func streamReadiness(_ e: EndpointPointer) -> Readiness {
+        if e.pointee.flags.contains(.connectDeferred) { return [.writable] }
         if e.pointee.state == .listen { return e.pointee.acceptCount > 0 ? [.readable] : [] }
         var r: Readiness = []
         let flags = e.pointee.flags
         if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
         if flags.contains(.receiveShut) { r.formUnion([.readable, .readHangup]) }
-        if e.pointee.state != .synSent, e.pointee.state != .synReceived {
+        if e.pointee.state != .synSent, e.pointee.state != .synReceived || e.pointee.flags.contains(.fastOpenChild) {
             if readable(e) > 0 { r.insert(.readable) }
             if flags.contains(.sendShut) || e.pointee.state == .closed {
                 r.insert(.writable)

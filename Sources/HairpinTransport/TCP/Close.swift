@@ -118,6 +118,13 @@ extension TransportStack {
 
     /// A listener goes, and everything nobody has accepted yet with it: connections are reset, handshakes forgotten (`inet_csk_listen_stop`).
     private func closeListener(_ listener: EndpointPointer) {
+        closeListenerChildren(listener)
+        listener.pointee.flags.insert(.orphan)
+        destroy(listener)
+    }
+
+    /// The listener stops listening; what it has not handed over is reset or forgotten.
+    func closeListenerChildren(_ listener: EndpointPointer) {
         ports.removeListener(listener)
         var child = listener.pointee.acceptHead
         while let c = child {
@@ -132,8 +139,8 @@ extension TransportStack {
             h.pointee.listener = nil
             destroy(h)
         }
-        listener.pointee.flags.insert(.orphan)
-        destroy(listener)
+        (listener.pointee.acceptHead, listener.pointee.acceptTail, listener.pointee.acceptCount, listener.pointee.handshakes) = (nil, nil, 0, 0)
+        listener.pointee.state = .closed
     }
 
     /// The connection ended in good order.

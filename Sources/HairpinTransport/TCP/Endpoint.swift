@@ -63,6 +63,13 @@ struct EndpointFlags: OptionSet {
     static let windowLimited = EndpointFlags(rawValue: 1 << 36)
     /// The peer acknowledged data that came with the SYN, in either direction (`syn_data_acked`).
     static let synData = EndpointFlags(rawValue: 1 << 37)
+    /// A child made by Fast Open that waits for the last ACK; a client that asked for a cookie; connect(2) that waits for the first write.
+    static let fastOpenChild = EndpointFlags(rawValue: 1 << 41), fastOpenAsked = EndpointFlags(rawValue: 1 << 42)
+    static let connectDeferred = EndpointFlags(rawValue: 1 << 43)
+    /// Our SYN carried data.
+    static let sentSynData = EndpointFlags(rawValue: 1 << 44)
+    /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
+    static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
     /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
     static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
 }
@@ -290,6 +297,10 @@ struct Endpoint {
     /// Zero: the namespace's setting.
     var notSentLowWater: UInt32 = 0
     var fastOpenQueue: Int32 = 0
+    /// Children of this listener that Fast Open made and whose handshake is not complete.
+    var fastOpenPending: Int32 = 0
+    /// What the next SYN or SYN-ACK says about Fast Open.
+    var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic
     var cubic = CubicState()
     /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).

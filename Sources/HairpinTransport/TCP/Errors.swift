@@ -58,8 +58,12 @@ extension TransportStack {
             }
         }
         guard anyLost else { return }
-        recutLost(e, segment: segment)
-        // The losses are no sign of congestion: the window stays.
+        resendWithoutReduction(e)
+    }
+
+    /// The losses are no sign of congestion: the window stays (`tcp_non_congestion_loss_retransmit`).
+    func resendWithoutReduction(_ e: EndpointPointer) {
+        recutLost(e, segment: currentSegment(e))
         if e.pointee.phase != .loss {
             e.pointee.highSequence = e.pointee.sendNext
             e.pointee.slowStartThreshold = currentThreshold(e)

@@ -41,7 +41,9 @@ extension TransportStack {
         e.pointee.window = 10
     }
 
-    func startConnecting(_ e: EndpointPointer, route: TransportRoute) {
+    /// Sends the SYN, with data if the caller has some and the server gave a cookie (`fastOpen`); returns how much of it went.
+    @discardableResult
+    func startConnecting(_ e: EndpointPointer, route: TransportRoute, fastOpen: UnsafeRawBufferPointer? = nil) -> Int {
         prepare(e, route: route)
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
@@ -54,13 +56,27 @@ extension TransportStack {
         e.pointee.state = .synSent
         e.pointee.synSentAt = now.nanoseconds
         statistics.activeOpens += 1
-        transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+        var carried = 0
+        if let bytes = fastOpen {
+            e.pointee.flags.insert(.fastOpenAsked)
+            if prepareFastOpen(e) {
+                carried = sendOpeningSYN(e, bytes)
+            } else {
+                transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            }
+            // A repeated SYN has neither cookie nor data (RFC 7413 §4.1.3).
+            e.pointee.cookie = FastOpenCookie()
+        } else {
+            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+        }
         if e.pointee.state == .synSent { arm(e, .retransmission, ticks: 250) }
+        return carried
     }
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        if Int(e.pointee.synRetries) >= settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts {
+        let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        if Int(e.pointee.synRetries) >= retries {
             statistics.attemptFails += 1
             return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
@@ -132,9 +148,50 @@ extension TransportStack {
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
+        // The SYN itself is the first segment delivered.
+        e.pointee.delivered &+= 1
         initializeBuffers(e)
         if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
     }
+
+    /// What `establish` settles that data before the last ACK needs (`tcp_init_transfer`).
+    func prepareTransfer(_ e: EndpointPointer) {
+        if !e.pointee.flags.contains(.windowScaling) {
+            e.pointee.receiveScale = 0
+            e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
+        }
+        if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
+        synchronizeSegment(e)
+        let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
+        e.pointee.peerSegment = UInt16(max(hint, 88))
+        e.pointee.retransmitTimeout = 250
+        startCubic(e)
+        e.pointee.windowStamp = TimerWheel.jiffies(now)
+        initializeBuffers(e)
+    }
+
+    /// The last ACK of a connection that Fast Open opened (`tcp_rcv_synrecv_state_fastopen`).
+    private func establishFast(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        completeFastOpen(e)
+        if e.pointee.synRetries == 0 {
+            let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.pointee.synSentAt) / 1000))
+            updateMinimumRTT(e, microseconds: sample)
+            addRTTSample(e, microseconds: sample)
+        }
+        e.pointee.slowDeadline = .max
+        e.pointee.delivered &+= 1
+        e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
+        e.pointee.maximumWindow = max(e.pointee.maximumWindow, e.pointee.sendWindow)
+        e.pointee.windowSequence = segment.sequence
+        e.pointee.lastSent = TimerWheel.jiffies(now)
+        if e.pointee.state == .synReceived { e.pointee.state = .established }
+        e.pointee.flags.insert(.handshakeDone)
+        statistics.passiveOpens += 1
+        if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
+        notify(e)
+        return receiveSynchronized(e, segment)
+    }
+
 
     // MARK: active
 
@@ -154,7 +211,10 @@ extension TransportStack {
             establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
             e.pointee.lastReceived = TimerWheel.jiffies(now)
             e.pointee.flags.insert(.confirmsNeighbour)
+            let resent = concludeFastOpen(e, segment)
             notify(e)
+            guard e.pointee.state == .established else { return .delivered }
+            if resent { return .delivered }
             sendAck(e)
             if !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
             return .delivered
@@ -213,7 +273,10 @@ extension TransportStack {
         listener.pointee.handshakes += 1
         connections.insert(e)
         e.pointee.synSentAt = now.nanoseconds
+        if opensFast(e, listener, segment) { openFast(e, listener, segment) }
         sendSynAck(e)
+        // The cookie goes once; a repeated SYN-ACK has none.
+        e.pointee.cookie = FastOpenCookie()
         armSlow(e, ticks: 250)
         return .delivered
     }
@@ -239,12 +302,16 @@ extension TransportStack {
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …
     func synAckTimeout(_ e: EndpointPointer) {
-        guard Int(e.pointee.synRetries) < settings.tcp_synack_retries else {
-            if e.pointee.flags.contains(.unaccepted) { return destroy(e) }
+        let deferral = e.pointee.listener?.pointee.deferAccept ?? 0
+        let wasAcknowledged = e.pointee.flags.contains(.ackDeferred)
+        let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_synack_retries
+        guard Int(e.pointee.synRetries) < retries || (wasAcknowledged && e.pointee.synRetries < deferral) else {
+            if e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.fastOpenChild) { return destroy(e) }
             return abort(e, .timedOut)
         }
         e.pointee.synRetries += 1
-        if network.packetsHeld(by: e.pointee.socket) == 0 {
+        // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
+        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.pointee.synRetries) >= Int(deferral) - 1 {
             statistics.retransmitted += 1
             sendSynAck(e)
         }
@@ -257,7 +324,8 @@ extension TransportStack {
             if !isRateLimited(e, segment) { sendSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
-        if segment.isACK, segment.acknowledgment != e.pointee.initialSend + 1 {
+        let isFast = e.pointee.flags.contains(.fastOpenChild)
+        if segment.isACK, !isFast, segment.acknowledgment != e.pointee.initialSend + 1 {
             if !segment.isReset { sendReset(to: segment) }
             return .delivered
         }
@@ -276,10 +344,30 @@ extension TransportStack {
         if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
             statistics.attemptFails += 1
             if !segment.isReset { sendReset(to: segment) }
-            if e.pointee.flags.contains(.unaccepted) { destroy(e) } else { connectionReset(e) }
+            if isFast {
+                completeFastOpen(e)
+                connectionReset(e)
+            } else if e.pointee.flags.contains(.unaccepted) {
+                destroy(e)
+            } else {
+                connectionReset(e)
+            }
             return .delivered
         }
         guard segment.isACK else { return .delivered }
+        if isFast {
+            // Data may have been sent already: anything up to SND.NXT is good.
+            guard segment.acknowledgment.isAfter(e.pointee.initialSend), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
+                sendReset(to: segment)
+                return .delivered
+            }
+            return establishFast(e, segment)
+        }
+        // TCP_DEFER_ACCEPT: an ACK without data is only remembered, until the waiting time is over.
+        if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1 {
+            e.pointee.flags.insert(.ackDeferred)
+            return .delivered
+        }
         if let listener = e.pointee.listener {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated (`tcp_abort_on_overflow` off).
             guard listener.pointee.acceptCount <= listener.pointee.backlog else {

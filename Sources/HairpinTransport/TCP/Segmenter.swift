@@ -74,11 +74,11 @@ extension TransportStack {
             let isLast = e.pointee.queue.count <= 1
             let waiting = head.end - e.pointee.sendNext
             let carriesFIN = fin && isLast
-            // Congestion window (`tcp_cwnd_test`): bursts of at most half of it; a last FIN is not held back by it.
+            // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
             let inFlight = e.pointee.inFlight
             let cwnd = Int(e.pointee.window)
             var quota = inFlight >= cwnd ? 0 : min(max(cwnd >> 1, 1), cwnd - inFlight)
-            if carriesFIN, waiting <= segment { quota = max(quota, 1) }
+            if carriesFIN, waiting <= segment, settings.finIgnoresCongestionWindow { quota = max(quota, 1) }
             if quota == 0 {
                 guard push == .probe else {
                     congestionLimited = true

@@ -85,7 +85,7 @@ extension TransportStack {
             p.put(e.pointee.recentTimestamp, at: 28)
         }
         if blocks > 0 { putSelectiveAcks(e, p + 20 + (stamps ? OptionSize.timestamps : 0), count: blocks) }
-        if count > 0 { e.pointee.sendRing.read(p + header, count: count, at: sequence.rawValue) }
+        if count > 0 { e.pointee.sendRing.read(p + header, count: count, at: (isSYN ? sequence + 1 : sequence).rawValue) }
         if !isSYN { e.pointee.flags.remove(.duplicateSACK) }
 
         if flags.contains(.ack) { ackSent(e) }

@@ -63,7 +63,7 @@ struct PacketdrillCommand: ParsableCommand {
             throw Failure(.notFound, filter.isEmpty ? "there is no script in \(paths.joined(separator: ", "))" : "no script matches \(filter.joined(separator: ", "))")
         }
         try Output.write(output == .text ? table.totals : json(table))
-        if table.unreadable > 0 { try ExitStatus.input.finish() }
+        if table.unreadable > 0 { try ExitStatus.badInput.finish() }
         if table.failed + table.unsupported > 0 { try ExitStatus.expectationFailed.finish() }
     }
 

@@ -57,6 +57,8 @@ public struct TransportSettings: Sendable {
     /// 0: no F-RTO (RFC 5682).
     public var tcp_frto = 2
     public var tcp_retrans_collapse = true
+    /// 0: no ECN; 1: asked for and accepted; 2: accepted.
+    public var tcp_ecn = 2
     /// Unsent bytes above which a socket does not count as writable.
     public var tcp_notsent_lowat = UInt32.max
     public var tcp_autocorking = true

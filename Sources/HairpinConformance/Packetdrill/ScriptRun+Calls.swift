@@ -126,7 +126,7 @@ extension ScriptRun {
         switch expression {
         case .integer(let n): return n
         case .word(let word):
-            guard let value = ScriptSymbols.values[word] else { throw .unsupported(line, "the constant \(word)") }
+            guard let value = ScriptSymbols.values[word] ?? ScriptSymbols.errors[word].map(Int64.init) else { throw .unsupported(line, "the constant \(word)") }
             return value
         case .mask(let items):
             var value: Int64 = 0

@@ -29,9 +29,8 @@ extension ScriptRun {
     private func inject(_ segment: ScriptSegment, typeOfService: UInt8, timeToLive: UInt8) throws(ScriptStop) {
         let connection = try connection(for: segment)
         let isSYN = segment.flags.contains(.syn)
-        if isSYN, connection.remoteStart == nil || !segment.flags.contains(.ack) || connection.remoteStart?.script != segment.start {
-            connection.remoteStart = (segment.start, segment.start)
-        }
+        // The first SYN sets where the remote side's numbers start; a later one counts from it, its own number still being absolute.
+        if isSYN, connection.remoteStart == nil { connection.remoteStart = (segment.start, segment.start) }
         let sequence = isSYN ? segment.start : connection.realRemote(segment.start)
         var acknowledgment = segment.acknowledgment ?? 0
         if segment.flags.contains(.ack) { acknowledgment = connection.realLocal(acknowledgment) }

@@ -69,6 +69,7 @@ extension TransportSettings {
         case "tcp_congestion_control":
             guard let algorithm = CongestionControl(rawValue: value) else { throw .invalid(name, value: value) }
             tcp_congestion_control = algorithm
+        case "tcp_ecn": tcp_ecn = try one(0...2)
         case "hystart": cubic_hystart = try one() != 0
         case "hystart_detect": cubic_hystart_detect = try one(0...3)
         case "tcp_abort_on_overflow": tcp_abort_on_overflow = try one() != 0

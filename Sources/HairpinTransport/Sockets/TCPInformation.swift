@@ -62,6 +62,8 @@ extension TransportStack {
             info.snd_wscale = Int(e.pointee.sendScale)
             info.rcv_wscale = Int(e.pointee.receiveScale)
         }
+        if e.pointee.ecn.contains(.agreed) { info.options |= 8 }
+        if e.pointee.ecn.contains(.seen) { info.options |= 16 }
         if flags.contains(.synData) { info.options |= 32 }
         let tick = Int(TimerWheel.tick / 1000)
         info.rto = Int(e.pointee.retransmitTimeout) * tick

@@ -37,6 +37,10 @@ extension TransportStack {
                 notify(e)
                 return true
             }
+            if e.pointee.linger2 < 0 {
+                destroy(e)
+                return false
+            }
             if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
                 sendReset(to: segment)
                 destroy(e)
@@ -106,7 +110,14 @@ extension TransportStack {
         shutWriting(e)
         guard e.pointee.state != .closed else { return }
         e.pointee.flags.insert(.orphan)
-        if e.pointee.state == .finWait2 { enterTimeWait(e, finWait2: true) }
+        if e.pointee.state == .finWait2 {
+            // TCP_LINGER2 below zero: no waiting for the peer's FIN.
+            guard e.pointee.linger2 >= 0 else {
+                sendReset(e)
+                return destroy(e)
+            }
+            enterTimeWait(e, finWait2: true)
+        }
     }
 
     func hasReceivedFIN(_ e: EndpointPointer) -> Bool {

@@ -302,6 +302,7 @@ struct Endpoint {
     /// What the next SYN or SYN-ACK says about Fast Open.
     var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic
+    var ecn: CongestionNotification = []
     var cubic = CubicState()
     /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
     var windowUsed: UInt32 = 0

@@ -48,6 +48,7 @@ extension TransportStack {
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
+        e.pointee.ecn = offersECN ? .agreed : []
         chooseNumbers(e)
         startSequence(e)
         selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment))
@@ -208,6 +209,7 @@ extension TransportStack {
             }
             guard segment.isSYN else { return .delivered }
             learnFromSYN(e, segment)
+            concludeECN(e, segment)
             establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
             e.pointee.lastReceived = TimerWheel.jiffies(now)
             e.pointee.flags.insert(.confirmsNeighbour)
@@ -262,6 +264,7 @@ extension TransportStack {
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
         learnFromSYN(e, segment)
+        if acceptsECN(segment) { e.pointee.ecn = .agreed }
         chooseNumbers(e)
         startSequence(e)
         e.pointee.sendWindow = UInt32(segment.window)

@@ -5,6 +5,7 @@ import HairpinWire
 extension TransportStack {
     func queueData(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         guard segment.end != segment.sequence else { return .delivered }
+        if segment.typeOfService & 3 != 0 || e.pointee.ecn.rawValue != 0 || segment.flags.contains(.cwr) { noteECN(e, segment) }
         let next = e.pointee.receiveNext
         if segment.sequence == next || (segment.sequence.isBefore(next) && segment.end.isAfter(next)) {
             if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }

@@ -24,7 +24,7 @@ extension TransportStack {
             e.pointee.flags.formUnion([.receiveShut, .sendShut])
             notify(e)
         }
-        armSlow(e, ticks: TimerWheel.ticks(finWait2 ? settings.tcp_fin_timeout : TransportStack.length))
+        armSlow(e, ticks: TimerWheel.ticks(finWait2 ? finTime(e) : TransportStack.length))
     }
 
     private func restartTimeWait(_ e: EndpointPointer) {

@@ -150,27 +150,49 @@ extension TransportStack {
 
     // MARK: keepalive
 
+    private func keepIdleTime(_ e: EndpointPointer) -> Duration { e.pointee.keepIdle > 0 ? .nanoseconds(e.pointee.keepIdle) : settings.tcp_keepalive_time }
+    private func keepIntervalTime(_ e: EndpointPointer) -> Duration {
+        e.pointee.keepInterval > 0 ? .nanoseconds(e.pointee.keepInterval) : settings.tcp_keepalive_intvl
+    }
+    /// Since anything came (`keepalive_time_elapsed`).
+    private func idleTime(_ e: EndpointPointer) -> Duration {
+        .nanoseconds(Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
+    }
+
     func startKeepAlive(_ e: EndpointPointer) {
         switch e.pointee.state {
         case .closed, .listen, .synSent, .synReceived, .timeWait: break
-        default: armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time))
+        default:
+            let left = keepIdleTime(e) - idleTime(e)
+            armSlow(e, ticks: left > .zero ? TimerWheel.ticks(left) : 1)
         }
     }
 
     /// `tcp_keepalive_timer`
     private func keepAliveTimeout(_ e: EndpointPointer) {
         guard e.pointee.flags.contains(.keepAlive), e.pointee.state != .closed, e.pointee.state != .listen, e.pointee.state != .synSent else { return }
-        let idle = Duration(nanoseconds: Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
-        if e.pointee.packetsOut > 0 || e.pointee.unsent > 0 { return armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time)) }
-        guard idle >= settings.tcp_keepalive_time else {
-            return armSlow(e, ticks: max(1, TimerWheel.ticks(settings.tcp_keepalive_time - idle)))
-        }
-        if Int(e.pointee.probesOut) >= settings.tcp_keepalive_probes {
+        let wanted = keepIdleTime(e)
+        if e.pointee.packetsOut > 0 || e.pointee.unsent > 0 { return armSlow(e, ticks: TimerWheel.ticks(wanted)) }
+        let idle = idleTime(e)
+        guard idle >= wanted else { return armSlow(e, ticks: max(1, TimerWheel.ticks(wanted - idle))) }
+        // TCP_USER_TIMEOUT, where set, replaces the number of probes.
+        let isDead =
+            e.pointee.userTimeout > 0 ? idle.nanoseconds >= e.pointee.userTimeout && e.pointee.probesOut > 0
+            : Int(e.pointee.probesOut) >= (e.pointee.keepCount > 0 ? Int(e.pointee.keepCount) : settings.tcp_keepalive_probes)
+        if isDead {
             sendReset(e)
             return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
         transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
+        guard e.pointee.state != .closed else { return }
         e.pointee.probesOut += 1
-        armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_intvl))
+        armSlow(e, ticks: TimerWheel.ticks(keepIntervalTime(e)))
+    }
+
+    /// How long FIN-WAIT-2 of a closed socket lasts (`tcp_fin_time`): TCP_LINGER2 or the setting, but no less than three and a half RTOs.
+    func finTime(_ e: EndpointPointer) -> Duration {
+        let wanted = e.pointee.linger2 > 0 ? Duration.nanoseconds(e.pointee.linger2) : settings.tcp_fin_timeout
+        let rto = Int64(e.pointee.retransmitTimeout) * Int64(TimerWheel.tick)
+        return max(wanted, .nanoseconds((rto << 2) - (rto >> 1)))
     }
 }

@@ -63,6 +63,19 @@ extension TransportStack {
         let header = 20 + optionBytes
         guard let packet = network.allocate(header + count), let p = packet.payload.baseAddress else { return .noBuffers }
         let isSYNACK = isSYN && flags.contains(.ack)
+        var flags = flags
+        var codePoint: UInt8 = 0
+        if e.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
+            flags.formUnion(ecnFlags(e, isSYN: isSYN, isSYNACK: isSYNACK))
+            // New data only: neither ACKs nor what is sent again (RFC 3168 §6.1.4, §6.1.5).
+            if count > 0, !isSYN, !sequence.isBefore(e.pointee.sendNext), e.pointee.ecn.contains(.agreed) {
+                codePoint = CongestionNotification.ect0
+                if e.pointee.ecn.contains(.queuesCWR) {
+                    e.pointee.ecn.remove(.queuesCWR)
+                    flags.insert(.cwr)
+                }
+            }
+        }
         let window: UInt16
         if isSYN {
             window = UInt16(min(e.pointee.receiveWindow, 65_535))  // RFC 7323 §2.2: the window of a SYN is never scaled
@@ -92,7 +105,7 @@ extension TransportStack {
         if count > 0 { dataSent(e) }
         statistics.segmentsSent += 1
         e.pointee.lastTransmission = now.nanoseconds
-        return emit(e, packet, count: header + count, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
+        return emit(e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
     }
 
     func nextIdentification(_ e: EndpointPointer) -> UInt16 {
@@ -102,7 +115,7 @@ extension TransportStack {
     }
 
     /// Finishes the checksum and hands the packet down.
-    private func emit(_ e: EndpointPointer, _ packet: PacketBuffer, count: Int, identification: IdentificationPolicy) -> Errno? {
+    private func emit(_ e: EndpointPointer, _ packet: PacketBuffer, count: Int, codePoint: UInt8, identification: IdentificationPolicy) -> Errno? {
         let p = packet.payload.baseAddress.unsafelyUnwrapped
         let sum = InternetChecksum.checksum(
             UnsafeRawBufferPointer(start: p, count: count),
@@ -111,7 +124,7 @@ extension TransportStack {
         p.put(sum, at: TCPOffset.checksum)
         var request = SendRequest(source: e.pointee.localAddress, destination: e.pointee.remoteAddress, proto: .tcp)
         request.timeToLive = e.pointee.timeToLive
-        request.typeOfService = e.pointee.typeOfService
+        request.typeOfService = e.pointee.typeOfService & ~3 | codePoint
         request.dontFragment = true
         request.identification = identification
         request.socket = e.pointee.socket

@@ -85,7 +85,7 @@ let package = Package(
                 "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
                 "HairpinPrograms",
             ]),
-        tests("ConformanceTests", ["HairpinConformance"]),
+        tests("ConformanceTests", ["HairpinConformance"], resources: [.copy("Packetdrill")]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("TidyTests", []),
     ]

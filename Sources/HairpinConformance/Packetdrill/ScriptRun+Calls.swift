@@ -162,7 +162,9 @@ extension ScriptRun {
             if let family = field(fields, "sa_family"), try integer(family.value) == 0 { return nil }
             var result = standard
             if let port = field(fields, "sin_port") { result.port = UInt16(truncatingIfNeeded: try integer(port.value)) }
-            if let address = field(fields, "sin_addr"), address.value != .ellipsis { result.address = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try integer(address.value))) }
+            if let address = field(fields, "sin_addr"), address.value != .ellipsis {
+                result.address = IPv4Address(rawValue: UInt32(truncatingIfNeeded: try integer(address.value)))
+            }
             return result
         default: throw .unsupported(line, "this kind of address")
         }

@@ -115,7 +115,8 @@ extension ScriptRun {
         guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
         guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
         for item in items {
-            guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"), let data = field(fields, "cmsg_data")
+            guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"),
+                let data = field(fields, "cmsg_data")
             else { throw .unsupported(line, "this kind of control data") }
             guard try integer(level.value) == 6, try integer(type.value) == 36 else { throw .unsupported(line, "control data other than TCP_CM_INQ") }
             let wanted = try integer(data.value)

@@ -181,7 +181,9 @@ struct ShellCommands {
             // `echo VALUE > FILE`
             guard words.count == 4, words[2] == ">" else { throw unknown }
             if words[3].hasPrefix("/proc/sys/") { return [.set(name: String(words[3].dropFirst("/proc/sys/".count)), value: words[1])] }
-            if words[3].hasPrefix("/sys/module/tcp_cubic/parameters/") { return [.set(name: "tcp_cubic/" + String(words[3].split(separator: "/").last ?? ""), value: words[1])] }
+            if words[3].hasPrefix("/sys/module/tcp_cubic/parameters/") {
+                return [.set(name: "tcp_cubic/" + String(words[3].split(separator: "/").last ?? ""), value: words[1])]
+            }
             throw unknown
         case "sleep":
             guard words.count == 2, let seconds = Double(words[1]), seconds >= 0, seconds < 1e6 else { throw unknown }

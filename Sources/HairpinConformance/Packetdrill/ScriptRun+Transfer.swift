@@ -40,11 +40,11 @@ extension ScriptRun {
         let transfer = try transfer(call)
         let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
-        if transfer.flags & 0x400_0000 != 0 { throw .unsupported(line, "MSG_ZEROCOPY") }
         if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis { throw .unsupported(line, "control data of sendmsg") }
         var flags: TransferFlags = []
         if transfer.flags & 0x8000 != 0 { flags.insert(.more) }
         if transfer.flags & 0x80 != 0 { flags.insert(.endOfRecord) }
+        if transfer.flags & 0x400_0000 != 0 { flags.insert(.zeroCopy) }
         let waits = !descriptor.isNonblocking && transfer.flags & 0x40 == 0
         let zeros = [UInt8](repeating: 0, count: transfer.count - state.count)
         let opens = transfer.flags & 0x2000_0000 != 0 && state.count == 0 && !state.isConnecting
@@ -61,7 +61,7 @@ extension ScriptRun {
                 let address = SocketAddress(configuration.remote, configuration.connectPort)
                 if current?.socket != socket { opening(socket, to: address) }
                 do throws(Errno) {
-                    state.count += try host.stack.sendOpening(socket, zeros[...], to: opens ? address : nil)
+                    state.count += try host.stack.sendOpening(socket, zeros[...], to: opens ? address : nil, flags: flags)
                     return .value(Int64(state.count))
                 } catch {
                     guard error == .inProgress, waits else { throw error }
@@ -84,7 +84,11 @@ extension ScriptRun {
     func receive(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
         let transfer = try transfer(call)
         let known: Int64 = 0x4000 | 0x40 | 0x2 | 0x20 | 0x100
-        if transfer.flags & 0x2000 != 0 { throw .unsupported(line, "MSG_ERRQUEUE") }
+        if transfer.flags & 0x2000 != 0 {
+            guard let error = host.stack.takeStreamError(socket) else { return .error(Errno.tryAgain.rawValue) }
+            if let message = transfer.message { try checkErrorMessage(message, error) }
+            return .value(0)
+        }
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
         var flags: TransferFlags = []
         if transfer.flags & 0x2 != 0 { flags.insert(.peek) }
@@ -127,6 +131,29 @@ extension ScriptRun {
         if items.isEmpty, reports { throw .failed(line: line, "control data", expected: "none", actual: "TCP_CM_INQ") }
     }
 
+    /// An entry of the error queue: the flag, and one control message that tells about it.
+    private func checkErrorMessage(_ message: [ScriptField], _ error: StreamError) throws(ScriptStop) {
+        let flag = ScriptSymbols.values["MSG_ERRQUEUE"] ?? 0
+        if let flags = field(message, "msg_flags"), flags.value != .ellipsis {
+            let wanted = try integer(flags.value)
+            guard wanted == flag else { throw .failed(line: line, "another msg_flags", expected: "msg_flags=\(wanted)", actual: "msg_flags=MSG_ERRQUEUE") }
+        }
+        guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
+        guard case .list(let items) = control.value, items.count == 1, case .structure(let fields) = items[0], let level = field(fields, "cmsg_level"),
+            let type = field(fields, "cmsg_type"), let data = field(fields, "cmsg_data"), case .structure(let values) = data.value
+        else { throw .unsupported(line, "this kind of control data") }
+        guard try integer(level.value) == 0, try integer(type.value) == 11 else { throw .unsupported(line, "control data other than IP_RECVERR") }
+        let actual: [(String, Int64)] = [
+            ("ee_errno", Int64(error.errno)), ("ee_origin", Int64(error.origin)), ("ee_type", Int64(error.type)), ("ee_code", Int64(error.code)),
+            ("ee_info", Int64(error.information)), ("ee_data", Int64(error.data)),
+        ]
+        for (name, value) in actual {
+            guard let wanted = field(values, name), wanted.value != .ellipsis else { continue }
+            let number = try integer(wanted.value)
+            if number != value { throw .failed(line: line, "another error of the queue", expected: "\(name)=\(number)", actual: "\(name)=\(value)") }
+        }
+    }
+
     func ioctl(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
         let request = try number(call, 1)
         guard [0x541b, 0x5411, 0x894b].contains(request) else { throw .unsupported(line, "this ioctl") }
@@ -158,6 +185,7 @@ extension ScriptRun {
         case (1, 9): .keepAlive
         case (1, 30): .acceptsConnections
         case (1, 38): .proto
+        case (1, 60): .zeroCopy
         case (6, 1): .noDelay
         case (6, 2): .maximumSegment
         case (6, 3): .cork

@@ -8,16 +8,18 @@ extension TransportStack {
 
     /// sendto(2) with MSG_FASTOPEN, or the first send after a deferred connect (`tcp_sendmsg_fastopen`). Returns how many bytes went with the SYN; throws
     /// EINPROGRESS if it carried none.
-    public func sendOpening(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, to address: SocketAddress?) throws(Errno) -> Int {
+    public func sendOpening(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, to address: SocketAddress?, flags: TransferFlags = []) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
             if address != nil, e.pointee.state == .established || e.pointee.state == .closeWait {
-                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) } }
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer, flags) } }
             }
             let target = address ?? SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort)
             e.pointee.flags.remove(.connectDeferred)
-            return try withBytes(bytes) { (buffer) throws(Errno) in try connectStream(e, target, fastOpen: buffer) }
+            let carried = try withBytes(bytes) { (buffer) throws(Errno) in try connectStream(e, target, fastOpen: buffer) }
+            if carried > 0, flags.contains(.zeroCopy), e.pointee.flags.contains(.zeroCopy) { noteZeroCopy(e, sharesPacket: false) }
+            return carried
         }
     }
 

@@ -37,6 +37,8 @@ public struct TransferFlags: OptionSet, Hashable, Sendable {
     public static let more = TransferFlags(rawValue: 1)
     /// MSG_EOR: what is written later never shares a packet with this.
     public static let endOfRecord = TransferFlags(rawValue: 2)
+    /// MSG_ZEROCOPY: the error queue says when the bytes are acknowledged.
+    public static let zeroCopy = TransferFlags(rawValue: 16)
     /// MSG_PEEK: the bytes stay.
     public static let peek = TransferFlags(rawValue: 4)
     /// MSG_TRUNC: the bytes are thrown away.

@@ -53,6 +53,8 @@ extension TransportStack {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
         var taken = 0
+        let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
+        let sharesPacket = isZeroCopy && e.pointee.queue.count > 0
         let segment = currentSegment(e)
         let goal = sizeGoal(e, segment: segment)
         while taken < bytes.count {
@@ -94,6 +96,7 @@ extension TransportStack {
             e.pointee.flags.insert(.noSpace)
             throw .tryAgain
         }
+        if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
         // `tcp_push`
         let isFull = taken < bytes.count
         if isFull { e.pointee.flags.insert(.noSpace) }
@@ -218,7 +221,7 @@ extension TransportStack {
                 e.pointee.flags.insert(.noSpace)
             }
         }
-        if e.pointee.pendingError != 0 { r.insert(.error) }
+        if e.pointee.pendingError != 0 || hasStreamError(e) { r.insert(.error) }
         return r
     }
 }

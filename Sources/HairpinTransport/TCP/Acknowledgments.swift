@@ -53,6 +53,7 @@ extension TransportStack {
             return .fine
         }
         removeAcknowledged(e, priorSack, &findings)
+        if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
         if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
         adaptReorderingWindow(e)
         if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }

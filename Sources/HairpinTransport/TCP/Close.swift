@@ -172,6 +172,7 @@ extension TransportStack {
     /// Takes the endpoint off the wire; received data stays readable after a FIN, as in Linux.
     func becomeClosed(_ e: EndpointPointer) {
         e.pointee.state = .closed
+        if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e, all: true) }
         e.pointee.flags.formUnion([.receiveShut, .sendShut])
         e.pointee.flags.remove(.connecting)
         connections.remove(e)
@@ -198,6 +199,7 @@ extension TransportStack {
         }
         becomeClosed(e)
         ports.release(e)
+        if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
         e.pointee.received.release(pool)
         e.pointee.receiveRing.release(pool)
         table.free(e)

@@ -70,6 +70,8 @@ struct EndpointFlags: OptionSet {
     static let sentSynData = EndpointFlags(rawValue: 1 << 44)
     /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
     static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
+    /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
+    static let zeroCopy = EndpointFlags(rawValue: 1 << 46), awaitsZeroCopy = EndpointFlags(rawValue: 1 << 47)
     /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
     static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
 }

@@ -162,6 +162,7 @@ extension TransportStack {
         let hadData = e.pointee.flags.contains(.sentSynData)
         guard asked || hadData else { return false }
         e.pointee.flags.subtract([.fastOpenAsked, .sentSynData])
+        completeZeroCopy(e)
         var memory = fastOpenMemory[e.pointee.remoteAddress] ?? FastOpenMemory()
         if segment.maximumSegment > 0 { memory.maximumSegment = segment.maximumSegment }
         if segment.cookieLength > 0, let bytes = segment.cookie {

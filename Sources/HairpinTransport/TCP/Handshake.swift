@@ -300,7 +300,7 @@ extension TransportStack {
         e.pointee.linger2 = listener.pointee.linger2
         e.pointee.notSentLowWater = listener.pointee.notSentLowWater
         e.pointee.userClamp = listener.pointee.userClamp
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread])
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …

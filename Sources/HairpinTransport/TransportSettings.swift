@@ -71,8 +71,9 @@ public struct TransportSettings: Sendable {
     /// /sys/module/tcp_cubic/parameters: HyStart, and what it goes by (1 trains of ACKs, 2 delay).
     public var cubic_hystart = true
     public var cubic_hystart_detect = 3
-    /// A FIN alone is not held back by a full congestion window, as `tcp_cwnd_test` had it before it lost its packet argument. No sysctl.
-    public var finIgnoresCongestionWindow = false
+    /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
+    /// full congestion window. No sysctl.
+    public var sendsAsBefore6_10 = false
     public var tcp_abort_on_overflow = false
     public var tcp_rfc1337 = false
     public init() {}

@@ -73,7 +73,7 @@ struct ScriptConfiguration {
         settings.rmem_max = 8 << 20
         settings.wmem_max = 8 << 20
         settings.tcp_syn_linear_timeouts = 0
-        settings.finIgnoresCongestionWindow = true
+        settings.sendsAsBefore6_10 = true
         return settings
     }
 }

@@ -70,15 +70,15 @@ extension TransportStack {
         var congestionLimited = false
         let fin = e.pointee.flags.contains(.finQueued)
         while e.pointee.queue.count > 0 || finUnsent(e) {
-            let head = e.pointee.queue.count > 0 ? e.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
-            let isLast = e.pointee.queue.count <= 1
-            let waiting = head.end - e.pointee.sendNext
-            let carriesFIN = fin && isLast
+            var head = e.pointee.queue.count > 0 ? e.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
+            var isLast = e.pointee.queue.count <= 1
+            var waiting = head.end - e.pointee.sendNext
+            var carriesFIN = fin && isLast
             // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
             let inFlight = e.pointee.inFlight
             let cwnd = Int(e.pointee.window)
             var quota = inFlight >= cwnd ? 0 : min(max(cwnd >> 1, 1), cwnd - inFlight)
-            if carriesFIN, waiting <= segment, settings.finIgnoresCongestionWindow { quota = max(quota, 1) }
+            if carriesFIN, waiting <= segment, settings.sendsAsBefore6_10 { quota = max(quota, 1) }
             if quota == 0 {
                 guard push == .probe else {
                     congestionLimited = true
@@ -87,6 +87,12 @@ extension TransportStack {
                 quota = 1
             }
             quota = min(quota, most)
+            if !isLast, quota * segment > waiting, !settings.sendsAsBefore6_10, growHead(e, by: quota * segment - waiting) {
+                head = e.pointee.queue[0]
+                isLast = e.pointee.queue.count == 1
+                waiting = head.end - e.pointee.sendNext
+                carriesFIN = fin && isLast
+            }
             // Receive window (`tcp_snd_wnd_test`): the first segment must fit, FIN included.
             let room = e.pointee.windowEnd - e.pointee.sendNext
             if min(waiting, segment) + (carriesFIN && waiting <= segment ? 1 : 0) > room {
@@ -126,6 +132,22 @@ extension TransportStack {
             return false
         }
         return e.pointee.packetsOut == 0 && (e.pointee.unsent > 0 || finUnsent(e))
+    }
+
+    /// The first packet takes over up to `amount` bytes of the second, for larger bursts (`tcp_grow_skb`). False if it may not.
+    private func growHead(_ e: EndpointPointer, by amount: Int) -> Bool {
+        let head = e.pointee.queue.pointer(0)
+        let next = e.pointee.queue[1]
+        guard head.pointee.marks & QueuedPacket.endOfRecord == 0 else { return false }
+        let length = next.end - head.pointee.end
+        if amount >= length {
+            head.pointee.end = next.end
+            head.pointee.marks |= next.marks
+            e.pointee.queue.remove(at: 1, pool)
+        } else {
+            head.pointee.end = head.pointee.end + amount
+        }
+        return true
     }
 
     /// How many bytes of the first packet may go (`tcp_mss_split_point`).

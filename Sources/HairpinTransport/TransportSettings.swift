@@ -57,6 +57,9 @@ public struct TransportSettings: Sendable {
     /// 0: no F-RTO (RFC 5682).
     public var tcp_frto = 2
     public var tcp_retrans_collapse = true
+    /// Per cent of window over RTT at which bursts are sized, in slow start and after.
+    public var tcp_pacing_ss_ratio = 200
+    public var tcp_pacing_ca_ratio = 120
     /// 0: no ECN; 1: asked for and accepted; 2: accepted.
     public var tcp_ecn = 2
     /// Unsent bytes above which a socket does not count as writable.

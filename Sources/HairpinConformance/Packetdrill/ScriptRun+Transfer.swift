@@ -4,6 +4,7 @@ import HairpinTransport
 extension ScriptRun {
     /// The length of a buffer argument: of `...` and the count beside it, or of a vector.
     private func vectorLength(_ expression: ScriptExpression) throws(ScriptStop) -> Int {
+        if case .ellipsis = expression { return 0 }
         guard case .list(let items) = expression else { throw .unsupported(line, "this kind of vector") }
         var total = 0
         for item in items {
@@ -11,6 +12,15 @@ extension ScriptRun {
             total += Int(clamping: try integer(last.value))
         }
         return total
+    }
+
+    /// A buffer argument other than `...` is an address at which a program has nothing.
+    private func isBadBuffer(_ call: ScriptCall) -> Bool {
+        guard ["read", "write", "send", "recv", "sendto", "recvfrom"].contains(call.name), call.arguments.count > 1 else { return false }
+        switch call.arguments[1] {
+        case .integer, .word("NULL"): return true
+        default: return false
+        }
     }
 
     private struct Transfer {
@@ -38,6 +48,7 @@ extension ScriptRun {
 
     func send(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
         let transfer = try transfer(call)
+        if isBadBuffer(call), transfer.count > 0 { return .error(14) }
         let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
         if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis { throw .unsupported(line, "control data of sendmsg") }
@@ -62,12 +73,12 @@ extension ScriptRun {
                 if current?.socket != socket { opening(socket, to: address) }
                 do throws(Errno) {
                     state.count += try host.stack.sendOpening(socket, zeros[...], to: opens ? address : nil, flags: flags)
-                    return .value(Int64(state.count))
+                    guard waits, host.stack.readiness(socket).isDisjoint(with: [.writable, .error, .hangup]) else { return .value(Int64(state.count)) }
                 } catch {
                     guard error == .inProgress, waits else { throw error }
-                    state.isConnecting = true
-                    return .blocked
                 }
+                state.isConnecting = true
+                return .blocked
             }
             while true {
                 let count = try host.stack.send(socket, [UInt8](repeating: 0, count: transfer.count - state.count)[...], flags: flags)
@@ -83,6 +94,7 @@ extension ScriptRun {
 
     func receive(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
         let transfer = try transfer(call)
+        if isBadBuffer(call), transfer.count > 0, (try? host.stack.unreadBytes(socket)) ?? 0 > 0 { return .error(14) }
         let known: Int64 = 0x4000 | 0x40 | 0x2 | 0x20 | 0x100
         if transfer.flags & 0x2000 != 0 {
             guard let error = host.stack.takeStreamError(socket) else { return .error(Errno.tryAgain.rawValue) }

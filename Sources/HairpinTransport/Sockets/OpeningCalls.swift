@@ -12,7 +12,9 @@ extension TransportStack {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
-            if address != nil, e.pointee.state == .established || e.pointee.state == .closeWait {
+            if e.pointee.state != .closed {
+                // A connect under way may be finished by now; otherwise EALREADY, EISCONN.
+                _ = try connectStream(e, SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort), fastOpen: nil)
                 return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer, flags) } }
             }
             let target = address ?? SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort)

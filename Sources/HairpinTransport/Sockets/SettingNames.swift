@@ -80,9 +80,25 @@ extension TransportSettings {
             guard numbers.count == 2, let a = numbers[0], let b = numbers[1], 1...65_535 ~= a, a...65_535 ~= b else { throw .invalid(name, value: value) }
             ip_local_port_range = (UInt16(a), UInt16(b))
         case "icmp_echo_ignore_all": icmp_echo_ignore_all = try one() != 0
-        default: throw .unknown(name)
+        case "tcp_pacing_ss_ratio": tcp_pacing_ss_ratio = try one(1...1000)
+        case "tcp_pacing_ca_ratio": tcp_pacing_ca_ratio = try one(1...1000)
+        default:
+            guard let values = TransportSettings.withoutEffect[short] else { throw .unknown(name) }
+            // Only where what is not modelled is off, or cannot be told apart.
+            guard values.isEmpty || values.contains(value) else { throw .invalid(name, value: value) }
         }
     }
+
+    /// Settings of mechanisms that are not modelled, with the values that leave them off; none: any value.
+    private static let withoutEffect: [String: Set<String>] = [
+        "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [], "tcp_syncookies": ["0", "1"], "tcp_ecn_fallback": [], "tcp_mtu_probing": ["0"],
+        "tcp_thin_linear_timeouts": ["0"], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_workaround_signed_windows": ["0"], "tcp_stdurg": ["0"],
+        "tcp_shrink_window": ["0"], "tcp_reflect_tos": ["0"], "tcp_retries1": [], "tcp_max_orphans": [], "tcp_max_tw_buckets": [], "tcp_mem": [],
+        "tcp_comp_sack_delay_ns": [], "tcp_comp_sack_slack_ns": [], "tcp_comp_sack_nr": [], "tcp_fwmark_accept": ["0"], "tcp_backlog_ack_defer": [],
+        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"], "tcp_min_snd_mss": ["48"], "tcp_base_mss": [], "tcp_probe_interval": [],
+        "tcp_probe_threshold": [], "tcp_mtu_probe_floor": [], "ip_no_pmtu_disc": ["0"], "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
+        "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],
+    ]
 
     /// Four groups of eight hex digits, kept as the sixteen bytes SipHash takes (`proc_tcp_fastopen_key`: each group is a little-endian word). A
     /// second key behind a comma is only for cookies made earlier.

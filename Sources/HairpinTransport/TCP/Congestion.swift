@@ -141,9 +141,8 @@ extension TransportStack {
 
     /// Bytes a second the window allows, twice that in slow start (`tcp_update_pacing_rate`); bounds the size of bursts.
     func pacingRate(_ e: EndpointPointer) -> UInt64 {
-        var rate = UInt64(e.pointee.segmentSize) * 8_000_000
-        rate *= e.pointee.window < e.pointee.slowStartThreshold / 2 ? 2 : 1
-        if e.pointee.window >= e.pointee.slowStartThreshold / 2 { rate = rate / 100 * 120 }
+        var rate = UInt64(e.pointee.segmentSize) * 80_000
+        rate *= UInt64(e.pointee.window < e.pointee.slowStartThreshold / 2 ? settings.tcp_pacing_ss_ratio : settings.tcp_pacing_ca_ratio)
         rate *= UInt64(max(e.pointee.window, UInt32(e.pointee.packetsOut)))
         return rate / UInt64(max(e.pointee.smoothedRTT, 8))
     }

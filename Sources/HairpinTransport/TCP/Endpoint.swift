@@ -305,6 +305,8 @@ struct Endpoint {
     var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic
     var ecn: CongestionNotification = []
+    /// When the window was first probed, in ns; zero: it is not (`icsk_probes_tstamp`).
+    var probingSince: UInt64 = 0
     var cubic = CubicState()
     /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
     var windowUsed: UInt32 = 0

@@ -118,17 +118,31 @@ extension TransportStack {
         let first = min(e.pointee.unsent, currentSegment(e)) + (finUnsent(e) ? 1 : 0)
         if e.pointee.windowEnd - e.pointee.sendNext >= first {
             e.pointee.backoff = 0
+            e.pointee.probingSince = 0
             if e.pointee.timer == .windowProbe { disarm(e) }
         } else {
-            arm(e, .windowProbe, ticks: probeTicks(e))
+            arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
         }
+    }
+
+    /// `tcp_clamp_probe0_to_user_timeout`
+    private func boundProbeToUserTimeout(_ e: EndpointPointer, _ ticks: UInt64) -> UInt64 {
+        guard e.pointee.userTimeout > 0, e.pointee.probingSince != 0 else { return ticks }
+        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.probingSince)
+        return left <= 0 ? 1 : min(ticks, max(1, TimerWheel.ticks(Duration(nanoseconds: left))))
     }
 
     /// `tcp_probe_timer`, `tcp_send_probe0`
     private func windowProbeTimeout(_ e: EndpointPointer) {
         guard e.pointee.packetsOut == 0, e.pointee.unsent > 0 || finUnsent(e) else {
             e.pointee.probesOut = 0
+            e.pointee.probingSince = 0
             return
+        }
+        if e.pointee.probingSince == 0 {
+            e.pointee.probingSince = now.nanoseconds
+        } else if e.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.pointee.probingSince) >= e.pointee.userTimeout {
+            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
         let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
         if Int(e.pointee.probesOut) >= most { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
@@ -145,7 +159,7 @@ extension TransportStack {
         }
         e.pointee.probesOut += 1
         if Int(e.pointee.backoff) < settings.tcp_retries2 { e.pointee.backoff += 1 }
-        arm(e, .windowProbe, ticks: probeTicks(e))
+        arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
     }
 
     // MARK: keepalive

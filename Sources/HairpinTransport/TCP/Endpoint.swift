@@ -301,6 +301,8 @@ struct Endpoint {
     var fastOpenQueue: Int32 = 0
     /// Children of this listener that Fast Open made and whose handshake is not complete.
     var fastOpenPending: Int32 = 0
+    /// The listener a Fast Open child counts at, by its socket.
+    var fastOpenListener: UInt32 = 0
     /// What the next SYN or SYN-ACK says about Fast Open.
     var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic

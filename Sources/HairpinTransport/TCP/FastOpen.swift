@@ -95,6 +95,7 @@ extension TransportStack {
     /// The connection is handed over before its handshake is complete (`tcp_fastopen_create_child`): the data of the SYN can be read, and answered.
     func openFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) {
         e.pointee.flags.formUnion([.fastOpenChild, .inAcceptQueue])
+        e.pointee.fastOpenListener = listener.pointee.socket.rawValue
         listener.pointee.handshakes -= 1
         listener.pointee.fastOpenPending += 1
         listener.pointee.acceptCount += 1
@@ -113,7 +114,8 @@ extension TransportStack {
     /// The last ACK has come.
     func completeFastOpen(_ e: EndpointPointer) {
         e.pointee.flags.remove(.fastOpenChild)
-        if let listener = e.pointee.listener { listener.pointee.fastOpenPending = max(0, listener.pointee.fastOpenPending - 1) }
+        guard let listener = table.stream(SocketID(e.pointee.fastOpenListener)) else { return }
+        listener.pointee.fastOpenPending = max(0, listener.pointee.fastOpenPending - 1)
     }
 
     // MARK: client
@@ -177,6 +179,7 @@ extension TransportStack {
             e.pointee.flags.insert(.synData)
             return false
         }
+        if e.pointee.sent[0].start.isBefore(e.pointee.unacknowledged) { e.pointee.sent.pointer(0).pointee.start = e.pointee.unacknowledged }
         // Not a sign of congestion (`tcp_non_congestion_loss_retransmit`).
         markLost(e, e.pointee.sent.pointer(0))
         resendWithoutReduction(e)

@@ -213,12 +213,14 @@ extension TransportStack {
             establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
             e.pointee.lastReceived = TimerWheel.jiffies(now)
             e.pointee.flags.insert(.confirmsNeighbour)
+            let usesFastOpen = !e.pointee.flags.isDisjoint(with: [.fastOpenAsked, .sentSynData])
             let resent = concludeFastOpen(e, segment)
             notify(e)
             guard e.pointee.state == .established else { return .delivered }
             if resent { return .delivered }
+            // Data of a SYN-ACK is taken only by Fast Open (`tcp_fastopen_add_skb`); its sender repeats it otherwise.
+            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
             sendAck(e)
-            if !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
@@ -307,9 +309,12 @@ extension TransportStack {
     func synAckTimeout(_ e: EndpointPointer) {
         let deferral = e.pointee.listener?.pointee.deferAccept ?? 0
         let wasAcknowledged = e.pointee.flags.contains(.ackDeferred)
-        let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_synack_retries
+        let isFast = e.pointee.flags.contains(.fastOpenChild)
+        let retries = (e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_synack_retries) + (isFast ? 1 : 0)
+        // Lower the window after the second timeout, as a connection opened the usual way begins with less.
+        if isFast, e.pointee.synRetries == 1 { enterLoss(e) }
         guard Int(e.pointee.synRetries) < retries || (wasAcknowledged && e.pointee.synRetries < deferral) else {
-            if e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.fastOpenChild) { return destroy(e) }
+            if e.pointee.flags.contains(.unaccepted), !isFast { return destroy(e) }
             return abort(e, .timedOut)
         }
         e.pointee.synRetries += 1
@@ -328,7 +333,10 @@ extension TransportStack {
             return .delivered
         }
         let isFast = e.pointee.flags.contains(.fastOpenChild)
-        if segment.isACK, !isFast, segment.acknowledgment != e.pointee.initialSend + 1 {
+        let isCrossed = e.pointee.flags.contains(.sentSynData)
+        if segment.isACK, !isFast, segment.acknowledgment != e.pointee.initialSend + 1,
+            !isCrossed || !segment.acknowledgment.isAfter(e.pointee.initialSend) || segment.acknowledgment.isAfter(e.pointee.sendNext)
+        {
             if !segment.isReset { sendReset(to: segment) }
             return .delivered
         }
@@ -386,6 +394,12 @@ extension TransportStack {
             network.readinessChanged(listener.pointee.socket)
         }
         establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
+        // SYNs that crossed, ours with data: what is not acknowledged yet is repeated after RTO.
+        if isCrossed {
+            e.pointee.flags.subtract([.sentSynData, .fastOpenAsked])
+            while e.pointee.sent.count > 0, e.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.pointee.sent.removeFirst(pool) }
+            if e.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
+        }
         if e.pointee.listener == nil { notify(e) }
         if segment.isSYN { return .delivered }
         return receiveText(e, segment)

@@ -299,7 +299,7 @@ extension TransportStack {
     @discardableResult
     func scheduleLossProbe(_ e: EndpointPointer, advancing: Bool) -> Bool {
         guard settings.tcp_early_retrans >= 3, e.pointee.packetsOut > 0, e.pointee.flags.contains(.selectiveAcks),
-            e.pointee.phase == .open || e.pointee.phase == .reduced, e.pointee.state != .synReceived
+            e.pointee.phase == .open || e.pointee.phase == .reduced, e.pointee.state != .synReceived, !e.pointee.flags.contains(.fastOpenChild)
         else { return false }
         var microseconds: Int64 = 1_000_000
         if e.pointee.smoothedRTT > 0 {

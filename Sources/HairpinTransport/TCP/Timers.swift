@@ -40,6 +40,7 @@ extension TransportStack {
             e.pointee.slowDeadline = .max
             switch e.pointee.state {
             case .synReceived: synAckTimeout(e)
+            case .finWait1 where e.pointee.flags.contains(.fastOpenChild): synAckTimeout(e)
             case .timeWait: leaveTimeWait(e)
             default: keepAliveTimeout(e)
             }
@@ -64,6 +65,8 @@ extension TransportStack {
     /// `tcp_retransmit_timer`
     private func retransmissionTimeout(_ e: EndpointPointer) {
         if e.pointee.state == .synSent { return synTimeout(e) }
+        // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
+        if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
         if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         statistics.timeouts += 1

@@ -83,7 +83,7 @@ extension TransportStack {
 
     /// The receiver's SACKs cannot be trusted any more: wait a little for a better ACK, else treat everything as lost (`tcp_check_sack_reneging`).
     private func hasReneged(_ e: EndpointPointer, _ findings: inout AckFindings) -> Bool {
-        guard !findings.contains(.unaAdvanced) || e.pointee.sackedOut > 0 else { return false }
+        guard findings.contains(.unaAdvanced) else { return false }
         let delay = max(TimerWheel.ticks(.microseconds(Int64(e.pointee.smoothedRTT >> 4))), TimerWheel.ticks(.milliseconds(10)))
         arm(e, .retransmission, ticks: delay)
         findings.remove(.setsTimer)

@@ -1,3 +1,4 @@
+import HairpinEngine
 import HairpinTransport
 
 /// Reading, writing, and socket options.
@@ -98,8 +99,8 @@ extension ScriptRun {
         let known: Int64 = 0x4000 | 0x40 | 0x2 | 0x20 | 0x100
         if transfer.flags & 0x2000 != 0 {
             guard let error = host.stack.takeStreamError(socket) else { return .error(Errno.tryAgain.rawValue) }
-            if let message = transfer.message { try checkErrorMessage(message, error) }
-            return .value(0)
+            if let message = transfer.message { try checkErrorMessage(message, error, isCut: transfer.count < error.length) }
+            return .value(Int64(min(transfer.count, error.length)))
         }
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
         var flags: TransferFlags = []
@@ -143,18 +144,35 @@ extension ScriptRun {
         if items.isEmpty, reports { throw .failed(line: line, "control data", expected: "none", actual: "TCP_CM_INQ") }
     }
 
-    /// An entry of the error queue: the flag, and one control message that tells about it.
-    private func checkErrorMessage(_ message: [ScriptField], _ error: StreamError) throws(ScriptStop) {
-        let flag = ScriptSymbols.values["MSG_ERRQUEUE"] ?? 0
+    /// An entry of the error queue: its flags, and control messages that tell about it: what happened, and when if that is what was asked for.
+    private func checkErrorMessage(_ message: [ScriptField], _ error: StreamError, isCut: Bool) throws(ScriptStop) {
         if let flags = field(message, "msg_flags"), flags.value != .ellipsis {
             let wanted = try integer(flags.value)
-            guard wanted == flag else { throw .failed(line: line, "another msg_flags", expected: "msg_flags=\(wanted)", actual: "msg_flags=MSG_ERRQUEUE") }
+            let actual = (ScriptSymbols.values["MSG_ERRQUEUE"] ?? 0) | (isCut ? ScriptSymbols.values["MSG_TRUNC"] ?? 0 : 0)
+            guard wanted == actual else {
+                throw .failed(line: line, "another msg_flags", expected: "msg_flags=\(wanted)", actual: "msg_flags=MSG_ERRQUEUE\(isCut ? "|MSG_TRUNC" : "")")
+            }
         }
         guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
-        guard case .list(let items) = control.value, items.count == 1, case .structure(let fields) = items[0], let level = field(fields, "cmsg_level"),
-            let type = field(fields, "cmsg_type"), let data = field(fields, "cmsg_data"), case .structure(let values) = data.value
-        else { throw .unsupported(line, "this kind of control data") }
-        guard try integer(level.value) == 0, try integer(type.value) == 11 else { throw .unsupported(line, "control data other than IP_RECVERR") }
+        guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
+        guard items.count == (error.at == nil ? 1 : 2) else {
+            throw .failed(line: line, "control data", expected: "\(items.count) messages", actual: "\(error.at == nil ? 1 : 2)")
+        }
+        for item in items {
+            guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"),
+                let data = field(fields, "cmsg_data"), case .structure(let values) = data.value
+            else { throw .unsupported(line, "this kind of control data") }
+            switch (try integer(level.value), try integer(type.value)) {
+            case (0, 11): try checkExtendedError(values, error)
+            case (1, 37):
+                guard let at = error.at else { throw .failed(line: line, "no timestamp", expected: "SCM_TIMESTAMPING", actual: "nothing") }
+                try checkStamp(values, at)
+            default: throw .unsupported(line, "control data other than IP_RECVERR and SCM_TIMESTAMPING")
+            }
+        }
+    }
+
+    private func checkExtendedError(_ values: [ScriptField], _ error: StreamError) throws(ScriptStop) {
         let actual: [(String, Int64)] = [
             ("ee_errno", Int64(error.errno)), ("ee_origin", Int64(error.origin)), ("ee_type", Int64(error.type)), ("ee_code", Int64(error.code)),
             ("ee_info", Int64(error.information)), ("ee_data", Int64(error.data)),
@@ -164,6 +182,15 @@ extension ScriptRun {
             let number = try integer(wanted.value)
             if number != value { throw .failed(line: line, "another error of the queue", expected: "\(name)=\(number)", actual: "\(name)=\(value)") }
         }
+    }
+
+    /// Times are counted from the start of the script.
+    private func checkStamp(_ values: [ScriptField], _ at: Instant) throws(ScriptStop) {
+        guard let seconds = field(values, "scm_sec"), let rest = field(values, "scm_nsec"), seconds.value != .ellipsis, rest.value != .ellipsis else { return }
+        let wanted = try integer(seconds.value) * 1_000_000_000 + integer(rest.value)
+        let deviation = abs((at - zero).nanoseconds - wanted)
+        worstTiming = max(worstTiming, deviation)
+        if deviation > tolerance(gap: wanted) { ignoredTiming = true }
     }
 
     func ioctl(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
@@ -197,6 +224,7 @@ extension ScriptRun {
         case (1, 9): .keepAlive
         case (1, 30): .acceptsConnections
         case (1, 38): .proto
+        case (1, 37): .timestamping
         case (1, 60): .zeroCopy
         case (6, 1): .noDelay
         case (6, 2): .maximumSegment

@@ -8,6 +8,8 @@ final class ScriptRun {
     var configuration: ScriptConfiguration
     let host: ScriptHost
     let start: Instant
+    /// Time zero of the script.
+    var zero: Instant
     /// When the event before this one finished.
     var previous: Instant
     /// By the script's numbers, with what they name here.
@@ -46,6 +48,7 @@ final class ScriptRun {
             local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: ScriptConfiguration.referenceProfile, seed: seed)
         start = host.now
         previous = host.now
+        zero = host.now
     }
 
     // MARK: the script
@@ -54,7 +57,7 @@ final class ScriptRun {
         try refuseUnsupported()
         if let setup = script.setup { try shell(setup) }
         // Set-up may have slept: time zero is now.
-        let zero = host.now
+        zero = host.now
         previous = zero
         for (index, event) in script.events.enumerated() {
             line = event.position.line

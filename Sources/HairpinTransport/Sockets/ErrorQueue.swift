@@ -4,13 +4,17 @@ import HairpinWire
 /// An entry of a TCP socket's error queue, as recvmsg(2) with MSG_ERRQUEUE gives it (`struct sock_extended_err`).
 public struct StreamError: Sendable, Hashable {
     public var errno: Int32
-    /// SO_EE_ORIGIN_: 2 ICMP, 5 MSG_ZEROCOPY.
+    /// SO_EE_ORIGIN_: 2 ICMP, 4 SO_TIMESTAMPING, 5 MSG_ZEROCOPY.
     public var origin: UInt8
     public var type: UInt8
     public var code: UInt8
     public var information: UInt32
     public var data: UInt32
-    public static let zeroCopyOrigin: UInt8 = 5
+    /// When it happened, for a timestamp.
+    public var at: Instant?
+    /// Bytes of the packet a timestamp is about, which recvmsg(2) returns.
+    public var length = 0
+    public static let timestampOrigin: UInt8 = 4, zeroCopyOrigin: UInt8 = 5
     /// The bytes were copied after all: the device cannot send from a program's memory.
     public static let copiedCode: UInt8 = 1
     public init(errno: Int32, origin: UInt8, type: UInt8, code: UInt8, information: UInt32, data: UInt32) {
@@ -27,6 +31,9 @@ struct StreamExtras {
         /// When this is acknowledged, the program may have its memory back.
         var end: SequenceNumber
     }
+    /// SOF_TIMESTAMPING_ bits, and the byte that OPT_ID counts from.
+    var timestamping: UInt32 = 0
+    var keyBase = SequenceNumber(0)
     var nextCall: UInt32 = 0
     var calls: [ZeroCopyCalls] = []
     var errors: [StreamError] = []
@@ -77,4 +84,47 @@ extension TransportStack {
     }
 
     func hasStreamError(_ e: EndpointPointer) -> Bool { !streamExtras.isEmpty && streamExtras[e.pointee.socket.rawValue]?.errors.isEmpty == false }
+}
+
+/// SO_TIMESTAMPING for what is sent (Documentation/networking/timestamping.rst): the last byte of each write is followed to the device and to its
+/// acknowledgment (`tcp_tx_timestamp`, `__skb_tstamp_tx`).
+extension TransportStack {
+    enum StampKind: UInt32 { case sent = 0, scheduled = 1, acknowledged = 2 }
+    private static let softwareBit: UInt32 = 1 << 1, reportBit: UInt32 = 1 << 4, keyBit: UInt32 = 1 << 7, scheduleBit: UInt32 = 1 << 8, ackBit: UInt32 = 1 << 9
+    private static let stampOnlyBit: UInt32 = 1 << 11
+
+    func setTimestamping(_ e: EndpointPointer, _ value: UInt32) throws(Errno) {
+        guard value >> 20 == 0 else { throw .invalid }
+        var extras = streamExtras[e.pointee.socket.rawValue] ?? StreamExtras()
+        if value & TransportStack.keyBit != 0, extras.timestamping & TransportStack.keyBit == 0 {
+            if e.pointee.state == .closed || e.pointee.state == .listen { throw .invalid }
+            extras.keyBase = e.pointee.unacknowledged
+        }
+        extras.timestamping = value
+        streamExtras[e.pointee.socket.rawValue] = extras
+        setFlag(e, .stamps, value & (TransportStack.softwareBit | TransportStack.scheduleBit | TransportStack.ackBit) != 0)
+    }
+
+    func timestamping(_ e: EndpointPointer) -> Int { Int(streamExtras[e.pointee.socket.rawValue]?.timestamping ?? 0) }
+
+    /// The packet that ends with byte `end` - 1 goes to the device; `payload` is what it carries.
+    func stampTransmission(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
+        stamp(e, .scheduled, TransportStack.scheduleBit, end: end, length: payload + 40 + optionSize(e))
+        stamp(e, .sent, TransportStack.softwareBit, end: end, length: payload + 40 + optionSize(e))
+    }
+
+    func stampAcknowledgment(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
+        stamp(e, .acknowledged, TransportStack.ackBit, end: end, length: payload)
+        notify(e)
+    }
+
+    private func stamp(_ e: EndpointPointer, _ kind: StampKind, _ bit: UInt32, end: SequenceNumber, length: Int) {
+        guard var extras = streamExtras[e.pointee.socket.rawValue], extras.timestamping & bit != 0 else { return }
+        let key = extras.timestamping & TransportStack.keyBit != 0 ? UInt32(truncatingIfNeeded: end - 1 - extras.keyBase) : 0
+        var error = StreamError(errno: 42, origin: StreamError.timestampOrigin, type: 0, code: 0, information: kind.rawValue, data: key)
+        if extras.timestamping & TransportStack.reportBit != 0 { error.at = now }
+        error.length = extras.timestamping & TransportStack.stampOnlyBit != 0 ? 0 : length
+        extras.errors.append(error)
+        streamExtras[e.pointee.socket.rawValue] = extras
+    }
 }

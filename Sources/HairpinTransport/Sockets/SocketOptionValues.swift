@@ -3,7 +3,7 @@ import HairpinWire
 
 /// The options of socket(7), tcp(7) and ip(7) whose value is one integer, as setsockopt(2) and getsockopt(2) take and give them.
 public enum SocketOptionName: Sendable, Hashable {
-    case reuseAddress, zeroCopy, sendBuffer, receiveBuffer, keepAlive, error, type, proto, acceptsConnections, receiveLowWater
+    case reuseAddress, zeroCopy, timestamping, sendBuffer, receiveBuffer, keepAlive, error, type, proto, acceptsConnections, receiveLowWater
     case noDelay, cork, maximumSegment, keepIdle, keepInterval, keepCount, synCount, linger2, deferAccept, windowClamp, quickAck, userTimeout
     case notSentLowWater, fastOpen, fastOpenConnect, fastOpenNoCookie, reportsUnread
     case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
@@ -88,6 +88,7 @@ extension TransportStack {
             try check(0...1)
             guard e.pointee.state == .closed || e.pointee.state == .listen else { throw .invalid }
             setFlag(e, .fastOpenNoCookie, value != 0)
+        case .timestamping: try setTimestamping(e, UInt32(truncatingIfNeeded: value))
         case .zeroCopy:
             try check(0...1)
             setFlag(e, .zeroCopy, value != 0)
@@ -113,6 +114,7 @@ extension TransportStack {
         switch name {
         case .reuseAddress: return flag(.reuseAddress)
         case .zeroCopy: return flag(.zeroCopy)
+        case .timestamping: return timestamping(e)
         case .sendBuffer: return Int(e.pointee.sendBuffer)
         case .receiveBuffer: return Int(e.pointee.receiveBuffer)
         case .keepAlive: return flag(.keepAlive)

@@ -97,6 +97,9 @@ extension TransportStack {
             throw .tryAgain
         }
         if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
+        if e.pointee.flags.contains(.stamps), e.pointee.queue.count > 0 {
+            e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
+        }
         // `tcp_push`
         let isFull = taken < bytes.count
         if isFull { e.pointee.flags.insert(.noSpace) }

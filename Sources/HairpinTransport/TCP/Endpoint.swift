@@ -70,6 +70,8 @@ struct EndpointFlags: OptionSet {
     static let sentSynData = EndpointFlags(rawValue: 1 << 44)
     /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
     static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
+    /// SO_TIMESTAMPING for what is sent.
+    static let stamps = EndpointFlags(rawValue: 1 << 48)
     /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
     static let zeroCopy = EndpointFlags(rawValue: 1 << 46), awaitsZeroCopy = EndpointFlags(rawValue: 1 << 47)
     /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
@@ -85,6 +87,7 @@ struct SentSegment: BitwiseCopyable {
     var marks: UInt8 = 0
     var transmissions: UInt8 = 1
     static let psh: UInt8 = 1, fin: UInt8 = 2, sacked: UInt8 = 4, lost: UInt8 = 8, retransmitted: UInt8 = 16, endsBurst: UInt8 = 32, everRetransmitted: UInt8 = 64
+    static let stamped: UInt8 = 128
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }
@@ -96,6 +99,8 @@ struct QueuedPacket: BitwiseCopyable {
     static let psh: UInt8 = 1
     /// Nothing is added to it any more (MSG_EOR).
     static let endOfRecord: UInt8 = 2
+    /// Its last byte is followed (SO_TIMESTAMPING).
+    static let stamped: UInt8 = 4
 }
 
 /// A packet's worth of data in the receive queue, for the accounting of kernel memory only: the bytes are in the ring.

@@ -43,6 +43,7 @@ extension TransportStack {
         if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
         if e.pointee.undoRetransmissions < 0 { e.pointee.undoRetransmissions = 0 }
         e.pointee.undoRetransmissions += 1
+        if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
         return true
     }

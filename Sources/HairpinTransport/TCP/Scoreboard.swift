@@ -169,6 +169,7 @@ extension TransportStack {
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             acked += 1
             findings.insert(.acked)
+            if sent.marks & SentSegment.stamped != 0 { stampAcknowledgment(e, end: sent.start + sent.payload, payload: sent.payload) }
             e.pointee.sent.removeFirst(pool)
         }
         if e.pointee.sent.count == 0 { stopChronograph(e, .busy) }

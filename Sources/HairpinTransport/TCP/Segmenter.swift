@@ -115,7 +115,11 @@ extension TransportStack {
             }
             let isWhole = take == waiting
             if e.pointee.queue.count > 0, isWhole { e.pointee.queue.removeFirst(pool) }
+            if isWhole, head.marks & QueuedPacket.stamped != 0 { stampTransmission(e, end: head.end, payload: take) }
             sendBurst(e, count: take, segment: segment, fin: isWhole && carriesFIN, push: isWhole && head.marks & QueuedPacket.psh != 0)
+            if isWhole, head.marks & QueuedPacket.stamped != 0, e.pointee.sent.count > 0 {
+                e.pointee.sent.pointer(e.pointee.sent.count - 1).pointee.marks |= SentSegment.stamped
+            }
             letSoftirqsRun(e)
             guard e.pointee.state != .closed else { return false }
             let segments = max(1, (take + segment - 1) / segment)

@@ -34,7 +34,7 @@ enum CallOutcome {
 extension ScriptRun {
     static let knownCalls: Set<String> = [
         "socket", "bind", "listen", "accept", "connect", "close", "shutdown", "read", "write", "send", "recv", "sendto", "recvfrom", "readv", "writev", "sendmsg",
-        "recvmsg", "fcntl", "ioctl", "setsockopt", "getsockopt", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
+        "recvmsg", "accept4", "epoll_create1", "fcntl", "ioctl", "setsockopt", "getsockopt", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
     ]
 
     /// A call that must return at once.
@@ -95,7 +95,7 @@ extension ScriptRun {
     private func check(_ call: ScriptCall, _ outcome: CallOutcome, line: Int) throws(ScriptStop) {
         let expected = "\(call.name) = \(describe(call.result, call.errno))"
         func fail(_ actual: String) -> ScriptStop { .failed(line: line, "another result of \(call.name)", expected: expected, actual: actual) }
-        let returnsDescriptor = ["socket", "accept", "epoll_create"].contains(call.name)
+        let returnsDescriptor = ["socket", "accept", "accept4", "epoll_create", "epoll_create1"].contains(call.name)
         switch outcome {
         case .blocked: break
         case .error(let number):
@@ -180,7 +180,7 @@ extension ScriptRun {
     func issue(_ call: ScriptCall, _ state: inout ScriptCallState, mayWait: Bool) throws(ScriptStop) -> CallOutcome {
         switch call.name {
         case "socket": return try makeSocket(call)
-        case "epoll_create":
+        case "epoll_create", "epoll_create1":
             let number = try integer(call.result)
             descriptors[number] = ScriptDescriptor(.epoll(ScriptEpoll()))
             return .value(number)
@@ -214,7 +214,7 @@ extension ScriptRun {
                 if fresh == socket { fresh = nil }
             }
             return result
-        case "accept": return try accept(call, descriptor, socket)
+        case "accept", "accept4": return try accept(call, descriptor, socket)
         case "connect": return try connect(call, descriptor, socket, &state)
         case "shutdown":
             let how = try number(call, 1)
@@ -272,9 +272,12 @@ extension ScriptRun {
 
     private func accept(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
         let number = try integer(call.result)
+        let flags = call.name == "accept4" ? try self.number(call, 3) : 0
         do throws(Errno) {
             let (child, address) = try host.stack.accept(socket)
-            descriptors[number] = ScriptDescriptor(.socket(child))
+            let accepted = ScriptDescriptor(.socket(child))
+            accepted.isNonblocking = flags & 0x800 != 0
+            descriptors[number] = accepted
             if let connection = connections.last(where: {
                 $0.isTupleKnown && $0.pair.destinationAddress == address.address && $0.pair.destinationPort == address.port
             }) {

@@ -52,7 +52,9 @@ extension ScriptRun {
         if isBadBuffer(call), transfer.count > 0 { return .error(14) }
         let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
-        if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis { throw .unsupported(line, "control data of sendmsg") }
+        if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis, control.value != .list([]) {
+            throw .unsupported(line, "control data of sendmsg")
+        }
         var flags: TransferFlags = []
         if transfer.flags & 0x8000 != 0 { flags.insert(.more) }
         if transfer.flags & 0x80 != 0 { flags.insert(.endOfRecord) }

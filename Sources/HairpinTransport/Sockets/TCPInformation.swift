@@ -23,6 +23,10 @@ public struct TCPInformation: Sendable {
     public var delivered = 0, delivered_ce = 0, reord_seen = 0, dsack_dups = 0
     public var bytes_acked = 0, bytes_received = 0, segs_out = 0, segs_in = 0, data_segs_in = 0, data_segs_out = 0, bytes_sent = 0, bytes_retrans = 0
     public var snd_wnd = 0, rcv_wnd = 0
+    /// Always zero, as in Linux.
+    public var fackets = 0, last_ack_sent = 0
+    /// In bytes a second.
+    public var pacing_rate = 0
 
     /// All of it by name.
     public var fields: [String: Int] {
@@ -35,7 +39,7 @@ public struct TCPInformation: Sendable {
             "rwnd_limited": rwnd_limited, "sndbuf_limited": sndbuf_limited, "delivered": delivered, "delivered_ce": delivered_ce, "reord_seen": reord_seen,
             "dsack_dups": dsack_dups, "bytes_acked": bytes_acked, "bytes_received": bytes_received, "segs_out": segs_out, "segs_in": segs_in,
             "data_segs_in": data_segs_in, "data_segs_out": data_segs_out, "bytes_sent": bytes_sent, "bytes_retrans": bytes_retrans, "snd_wnd": snd_wnd,
-            "rcv_wnd": rcv_wnd,
+            "rcv_wnd": rcv_wnd, "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
         ]
     }
     /// The names of `fields`.
@@ -105,6 +109,7 @@ extension TransportStack {
         info.dsack_dups = Int(e.pointee.duplicateReports)
         info.bytes_acked = max(0, e.pointee.unacknowledged - e.pointee.initialSend)
         info.bytes_received = max(0, e.pointee.receiveNext - e.pointee.initialReceive - 1)
+        info.pacing_rate = Int(clamping: pacingRate(e))
         info.snd_wnd = Int(e.pointee.sendWindow)
         info.rcv_wnd = e.pointee.windowLeft
         return info

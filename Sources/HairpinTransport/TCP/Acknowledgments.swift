@@ -39,6 +39,7 @@ extension TransportStack {
         }
         if segment.sequence != segment.end { findings.insert(.data) }
         updateSendWindow(e, segment, &findings)
+        e.pointee.bytesAcknowledged &+= UInt64(ack - una)
         e.pointee.unacknowledged = ack
         e.pointee.softError = 0
         e.pointee.probesOut = 0
@@ -69,6 +70,7 @@ extension TransportStack {
                 rearmRetransmission(e)
             }
         }
+        if findings.contains(.congestionEcho) { e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore }
         control(e, findings)
         continueRecovery(e, findings)
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.pointee.sendRing.release(pool) }

@@ -321,6 +321,16 @@ struct Endpoint {
     /// When something was last sent, in ns (`tcp_wstamp_ns`).
     var lastTransmission: UInt64 = 0
     // Counters of TCP_INFO.
+    var segmentsIn: UInt32 = 0
+    var segmentsOut: UInt32 = 0
+    var dataSegmentsIn: UInt32 = 0
+    var dataSegmentsOut: UInt32 = 0
+    var bytesSent: UInt64 = 0
+    var bytesRetransmitted: UInt64 = 0
+    var bytesAcknowledged: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    /// Delivered segments whose ACK said ECE.
+    var deliveredMarked: UInt32 = 0
     var totalRetransmissions: UInt32 = 0
     var delivered: UInt32 = 0
     var reorderingEvents: UInt32 = 0

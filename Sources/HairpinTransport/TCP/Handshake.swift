@@ -149,6 +149,9 @@ extension TransportStack {
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
+        e.pointee.segmentsIn = 1
+        // An active opener counts its SYN, and data that went with it.
+        if e.pointee.listener == nil { e.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.pointee.initialSend)) }
         // The SYN itself is the first segment delivered.
         e.pointee.delivered &+= 1
         initializeBuffers(e)

@@ -89,6 +89,7 @@ extension TransportStack {
             e.pointee.receiveMemory += truesize
         }
         e.pointee.receiveNext = segment.end
+        e.pointee.bytesReceived &+= UInt64(max(0, count))
         if count > 0 { dataReceived(e, segment) }
         if segment.isFIN { receiveFIN(e) }
         guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return .delivered }
@@ -111,6 +112,7 @@ extension TransportStack {
             }
             e.pointee.outOfOrder.removeFirst(pool)
             if range.end.isAfter(e.pointee.receiveNext) {
+                e.pointee.bytesReceived &+= UInt64(range.end - e.pointee.receiveNext)
                 e.pointee.receiveNext = range.end
                 e.pointee.received.append(ReceivedChunk(end: range.end, truesize: range.truesize), pool)
             } else {

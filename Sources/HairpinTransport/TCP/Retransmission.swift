@@ -32,6 +32,7 @@ extension TransportStack {
         if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
         statistics.retransmitted += 1
         e.pointee.totalRetransmissions &+= 1
+        e.pointee.bytesRetransmitted &+= UInt64(sent.payload)
         let record = e.pointee.sent.pointer(index)
         if record.pointee.marks & SentSegment.retransmitted == 0 {
             record.pointee.marks |= SentSegment.retransmitted

@@ -102,7 +102,12 @@ extension TransportStack {
         if !isSYN { e.pointee.flags.remove(.duplicateSACK) }
 
         if flags.contains(.ack) { ackSent(e) }
-        if count > 0 { dataSent(e) }
+        e.pointee.segmentsOut &+= 1
+        if count > 0 {
+            e.pointee.dataSegmentsOut &+= 1
+            e.pointee.bytesSent &+= UInt64(count)
+            dataSent(e)
+        }
         statistics.segmentsSent += 1
         e.pointee.lastTransmission = now.nanoseconds
         return emit(e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)))

@@ -11,7 +11,7 @@ extension TransportStack {
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
     private func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
-        return bytes + (bytes + 32_767) / 32_768 * 1280
+        return bytes + Int(e.pointee.heldPackets) * 1280
     }
 
     /// `tcp_sndbuf_expand`
@@ -73,7 +73,10 @@ extension TransportStack {
                 start: e.pointee.unacknowledged.rawValue, kept: end - e.pointee.unacknowledged, span: end + count - e.pointee.unacknowledged, pool)
             e.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
             e.pointee.writeEnd = end + count
-            if isNew { e.pointee.queue.append(QueuedPacket(end: end + count), pool) }
+            if isNew {
+                e.pointee.queue.append(QueuedPacket(end: end + count), pool)
+                e.pointee.heldPackets += 1
+            }
             let tail = e.pointee.queue.pointer(e.pointee.queue.count - 1)
             tail.pointee.end = end + count
             if taken == 0 { tail.pointee.marks &= ~QueuedPacket.psh }

@@ -189,6 +189,7 @@ extension TransportStack {
         e.pointee.lostOut = 0
         e.pointee.retransOut = 0
         e.pointee.writeEnd = e.pointee.sendNext
+        e.pointee.heldPackets = 0
     }
 
     /// Frees the endpoint. Its memory keeps the state `closed`, so that callers further up the stack see that it is gone.

@@ -318,6 +318,8 @@ struct Endpoint {
     /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
     var windowUsed: UInt32 = 0
     var windowStamp: UInt64 = 0
+    /// Packets the kernel would hold for what is written and not acknowledged, each with memory of its own (`sk_wmem_queued`).
+    var heldPackets: UInt32 = 0
     /// When something was last sent, in ns (`tcp_wstamp_ns`).
     var lastTransmission: UInt64 = 0
     // Counters of TCP_INFO.

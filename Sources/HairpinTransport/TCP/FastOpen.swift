@@ -154,6 +154,7 @@ extension TransportStack {
         e.pointee.pushed = first + count
         e.pointee.sent.append(
             SentSegment(start: first, end: first + count, sentAt: stamp, marks: SentSegment.psh | SentSegment.endsBurst), pool)
+        e.pointee.heldPackets = 1
         e.pointee.flags.insert(.sentSynData)
         return count
     }
@@ -175,6 +176,7 @@ extension TransportStack {
         fastOpenMemory[e.pointee.remoteAddress] = memory
         guard hadData else { return false }
         while e.pointee.sent.count > 0, e.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.pointee.sent.removeFirst(pool) }
+        e.pointee.heldPackets = UInt32(e.pointee.sent.count)
         guard e.pointee.sent.count > 0 else {
             e.pointee.flags.insert(.synData)
             return false

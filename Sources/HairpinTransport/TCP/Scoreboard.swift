@@ -169,6 +169,7 @@ extension TransportStack {
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             acked += 1
             findings.insert(.acked)
+            if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
             if sent.marks & SentSegment.stamped != 0 { stampAcknowledgment(e, end: sent.start + sent.payload, payload: sent.payload) }
             e.pointee.sent.removeFirst(pool)
         }

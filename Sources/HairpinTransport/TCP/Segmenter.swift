@@ -114,6 +114,7 @@ extension TransportStack {
                 take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
             let isWhole = take == waiting
+            if e.pointee.queue.count == 0 || !isWhole { e.pointee.heldPackets += 1 }
             if e.pointee.queue.count > 0, isWhole { e.pointee.queue.removeFirst(pool) }
             if isWhole, head.marks & QueuedPacket.stamped != 0 { stampTransmission(e, end: head.end, payload: take) }
             sendBurst(e, count: take, segment: segment, fin: isWhole && carriesFIN, push: isWhole && head.marks & QueuedPacket.psh != 0)
@@ -148,6 +149,7 @@ extension TransportStack {
             head.pointee.end = next.end
             head.pointee.marks |= next.marks
             e.pointee.queue.remove(at: 1, pool)
+            e.pointee.heldPackets -= 1
         } else {
             head.pointee.end = head.pointee.end + amount
         }
@@ -171,7 +173,7 @@ extension TransportStack {
         if e.pointee.pushed.isBefore(e.pointee.queue[0].end) { e.pointee.pushed = e.pointee.queue[0].end }
         let isWhole = take == waiting
         let fin = isWhole && e.pointee.queue.count == 1 && e.pointee.flags.contains(.finQueued)
-        if isWhole { e.pointee.queue.removeFirst(pool) }
+        if isWhole { e.pointee.queue.removeFirst(pool) } else { e.pointee.heldPackets += 1 }
         sendBurst(e, count: take, segment: max(take, 1), fin: fin, push: true)
     }
 

@@ -84,10 +84,12 @@ struct SentSegment: BitwiseCopyable {
     /// Counts a FIN.
     var end: SequenceNumber
     var sentAt: UInt64
-    var marks: UInt8 = 0
+    var marks: UInt16 = 0
     var transmissions: UInt8 = 1
-    static let psh: UInt8 = 1, fin: UInt8 = 2, sacked: UInt8 = 4, lost: UInt8 = 8, retransmitted: UInt8 = 16, endsBurst: UInt8 = 32, everRetransmitted: UInt8 = 64
-    static let stamped: UInt8 = 128
+    static let psh: UInt16 = 1, fin: UInt16 = 2, sacked: UInt16 = 4, lost: UInt16 = 8, retransmitted: UInt16 = 16, endsBurst: UInt16 = 32
+    static let everRetransmitted: UInt16 = 64
+    /// As of the packet of the write queue that ended here.
+    static let stamped: UInt16 = 128, endOfRecord: UInt16 = 256
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }

@@ -25,8 +25,9 @@ extension TransportStack {
     @discardableResult
     func retransmit(_ e: EndpointPointer, index: Int) -> Bool {
         if network.packetsHeld(by: e.pointee.socket) > 0 { return false }
+        if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
+        if settings.tcp_retrans_collapse { joinFollowing(e, index) }
         let sent = e.pointee.sent[index]
-        if index > 0, !sent.start.isBefore(e.pointee.windowEnd) { return false }
         var flags: TCPFlags = .ack
         if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
         if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
@@ -47,5 +48,24 @@ extension TransportStack {
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
         return true
+    }
+
+    /// Small packets that follow go with it, as far as they fit (`tcp_retrans_try_collapse`); not across MSG_EOR or what was SACKed.
+    private func joinFollowing(_ e: EndpointPointer, _ index: Int) {
+        let segment = currentSegment(e)
+        while index + 1 < e.pointee.sent.count {
+            let record = e.pointee.sent.pointer(index)
+            let next = e.pointee.sent[index + 1]
+            guard record.pointee.marks & next.marks & SentSegment.endsBurst != 0, record.pointee.marks & (SentSegment.endOfRecord | SentSegment.fin) == 0,
+                next.marks & SentSegment.sacked == 0, record.pointee.payload + next.payload <= segment, next.end.isAtOrBefore(e.pointee.windowEnd)
+            else { return }
+            record.pointee.end = next.end
+            record.pointee.marks |=
+                next.marks & (SentSegment.psh | SentSegment.fin | SentSegment.everRetransmitted | SentSegment.endOfRecord | SentSegment.stamped)
+            if next.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
+            if next.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut -= 1 }
+            if e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
+            e.pointee.sent.remove(at: index + 1, pool)
+        }
     }
 }

@@ -118,8 +118,10 @@ extension TransportStack {
             if e.pointee.queue.count > 0, isWhole { e.pointee.queue.removeFirst(pool) }
             if isWhole, head.marks & QueuedPacket.stamped != 0 { stampTransmission(e, end: head.end, payload: take) }
             sendBurst(e, count: take, segment: segment, fin: isWhole && carriesFIN, push: isWhole && head.marks & QueuedPacket.psh != 0)
-            if isWhole, head.marks & QueuedPacket.stamped != 0, e.pointee.sent.count > 0 {
-                e.pointee.sent.pointer(e.pointee.sent.count - 1).pointee.marks |= SentSegment.stamped
+            if isWhole, head.marks & (QueuedPacket.stamped | QueuedPacket.endOfRecord) != 0, e.pointee.sent.count > 0 {
+                let last = e.pointee.sent.pointer(e.pointee.sent.count - 1)
+                if head.marks & QueuedPacket.stamped != 0 { last.pointee.marks |= SentSegment.stamped }
+                if head.marks & QueuedPacket.endOfRecord != 0 { last.pointee.marks |= SentSegment.endOfRecord }
             }
             letSoftirqsRun(e)
             guard e.pointee.state != .closed else { return false }
@@ -227,7 +229,7 @@ extension TransportStack {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
             let isLast = start + size == burstEnd
-            var marks: UInt8 = isLast ? SentSegment.endsBurst : 0
+            var marks: UInt16 = isLast ? SentSegment.endsBurst : 0
             var flags: TCPFlags = .ack
             if isLast, push {
                 flags.insert(.psh)

@@ -245,6 +245,16 @@ struct PacketdrillParserTests {
     ])
     func parses(_ text: String) { #expect(Self.error(text) == nil, "\(Self.error(text)?.description ?? "")") }
 
+    @Test("Deep nesting is refused, in arguments and in code")
+    func nesting() throws {
+        let error = try #require(Self.error("0 poll(\(String(repeating: "[", count: 100_000))"))
+        #expect(error.expected.contains("levels of nesting"))
+        for deep in [String(repeating: "(", count: 100_000), String(repeating: "not ", count: 100_000), String(repeating: "-", count: 100_000)] {
+            let result = PacketdrillRunner().run("0 %{ assert \(deep)1 }%", file: "deep.pkt", id: "deep")
+            #expect(result.status == .unsupported)
+        }
+    }
+
     @Test("No text crashes or hangs the parser")
     func noise() {
         var state: UInt64 = 88_172_645_463_325_252

@@ -56,9 +56,7 @@ struct PacketMatcher {
     /// Whether `next` goes on where `first` (already `length` bytes long) stops, as pieces of one large segment of Linux's do.
     static func continues(_ first: WireSegment, _ next: WireSegment, length: Int, pieceLength: Int) -> Bool {
         next.source == first.source && next.length > 0 && next.length <= pieceLength && next.sequence == first.sequence &+ UInt32(length)
-            && next.acknowledgment == first.acknowledgment && next.window == first.window && sameShape(first.options, next.options)
+            && next.acknowledgment == first.acknowledgment && next.window == first.window && sameOptions(first.options, next.options)
             && next.flags.subtracting([.psh, .fin, .cwr]) == first.flags.subtracting([.psh, .fin, .cwr])
     }
-
-    private static func sameShape(_ a: [ScriptTCPOption], _ b: [ScriptTCPOption]) -> Bool { sameOptions(a, b) }
 }

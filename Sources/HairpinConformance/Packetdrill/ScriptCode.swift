@@ -125,6 +125,8 @@ private struct ExpressionParser {
     let line: Int
     let statementText: String
     var at = 0
+    /// Parentheses and signs open here.
+    private var depth = 0
     var reading: [(String, Int64)] = []
     private let failure: ScriptCode.Stop?
 
@@ -248,6 +250,9 @@ private struct ExpressionParser {
     }
 
     private mutating func negation(_ names: [String: ScriptCode.Value], _ lookup: (String) -> Int64?) throws(ScriptCode.Stop) -> ScriptCode.Value {
+        guard depth < 64 else { throw unsupported("such deep nesting") }
+        depth += 1
+        defer { depth -= 1 }
         if take(word: "not") { return .number(try negation(names, lookup).isTrue ? 0 : 1) }
         return try comparison(names, lookup)
     }
@@ -331,6 +336,9 @@ private struct ExpressionParser {
     }
 
     private mutating func unary(_ names: [String: ScriptCode.Value], _ lookup: (String) -> Int64?) throws(ScriptCode.Stop) -> ScriptCode.Value {
+        guard depth < 64 else { throw unsupported("such deep nesting") }
+        depth += 1
+        defer { depth -= 1 }
         for sign in ["-", "+", "~"] where take(sign) {
             guard case .number(let n) = try unary(names, lookup) else { throw unsupported("'\(sign)' on something that is no number") }
             return .number(sign == "-" ? 0 &- n : sign == "~" ? ~n : n)

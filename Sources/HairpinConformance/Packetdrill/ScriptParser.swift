@@ -1,6 +1,9 @@
 /// The shape of a script: options, a set-up block, events in time, system calls with their arguments. Packets are in `PacketParser.swift`.
 struct ScriptParser {
     var scanner: ScriptScanner
+    /// How deep lists and structures are nested here; more than a few levels is no script.
+    private var depth = 0
+    private static let deepest = 32
 
     init(text: String, file: String, defines: [String: String]) {
         var all = defines
@@ -170,6 +173,9 @@ struct ScriptParser {
     }
 
     private mutating func expression() throws(ScriptError) -> ScriptExpression {
+        guard depth < ScriptParser.deepest else { throw scanner.refusal("fewer than \(ScriptParser.deepest) levels of nesting") }
+        depth += 1
+        defer { depth -= 1 }
         let first = try term()
         guard try scanner.take("|") else { return first }
         var terms = [first]

@@ -10,7 +10,6 @@ final class ScriptDescriptor {
     }
     let kind: Kind
     var isNonblocking = false
-    /// What setsockopt stored that only getsockopt sees.
     init(_ kind: Kind) { self.kind = kind }
     var socket: SocketID? { if case .socket(let id) = kind { id } else { nil } }
 }

@@ -114,7 +114,7 @@ extension ScriptRun {
             while true {
                 let count = try host.stack.receive(socket, transfer.count - state.count, flags: flags)
                 state.count += count
-                if !wantsAll || count == 0 || state.count >= transfer.count { break }
+                if !wantsAll || flags.contains(.peek) || count == 0 || state.count >= transfer.count { break }
             }
         } catch {
             if error == .tryAgain, waits { return .blocked }

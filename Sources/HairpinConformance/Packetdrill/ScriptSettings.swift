@@ -88,7 +88,6 @@ struct ShellCommands {
         case forgetMetrics
         case mute(Bool)
         case ignored
-        /// Larger buffers, as the line of a settings file.
     }
 
     /// The effects of `text`, in order. Throws the first command that is not known.

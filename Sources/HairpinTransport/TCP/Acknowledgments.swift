@@ -5,7 +5,7 @@ import HairpinWire
 extension TransportStack {
     enum AckVerdict { case fine, old, unsent }
 
-    func processAck(_ e: EndpointPointer, _ segment: Segment, fromSYN: Bool = false) -> AckVerdict {
+    func processAck(_ e: EndpointPointer, _ segment: Segment) -> AckVerdict {
         let una = e.pointee.unacknowledged
         let ack = segment.acknowledgment
         var findings = AckFindings(priorUnacknowledged: una)

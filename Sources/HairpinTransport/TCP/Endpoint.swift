@@ -60,7 +60,6 @@ struct EndpointFlags: OptionSet {
     static let receiveErrors = EndpointFlags(rawValue: 1 << 34)
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
-    static let windowLimited = EndpointFlags(rawValue: 1 << 36)
     /// The peer acknowledged data that came with the SYN, in either direction (`syn_data_acked`).
     static let synData = EndpointFlags(rawValue: 1 << 37)
     /// A child made by Fast Open that waits for the last ACK; a client that asked for a cookie; connect(2) that waits for the first write.

@@ -119,7 +119,7 @@ private struct ScriptTable: Encodable {
     var totals: String {
         """
 
-        \(total) scripts: \(passed) passed, \(passedIgnoringPush) with PSH ignored, \(passedIgnoringTiming) with timing ignored, \(passedIgnoringBoth) with both, \
+        \(total) \(total == 1 ? "script" : "scripts"): \(passed) passed, \(passedIgnoringPush) with PSH ignored, \(passedIgnoringTiming) with timing ignored, \(passedIgnoringBoth) with both, \
         \(failed) failed, \(unsupported) unsupported\(unreadable > 0 ? ", \(unreadable) not readable" : "")
 
         """

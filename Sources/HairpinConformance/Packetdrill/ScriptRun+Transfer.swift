@@ -280,6 +280,14 @@ extension ScriptRun {
                 return 0
             }
         }
+        if [level, name] == [6, 33] {
+            guard case .string(let text) = value, let bytes = ScriptRun.bytes(text) else { throw .unsupported(line, "this value of TCP_FASTOPEN_KEY") }
+            let length = call.arguments.count > 4 ? Int(clamping: try number(call, 4)) : bytes.count
+            return outcome { () throws(Errno) in
+                try host.stack.setFastOpenKey(socket, Array(bytes.prefix(max(0, length))))
+                return 0
+            }
+        }
         if ScriptRun.inert.contains([level, name]) { return .value(0) }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         let number = try integer(value)
@@ -287,6 +295,30 @@ extension ScriptRun {
             try host.stack.setOption(socket, option, Int(clamping: number))
             return 0
         }
+    }
+
+    /// A string with C's escapes, as bytes; nil if an escape is not known.
+    static func bytes(_ text: String) -> [UInt8]? {
+        var result: [UInt8] = []
+        var rest = Array(text.utf8)[...]
+        while let c = rest.popFirst() {
+            guard c == UInt8(ascii: "\\") else {
+                result.append(c)
+                continue
+            }
+            switch rest.popFirst() {
+            case UInt8(ascii: "x"):
+                let digits = rest.prefix(2)
+                guard digits.count == 2, let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 16) else { return nil }
+                result.append(value)
+                rest = rest.dropFirst(2)
+            case UInt8(ascii: "0"): result.append(0)
+            case UInt8(ascii: "n"): result.append(10)
+            case UInt8(ascii: "\\"): result.append(UInt8(ascii: "\\"))
+            default: return nil
+            }
+        }
+        return result
     }
 
     func getOption(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
@@ -310,6 +342,12 @@ extension ScriptRun {
             if wanted.0 != (actual == nil ? 0 : 1) || (actual != nil && wanted.1 != Int64(actual!)) {
                 throw differs("\(wanted)", actual.map { "on, \($0) s" } ?? "off")
             }
+            return .value(0)
+        }
+        if [level, name] == [6, 33] {
+            guard case .string(let text) = value, let wanted = ScriptRun.bytes(text) else { throw .unsupported(line, "this value of TCP_FASTOPEN_KEY") }
+            let actual = host.stack.fastOpenKey(socket)
+            if Array(wanted.prefix(16)) != actual { throw differs(text, actual.map { String($0, radix: 16) }.joined(separator: " ")) }
             return .value(0)
         }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }

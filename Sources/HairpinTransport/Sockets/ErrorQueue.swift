@@ -22,7 +22,7 @@ public struct StreamError: Sendable, Hashable {
     }
 }
 
-/// What few sockets have, kept beside the endpoints: calls with MSG_ZEROCOPY whose bytes are not acknowledged yet, and the error queue.
+/// What few sockets have, kept beside the endpoints: a key of their own, calls with MSG_ZEROCOPY whose bytes are not acknowledged yet, the error queue.
 struct StreamExtras {
     /// Consecutive calls that share a packet are one (`msg_zerocopy_realloc`).
     struct ZeroCopyCalls {
@@ -34,6 +34,8 @@ struct StreamExtras {
     /// SOF_TIMESTAMPING_ bits, and the byte that OPT_ID counts from.
     var timestamping: UInt32 = 0
     var keyBase = SequenceNumber(0)
+    /// TCP_FASTOPEN_KEY of a listener.
+    var fastOpenKey: (UInt64, UInt64)?
     var nextCall: UInt32 = 0
     var calls: [ZeroCopyCalls] = []
     var errors: [StreamError] = []

@@ -25,6 +25,20 @@ extension TransportStack {
         }
     }
 
+    /// TCP_FASTOPEN_KEY: the sixteen bytes of a listener's own key; sixteen more, for cookies made earlier, are accepted and not used.
+    public func setFastOpenKey(_ socket: SocketID, _ bytes: [UInt8]) throws(Errno) {
+        guard table.stream(socket) != nil else { throw .badFileDescriptor }
+        guard bytes.count == 16 || bytes.count == 32 else { throw .invalid }
+        func word(_ at: Int) -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(bytes[at + $1]) << UInt64(8 * $1) } }
+        streamExtras[socket.rawValue, default: StreamExtras()].fastOpenKey = (word(0), word(8))
+    }
+
+    /// The key in use: the socket's, or the namespace's.
+    public func fastOpenKey(_ socket: SocketID) -> [UInt8] {
+        let key = streamExtras[socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
+        return [key.0, key.1].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(8 * $0)) } }
+    }
+
     /// connect(2) with AF_UNSPEC (`tcp_disconnect`): the connection is aborted, and the socket can be used again.
     public func disconnect(_ socket: SocketID) throws(Errno) {
         try entry { () throws(Errno) in

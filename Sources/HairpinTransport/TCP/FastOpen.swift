@@ -63,8 +63,12 @@ struct FastOpenMemory {
 extension TransportSettings {
     /// `__tcp_fastopen_cookie_gen_cipher`: SipHash-2-4 over both addresses as they stand in the SYN, little-endian.
     public func fastOpenCookie(client: IPv4Address, server: IPv4Address) -> [UInt8] {
+        TransportSettings.fastOpenCookie(client: client, server: server, key: tcp_fastopen_key)
+    }
+
+    static func fastOpenCookie(client: IPv4Address, server: IPv4Address, key: (UInt64, UInt64)) -> [UInt8] {
         let message = UInt64(client.rawValue.byteSwapped) | UInt64(server.rawValue.byteSwapped) << 32
-        var hash = SipHash24(tcp_fastopen_key)
+        var hash = SipHash24(key)
         hash.add(message)
         let value = hash.finish(byteCount: 8)
         return (0..<8).map { UInt8(truncatingIfNeeded: value >> UInt64(8 * $0)) }
@@ -82,7 +86,8 @@ extension TransportStack {
             listener.pointee.fastOpenPending < listener.pointee.fastOpenQueue
         else { return false }
         if mode & 0x200 != 0 || listener.pointee.flags.contains(.fastOpenNoCookie) { return true }
-        let valid = settings.fastOpenCookie(client: segment.source, server: segment.destination).withUnsafeBytes {
+        let key = streamExtras[listener.pointee.socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
+        let valid = TransportSettings.fastOpenCookie(client: segment.source, server: segment.destination, key: key).withUnsafeBytes {
             FastOpenCookie($0.baseAddress.unsafelyUnwrapped, length: $0.count, isExperimental: segment.isCookieExperimental)
         }
         if segment.cookieLength > 0, let bytes = segment.cookie {

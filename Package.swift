@@ -58,7 +58,9 @@ let package = Package(
                 "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ], resources: [.copy("Builtin")]),
-        library("HairpinConformance", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
+        library(
+            "HairpinConformance",
+            ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
         library(
             "HairpinBenchmarks",
             [
@@ -85,7 +87,7 @@ let package = Package(
                 "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
                 "HairpinPrograms",
             ]),
-        tests("ConformanceTests", ["HairpinConformance"]),
+        tests("ConformanceTests", ["HairpinConformance"], resources: [.copy("Packetdrill")]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("TidyTests", []),
     ]

@@ -2,3 +2,4 @@
 //
 //   Reality/   recordings of a Linux kernel: a scenario.json becomes a topology, its steps are run, every interface is captured
 //   Compare/   canonical text of captures, and how alike two folders of them are
+//   Packetdrill/   packetdrill scripts: parsed, and played against one transport stack in virtual time

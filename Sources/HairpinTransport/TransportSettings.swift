@@ -46,5 +46,41 @@ public struct TransportSettings: Sendable {
     public var ip_local_port_range: (first: UInt16, last: UInt16) = (32_768, 60_999)
     public var ip_default_ttl: UInt8 = 64
     public var icmp_echo_ignore_all = false
+    /// Upper bound of the reordering degree that is learned.
+    public var tcp_max_reordering = 300
+    /// Halves the extra burst of short paths for each 2^n µs of the least RTT (`tcp_tso_rtt_log`).
+    public var tcp_tso_rtt_log = 9
+    /// Tail loss probes: 0 off, 3 on (`tcp_early_retrans`).
+    public var tcp_early_retrans = 3
+    /// Bits: 1 RACK, 2 no adaption of its window, 4 no duplicate threshold.
+    public var tcp_recovery = 1
+    /// 0: no F-RTO (RFC 5682).
+    public var tcp_frto = 2
+    public var tcp_retrans_collapse = true
+    /// Per cent of window over RTT at which bursts are sized, in slow start and after.
+    public var tcp_pacing_ss_ratio = 200
+    public var tcp_pacing_ca_ratio = 120
+    /// 0: no ECN; 1: asked for and accepted; 2: accepted.
+    public var tcp_ecn = 2
+    /// Unsent bytes above which a socket does not count as writable.
+    public var tcp_notsent_lowat = UInt32.max
+    public var tcp_autocorking = true
+    public var tcp_limit_output_bytes = 1_048_576
+    /// Bits of RFC 7413: 1 client, 2 server, 4 client without cookie, 0x200 server without cookie, 0x400 all listeners.
+    public var tcp_fastopen = 1
+    /// SipHash key of the server's cookies.
+    public var tcp_fastopen_key: (UInt64, UInt64) = (0, 0)
+    public var tcp_congestion_control = CongestionControl.cubic
+    /// /sys/module/tcp_cubic/parameters: HyStart, and what it goes by (1 trains of ACKs, 2 delay).
+    public var cubic_hystart = true
+    public var cubic_hystart_detect = 3
+    /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
+    /// full congestion window. No sysctl.
+    public var sendsAsBefore6_10 = false
+    public var tcp_abort_on_overflow = false
+    public var tcp_rfc1337 = false
     public init() {}
 }
+
+/// `net.ipv4.tcp_available_congestion_control`
+public enum CongestionControl: String, Sendable { case cubic, reno }

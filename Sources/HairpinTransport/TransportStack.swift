@@ -47,6 +47,8 @@ public final class TransportStack {
         var challengesLeft = 0
         var lastStamp: UInt64 = 0
         var owner: EndpointPointer?
+        var fastOpenMemory: [IPv4Address: FastOpenMemory] = [:]
+        var streamExtras: [UInt32: StreamExtras] = [:]
         var backlog = SocketBacklog()
         var spareBacklog = SocketBacklog()
 
@@ -79,6 +81,9 @@ public final class TransportStack {
     var lastStamp: UInt64 { _read { yield state.pointee.lastStamp } _modify { yield &state.pointee.lastStamp } }
     /// The connection a system call is working on (`sock_owned_by_user`), and what came in for it meanwhile.
     var owner: EndpointPointer? { _read { yield state.pointee.owner } _modify { yield &state.pointee.owner } }
+    /// By socket; almost always empty.
+    var streamExtras: [UInt32: StreamExtras] { _read { yield state.pointee.streamExtras } _modify { yield &state.pointee.streamExtras } }
+    var fastOpenMemory: [IPv4Address: FastOpenMemory] { _read { yield state.pointee.fastOpenMemory } _modify { yield &state.pointee.fastOpenMemory } }
     var backlog: SocketBacklog { _read { yield state.pointee.backlog } _modify { yield &state.pointee.backlog } }
     var spareBacklog: SocketBacklog { _read { yield state.pointee.spareBacklog } _modify { yield &state.pointee.spareBacklog } }
 
@@ -98,6 +103,7 @@ public final class TransportStack {
             endpoint.pointee.sendRing.release(pool)
             endpoint.pointee.receiveRing.release(pool)
             endpoint.pointee.sent.release(pool)
+            endpoint.pointee.queue.release(pool)
             endpoint.pointee.received.release(pool)
             endpoint.pointee.outOfOrder.release(pool)
         }

@@ -22,7 +22,9 @@ struct ImportTests {
             "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams",
             "Foundation",
         ],
-        "HairpinConformance": ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture", "Foundation"],
+        "HairpinConformance": [
+            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture", "Foundation",
+        ],
     ]
     /// The command line and the benchmarks may import anything.
     static let free: Set<String> = ["hairpin", "HairpinBenchmarks"]

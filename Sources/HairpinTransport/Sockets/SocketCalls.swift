@@ -10,6 +10,7 @@ extension TransportStack {
             e.pointee.receiveBuffer = UInt32(settings.tcp_rmem.initial)
             e.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
             e.pointee.timeToLive = settings.ip_default_ttl
+            e.pointee.congestion = settings.tcp_congestion_control
             return e.pointee.socket
         case .datagram, .icmpEcho:
             guard let s = table.makeDatagram(kind) else { throw .noBuffers }
@@ -32,7 +33,7 @@ extension TransportStack {
         }
     }
 
-    private func setFlag(_ e: EndpointPointer, _ flag: EndpointFlags, _ on: Bool) { if on { e.pointee.flags.insert(flag) } else { e.pointee.flags.remove(flag) } }
+    func setFlag(_ e: EndpointPointer, _ flag: EndpointFlags, _ on: Bool) { if on { e.pointee.flags.insert(flag) } else { e.pointee.flags.remove(flag) } }
 
     private func setStreamOption(_ e: EndpointPointer, _ option: SocketOption) throws(Errno) {
         switch option {
@@ -147,6 +148,7 @@ extension TransportStack {
                 throw .addressInUse
             }
             e.pointee.backlog = limit
+            if settings.tcp_fastopen & 0x402 == 0x402, e.pointee.fastOpenQueue == 0 { e.pointee.fastOpenQueue = limit }
             ports.addListener(e)
         }
     }
@@ -168,50 +170,68 @@ extension TransportStack {
 
     public func connect(_ socket: SocketID, _ address: SocketAddress) throws(Errno) {
         try entry { () throws(Errno) in
-            // RFC 1122 §3.2.1.3: "this host" as destination is the host itself.
-            var address = address
-            if address.address == .any { address.address = .loopback }
-            if let s = table.datagram(socket) { return try connectDatagram(s, address) }
+            if let s = table.datagram(socket) { return try connectDatagram(s, address.address == .any ? SocketAddress(.loopback, address.port) : address) }
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
-            switch e.pointee.state {
-            case .closed: break
-            case .synSent, .synReceived: throw .already
-            case .listen: throw .alreadyConnected
-            default:
-                guard e.pointee.flags.contains(.connecting) else { throw .alreadyConnected }
-                e.pointee.flags.remove(.connecting)
+            if e.pointee.flags.contains(.fastOpenConnect), e.pointee.state == .closed, !e.pointee.flags.contains(.connectDeferred) {
+                e.pointee.remoteAddress = address.address
+                let known = settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) || fastOpenMemory[address.address]?.cookie.isThere == true
+                guard known else {
+                    _ = try connectStream(e, address, fastOpen: UnsafeRawBufferPointer(start: nil, count: 0))
+                    return
+                }
+                // The SYN waits for data to go with it (`tcp_fastopen_defer_connect`).
+                e.pointee.remotePort = address.port
+                e.pointee.flags.insert(.connectDeferred)
                 return
             }
-            try throwPendingError(e)
-            guard address.port != 0, !address.address.isMulticast, !address.address.isBroadcast else { throw .networkUnreachable }
-            let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)])
-            e.pointee.remoteAddress = address.address
-            e.pointee.remotePort = address.port
-            let boundAddress = e.pointee.localAddress
-            if boundAddress == .any { e.pointee.localAddress = route.source }
-            if e.pointee.localPort == 0 || !e.pointee.flags.contains(.portBound) {
-                do throws(Errno) {
-                    e.pointee.localPort = try chooseClientPort(e)
-                } catch {
-                    e.pointee.localAddress = boundAddress
-                    throw error
-                }
-                ports.hold(e)
-            } else if let other = connections.find(e.pointee.localAddress, e.pointee.localPort, address.address, address.port) {
-                guard reusable(other) else {
-                    e.pointee.localAddress = boundAddress
-                    throw .addressNotAvailable
-                }
-                leaveTimeWait(other)
-            }
-            e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued])
-            e.pointee.flags.insert(.connecting)
-            e.pointee.synRetries = 0
-            connections.insert(e)
-            startConnecting(e, route: route)
-            if e.pointee.state == .closed { try throwPendingError(e) }
-            throw .inProgress
+            _ = try connectStream(e, address, fastOpen: nil)
         }
+    }
+
+    /// `__inet_stream_connect`, `tcp_v4_connect`. Throws EINPROGRESS while the handshake runs, unless data went with the SYN.
+    func connectStream(_ e: EndpointPointer, _ target: SocketAddress, fastOpen: UnsafeRawBufferPointer?) throws(Errno) -> Int {
+        // RFC 1122 §3.2.1.3: "this host" as destination is the host itself.
+        var address = target
+        if address.address == .any { address.address = .loopback }
+        switch e.pointee.state {
+        case .closed: break
+        case .synSent, .synReceived: throw .already
+        case .listen: throw .alreadyConnected
+        default:
+            guard e.pointee.flags.contains(.connecting) else { throw .alreadyConnected }
+            e.pointee.flags.remove(.connecting)
+            return 0
+        }
+        try throwPendingError(e)
+        guard address.port != 0, !address.address.isMulticast, !address.address.isBroadcast else { throw .networkUnreachable }
+        let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)])
+        e.pointee.remoteAddress = address.address
+        e.pointee.remotePort = address.port
+        let boundAddress = e.pointee.localAddress
+        if boundAddress == .any { e.pointee.localAddress = route.source }
+        if e.pointee.localPort == 0 || !e.pointee.flags.contains(.portBound) {
+            do throws(Errno) {
+                e.pointee.localPort = try chooseClientPort(e)
+            } catch {
+                e.pointee.localAddress = boundAddress
+                throw error
+            }
+            ports.hold(e)
+        } else if let other = connections.find(e.pointee.localAddress, e.pointee.localPort, address.address, address.port) {
+            guard reusable(other) else {
+                e.pointee.localAddress = boundAddress
+                throw .addressNotAvailable
+            }
+            leaveTimeWait(other)
+        }
+        e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .connectDeferred])
+        e.pointee.flags.insert(.connecting)
+        e.pointee.synRetries = 0
+        connections.insert(e)
+        let carried = startConnecting(e, route: route, fastOpen: fastOpen)
+        if e.pointee.state == .closed { try throwPendingError(e) }
+        if carried > 0 { return carried }
+        throw .inProgress
     }
 
     private func connectDatagram(_ s: DatagramSocket, _ address: SocketAddress) throws(Errno) {
@@ -223,10 +243,10 @@ extension TransportStack {
         s.remote = address
     }
 
-    public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>) throws(Errno) -> Int {
+    public func send(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, flags: TransferFlags = []) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             if let e = table.stream(socket) {
-                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer) } }
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer, flags) } }
             }
             guard let s = table.datagram(socket) else { throw .badFileDescriptor }
             guard let remote = s.remote else { throw .destinationRequired }
@@ -237,7 +257,7 @@ extension TransportStack {
     }
 
     /// `withUnsafeBytes` with a typed error.
-    private func withBytes(_ bytes: ArraySlice<UInt8>, _ body: (UnsafeRawBufferPointer) throws(Errno) -> Int) throws(Errno) -> Int {
+    func withBytes(_ bytes: ArraySlice<UInt8>, _ body: (UnsafeRawBufferPointer) throws(Errno) -> Int) throws(Errno) -> Int {
         let result = bytes.withUnsafeBytes { buffer -> Result<Int, Errno> in
             do throws(Errno) { return .success(try body(buffer)) } catch { return .failure(error) }
         }
@@ -261,6 +281,14 @@ extension TransportStack {
             try throwPendingError(s)
             guard let count = s.next(into: buffer) else { throw .tryAgain }
             return count
+        }
+    }
+
+    /// Reads without keeping the bytes, or looks at how many there are: the count that recv(2) returns with these flags.
+    public func receive(_ socket: SocketID, _ count: Int, flags: TransferFlags) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .notSupported }
+            return try skipStream(e, count, keeping: flags.contains(.peek))
         }
     }
 

@@ -29,6 +29,22 @@ public struct Readiness: OptionSet, Hashable, Sendable {
     public static let readHangup = Readiness(rawValue: 16)  // POLLRDHUP: the peer has sent FIN
 }
 
+/// Flags of send(2) and recv(2).
+public struct TransferFlags: OptionSet, Hashable, Sendable {
+    public let rawValue: UInt8
+    public init(rawValue: UInt8) { self.rawValue = rawValue }
+    /// MSG_MORE: as if corked until the next call.
+    public static let more = TransferFlags(rawValue: 1)
+    /// MSG_EOR: what is written later never shares a packet with this.
+    public static let endOfRecord = TransferFlags(rawValue: 2)
+    /// MSG_ZEROCOPY: the error queue says when the bytes are acknowledged.
+    public static let zeroCopy = TransferFlags(rawValue: 16)
+    /// MSG_PEEK: the bytes stay.
+    public static let peek = TransferFlags(rawValue: 4)
+    /// MSG_TRUNC: the bytes are thrown away.
+    public static let truncate = TransferFlags(rawValue: 8)
+}
+
 /// Socket options in the words of socket(7), ip(7) and tcp(7).
 public enum SocketOption: Hashable, Sendable {
     case reuseAddress(Bool)

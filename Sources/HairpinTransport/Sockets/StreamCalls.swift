@@ -11,7 +11,7 @@ extension TransportStack {
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
     private func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
-        return bytes + (bytes + 32_767) / 32_768 * 1280
+        return bytes + Int(e.pointee.heldPackets) * 1280
     }
 
     /// `tcp_sndbuf_expand`
@@ -29,20 +29,23 @@ extension TransportStack {
         if !e.pointee.flags.contains(.sendBufferSet), e.pointee.packetsOut < Int(e.pointee.window) { expandSendBuffer(e) }
         if hasWriteSpace(e) {
             e.pointee.flags.remove(.noSpace)
+            stopChronograph(e, .bufferLimited)
             notify(e)
         }
     }
 
     private func hasWriteSpace(_ e: EndpointPointer) -> Bool {
         let used = sendMemory(e)
-        return Int(e.pointee.sendBuffer) - used >= used >> 1
+        return Int(e.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e)
     }
 
-    func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer) throws(Errno) -> Int {
+    func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer, _ flags: TransferFlags = []) throws(Errno) -> Int {
         try throwPendingError(e)
         if e.pointee.flags.contains(.sendShut) { throw .brokenPipe }
         switch e.pointee.state {
         case .established, .closeWait: break
+        // Fast Open: the answer need not wait for the last ACK.
+        case .synReceived where e.pointee.flags.contains(.fastOpenChild): break
         case .synSent, .synReceived: throw .tryAgain
         case .listen, .closed: throw .notConnected
         default: throw .brokenPipe
@@ -50,24 +53,45 @@ extension TransportStack {
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
         var taken = 0
+        let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
+        let sharesPacket = isZeroCopy && e.pointee.queue.count > 0
         let segment = currentSegment(e)
         let goal = sizeGoal(e, segment: segment)
-        while taken < bytes.count, sendMemory(e) < Int(e.pointee.sendBuffer) {
+        while taken < bytes.count {
             // Fills the packet at the end of the queue, then begins another.
-            let tail = e.pointee.unsent
-            let count = min(bytes.count - taken, goal - tail % goal)
+            var room = 0
+            if e.pointee.queue.count > 0, e.pointee.queue[e.pointee.queue.count - 1].marks & QueuedPacket.endOfRecord == 0 { room = goal - tailLength(e) }
+            let isNew = room <= 0
+            if isNew {
+                guard hasSendMemory(e) else { break }
+                room = goal
+                startChronograph(e, .busy)
+            }
+            let count = min(bytes.count - taken, room)
             let end = e.pointee.writeEnd
             e.pointee.sendRing.reserve(
                 start: e.pointee.unacknowledged.rawValue, kept: end - e.pointee.unacknowledged, span: end + count - e.pointee.unacknowledged, pool)
             e.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
             e.pointee.writeEnd = end + count
+            if isNew {
+                e.pointee.queue.append(QueuedPacket(end: end + count), pool)
+                e.pointee.heldPackets += 1
+            }
+            let tail = e.pointee.queue.pointer(e.pointee.queue.count - 1)
+            tail.pointee.end = end + count
+            if taken == 0 { tail.pointee.marks &= ~QueuedPacket.psh }
             taken += count
-            guard taken < bytes.count, e.pointee.unsent % goal == 0 || e.pointee.unsent >= goal else { continue }
+            if taken == bytes.count {
+                if flags.contains(.endOfRecord) { tail.pointee.marks |= QueuedPacket.endOfRecord }
+                break
+            }
+            guard tailLength(e) >= goal else { continue }
             // More is coming: send if much is waiting, or if this packet is the first in the queue (`forced_push`, `tcp_push_one`).
-            if e.pointee.unsent > Int(e.pointee.maximumWindow >> 1) {
+            if isPushForced(e) {
+                markPush(e)
                 pushPending(e, .push)
-            } else if e.pointee.unsent <= goal {
-                writeSegments(e, segment: segment, nagle: .push, atMost: goal / segment)
+            } else if e.pointee.queue.count == 1 {
+                writeSegments(e, segment: segment, nagle: .push, push: .one)
             }
             guard e.pointee.state != .closed else { return taken }
         }
@@ -75,9 +99,54 @@ extension TransportStack {
             e.pointee.flags.insert(.noSpace)
             throw .tryAgain
         }
-        if taken < bytes.count { e.pointee.flags.insert(.noSpace) }
-        pushPending(e, nagle(e))
+        if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
+        if e.pointee.flags.contains(.stamps), e.pointee.queue.count > 0 {
+            e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
+        }
+        // `tcp_push`
+        let isFull = taken < bytes.count
+        if isFull { e.pointee.flags.insert(.noSpace) }
+        let isMore = flags.contains(.more) && !isFull
+        if e.pointee.queue.count > 0 {
+            if !isMore || isPushForced(e) { markPush(e) }
+            pushPending(e, isFull ? .push : isMore ? .cork : nagle(e))
+        }
         return taken
+    }
+
+    private func tailLength(_ e: EndpointPointer) -> Int {
+        let count = e.pointee.queue.count
+        let start = count > 1 ? e.pointee.queue[count - 2].end : e.pointee.sendNext
+        return e.pointee.queue[count - 1].end - start
+    }
+
+    /// More than half of the largest window was written since the last PSH (`forced_push`).
+    private func isPushForced(_ e: EndpointPointer) -> Bool { e.pointee.writeEnd.isAfter(e.pointee.pushed + Int(e.pointee.maximumWindow >> 1)) }
+
+    private func markPush(_ e: EndpointPointer) {
+        guard e.pointee.queue.count > 0 else { return }
+        e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.psh
+        e.pointee.pushed = e.pointee.writeEnd
+    }
+
+    /// `sk_stream_memory_free`: room in the send buffer, and less waiting than TCP_NOTSENT_LOWAT allows.
+    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.pointee.sendBuffer) && isBelowLowWater(e) }
+
+    private func isBelowLowWater(_ e: EndpointPointer) -> Bool {
+        let mark = e.pointee.notSentLowWater == 0 ? settings.tcp_notsent_lowat : e.pointee.notSentLowWater
+        return max(0, e.pointee.unsent) < Int(mark)
+    }
+
+    /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.
+    func skipStream(_ e: EndpointPointer, _ limit: Int, keeping: Bool) throws(Errno) -> Int {
+        let available = readable(e)
+        guard available > 0, limit > 0 else {
+            if limit > 0 { try nothingToRead(e) }
+            return 0
+        }
+        let count = min(available, limit)
+        if !keeping { consume(e, count) }
+        return count
     }
 
     func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {
@@ -142,12 +211,13 @@ extension TransportStack {
 
     /// `tcp_poll`
     func streamReadiness(_ e: EndpointPointer) -> Readiness {
+        if e.pointee.flags.contains(.connectDeferred) { return [.writable] }
         if e.pointee.state == .listen { return e.pointee.acceptCount > 0 ? [.readable] : [] }
         var r: Readiness = []
         let flags = e.pointee.flags
         if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
         if flags.contains(.receiveShut) { r.formUnion([.readable, .readHangup]) }
-        if e.pointee.state != .synSent, e.pointee.state != .synReceived {
+        if e.pointee.state != .synSent, e.pointee.state != .synReceived || e.pointee.flags.contains(.fastOpenChild) {
             if readable(e) > 0 { r.insert(.readable) }
             if flags.contains(.sendShut) || e.pointee.state == .closed {
                 r.insert(.writable)
@@ -157,7 +227,7 @@ extension TransportStack {
                 e.pointee.flags.insert(.noSpace)
             }
         }
-        if e.pointee.pendingError != 0 { r.insert(.error) }
+        if e.pointee.pendingError != 0 || hasStreamError(e) { r.insert(.error) }
         return r
     }
 }

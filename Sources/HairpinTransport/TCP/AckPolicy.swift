@@ -12,15 +12,15 @@ extension TransportStack {
     func enterInteractive(_ e: EndpointPointer) { e.pointee.pingPong = UInt8(clamping: settings.tcp_pingpong_thresh) }
     func isQuick(_ e: EndpointPointer) -> Bool { e.pointee.quickAcks > 0 && !isInteractive(e) }
 
-    private func addQuickAcks(_ e: EndpointPointer) {
+    private func addQuickAcks(_ e: EndpointPointer, most: Int = quickAcksMaximum) {
         var count = Int(e.pointee.receiveWindow) / (2 * max(1, Int(e.pointee.peerSegment)))
         if count == 0 { count = 2 }
-        e.pointee.quickAcks = max(e.pointee.quickAcks, UInt8(min(count, TransportStack.quickAcksMaximum)))
+        e.pointee.quickAcks = max(e.pointee.quickAcks, UInt8(min(count, most)))
     }
 
     /// Something is wrong or new: acknowledge each segment for a while (`tcp_enter_quickack_mode`).
-    func enterQuick(_ e: EndpointPointer) {
-        addQuickAcks(e)
+    func enterQuick(_ e: EndpointPointer, most: Int = quickAcksMaximum) {
+        addQuickAcks(e, most: most)
         e.pointee.pingPong = 0
         e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
     }

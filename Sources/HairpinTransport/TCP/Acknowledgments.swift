@@ -5,10 +5,12 @@ import HairpinWire
 extension TransportStack {
     enum AckVerdict { case fine, old, unsent }
 
-    func processAck(_ e: EndpointPointer, _ segment: Segment, fromSYN: Bool = false) -> AckVerdict {
+    func processAck(_ e: EndpointPointer, _ segment: Segment) -> AckVerdict {
         let una = e.pointee.unacknowledged
         let ack = segment.acknowledgment
-        var findings = AckFindings()
+        var findings = AckFindings(priorUnacknowledged: una)
+        findings.deliveredBefore = e.pointee.delivered
+        findings.lostBefore = e.pointee.lostEver
         if ack.isBefore(una) {
             // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
             if una - ack > Int(max(e.pointee.maximumWindow, 1)) {
@@ -17,89 +19,112 @@ extension TransportStack {
             }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
                 tagSelectiveAcks(e, segment, &findings)
-                repair(e, &findings, isDuplicate: false)
-                retransmitLost(e)
+                if e.pointee.packetsOut > 0 {
+                    alert(e, duplicates: 0, &findings)
+                    continueRecovery(e, findings)
+                }
             }
             return .old
         }
         if ack.isAfter(e.pointee.sendNext) { return .unsent }
         let hadPackets = e.pointee.packetsOut > 0
-        findings.unaAdvanced = ack.isAfter(una)
-        if findings.unaAdvanced { e.pointee.retransmits = 0 }
+        if ack.isAfter(una) {
+            findings.insert(.unaAdvanced)
+            e.pointee.retransmits = 0
+        }
+        let priorSack = e.pointee.flags.contains(.selectiveAcks) ? highestSack(e) : una
         if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
             replaceRecentTimestamp(e, segment)
             e.pointee.receivedEcho = segment.timestampEcho
         }
-
-        // Window (`tcp_ack_update_window`).
-        let window = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
-        var windowUpdated = false
-        if findings.unaAdvanced || segment.sequence.isAfter(e.pointee.windowSequence)
-            || (segment.sequence == e.pointee.windowSequence && (window > e.pointee.sendWindow || window == 0))
-        {
-            windowUpdated = window != e.pointee.sendWindow
-            e.pointee.windowSequence = segment.sequence
-            e.pointee.sendWindow = window
-            if window > e.pointee.maximumWindow {
-                e.pointee.maximumWindow = window
-                synchronizeSegment(e)
-            }
-        }
+        if segment.sequence != segment.end { findings.insert(.data) }
+        updateSendWindow(e, segment, &findings)
+        e.pointee.bytesAcknowledged &+= UInt64(ack - una)
         e.pointee.unacknowledged = ack
         e.pointee.softError = 0
         e.pointee.probesOut = 0
         e.pointee.recentAckAt = now.nanoseconds
         if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) { tagSelectiveAcks(e, segment, &findings) }
+        if hearsCongestion(e, segment) { findings.insert(.congestionEcho) }
 
         guard hadPackets else {
+            if findings.contains(.duplicateReport) { alert(e, duplicates: 0, &findings) }
             acknowledgeProbe(e)
-            acknowledgeLossProbe(e, segment, findings)
+            if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
             return .fine
         }
-        removeAcknowledged(e, &findings)
-        if findings.delivered > 0 || findings.unaAdvanced { e.pointee.flags.insert(.confirmsNeighbour) }
-        updateRoundTrip(e, findings)
-        let wasAdvanced = findings.newlyAcked > 0 || findings.unaAdvanced
-        acknowledgeLossProbe(e, segment, findings)
-        if wasAdvanced || findings.sackChanged, e.pointee.timer != .windowProbe {
+        removeAcknowledged(e, priorSack, &findings)
+        if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
+        if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
+        adaptReorderingWindow(e)
+        if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
+        if findings.isDisjoint(with: .notDuplicate) || !findings.isDisjoint(with: .alarming) || e.pointee.phase != .open {
+            let isDuplicate = findings.isDisjoint(with: [.unaAdvanced, .data, .windowUpdate, .acked, .duplicateReport])
+            alert(e, duplicates: isDuplicate ? 1 : 0, &findings)
+        }
+        if findings.contains(.setsTimer), e.pointee.state != .closed {
             // `tcp_set_xmit_timer`: a loss probe if one may be sent, else the RTO from now on.
             if e.pointee.packetsOut == 0 {
-                disarm(e)
-            } else if wasAdvanced || e.pointee.timer == .lossProbe {
-                e.pointee.timer = .none
-                if !scheduleLossProbe(e, advancing: true) { rearmRetransmission(e) }
-            }
-        }
-        let isDuplicate = !findings.unaAdvanced && !windowUpdated && segment.payload.isEmpty && !segment.isFIN
-        if e.pointee.phase != .open || findings.sackChanged || isDuplicate || findings.duplicateReported || e.pointee.lostOut > 0 {
-            repair(e, &findings, isDuplicate: isDuplicate)
-            if e.pointee.packetsOut > 0, e.pointee.timer == .lossProbe, e.pointee.phase == .recovery || e.pointee.phase == .loss || e.pointee.phase == .disorder {
+                if e.pointee.timer != .windowProbe { disarm(e) }
+            } else if !scheduleLossProbe(e, advancing: true) {
                 rearmRetransmission(e)
             }
         }
-        if e.pointee.phase == .open || e.pointee.phase == .disorder, findings.newlyAcked > 0 {
-            growCongestionWindow(e, acked: UInt32(findings.delivered))
-        }
-        retransmitLost(e)
+        if findings.contains(.congestionEcho) { e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore }
+        control(e, findings)
+        continueRecovery(e, findings)
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.pointee.sendRing.release(pool) }
         return .fine
     }
 
-    /// RTT samples: Karn's rule, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`).
-    private func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings) {
-        var sample: Int64 = -1
-        if findings.roundTrip >= 0, !findings.retransmittedAcked {
-            sample = findings.roundTrip / 1000
-        } else if findings.sackRoundTrip >= 0 {
-            sample = findings.sackRoundTrip / 1000
-        } else if findings.newlyAcked > 0, e.pointee.flags.contains(.timestamps), e.pointee.receivedEcho != 0 {
-            let delta = timestamp(e) &- e.pointee.receivedEcho
-            if delta < 1 << 31 { sample = Int64(max(1, delta)) * 1000 }
+    /// `tcp_ack_update_window`
+    private func updateSendWindow(_ e: EndpointPointer, _ segment: Segment, _ findings: inout AckFindings) {
+        let window = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
+        guard
+            findings.contains(.unaAdvanced) || segment.sequence.isAfter(e.pointee.windowSequence)
+                || (segment.sequence == e.pointee.windowSequence && (window > e.pointee.sendWindow || window == 0))
+        else { return }
+        findings.insert(.windowUpdate)
+        e.pointee.windowSequence = segment.sequence
+        guard window != e.pointee.sendWindow else { return }
+        e.pointee.sendWindow = window
+        if e.pointee.queue.count > 0 { restartAfterIdle(e) }
+        if window > e.pointee.maximumWindow {
+            e.pointee.maximumWindow = window
+            synchronizeSegment(e)
         }
-        guard sample >= 0 else { return }
-        let microseconds = UInt32(clamping: max(1, sample))
-        updateMinimumRTT(e, microseconds: microseconds)
-        addRTTSample(e, microseconds: microseconds)
+    }
+
+    /// `tcp_cong_control`: the proportional reduction, or growth.
+    private func control(_ e: EndpointPointer, _ findings: AckFindings) {
+        let delivered = e.pointee.delivered &- findings.deliveredBefore
+        if e.pointee.phase == .recovery || e.pointee.phase == .reduced {
+            reduceWindow(
+                e, delivered: Int(delivered), newlyLost: Int(e.pointee.lostEver &- findings.lostBefore), unaAdvanced: findings.contains(.unaAdvanced))
+        } else {
+            // `tcp_may_raise_cwnd`: while much reordering is known, any progress counts.
+            let mayGrow = reorderingDegree(e) > settings.tcp_reordering ? !findings.isDisjoint(with: .progress) : findings.contains(.acked)
+            if mayGrow { growCongestionWindow(e, acked: delivered) }
+        }
+    }
+
+    /// RTT samples: Karn's rule, then SACKed segments, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`). True if there was one.
+    func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings) -> Bool {
+        var sample: Int64 = -1
+        var own: Int64 = findings.acknowledgedRoundTrip
+        if findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked) {
+            sample = findings.firstRoundTrip / 1000
+        } else if findings.firstSackRoundTrip >= 0 {
+            sample = findings.firstSackRoundTrip / 1000
+        } else if findings.contains(.acked), e.pointee.flags.contains(.timestamps), e.pointee.receivedEcho != 0 {
+            let delta = timestamp(e) &- e.pointee.receivedEcho
+            if delta < 1 << 31 { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
+        }
+        guard sample >= 0 else { return false }
+        // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
+        updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))
+        addRTTSample(e, microseconds: UInt32(clamping: max(1, sample)))
+        return true
     }
 
     /// TS.Recent (RFC 7323 §4.3): only from a segment that covers the left edge of what was last acknowledged.

@@ -37,6 +37,10 @@ extension TransportStack {
                 notify(e)
                 return true
             }
+            if e.pointee.linger2 < 0 {
+                destroy(e)
+                return false
+            }
             if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
                 sendReset(to: segment)
                 destroy(e)
@@ -58,7 +62,8 @@ extension TransportStack {
     /// Queues our FIN behind what is written and sends what may go (`tcp_send_fin`).
     func sendFIN(_ e: EndpointPointer) {
         e.pointee.flags.insert(.finQueued)
-        if writeSegments(e, segment: currentSegment(e), nagle: .push) { checkProbeTimer(e) }
+        startChronograph(e, .busy)
+        if writeSegments(e, segment: currentSegment(e), nagle: .off) { checkProbeTimer(e) }
     }
 
     /// shutdown(2) for writing, and the first half of close(2).
@@ -105,7 +110,14 @@ extension TransportStack {
         shutWriting(e)
         guard e.pointee.state != .closed else { return }
         e.pointee.flags.insert(.orphan)
-        if e.pointee.state == .finWait2 { enterTimeWait(e, finWait2: true) }
+        if e.pointee.state == .finWait2 {
+            // TCP_LINGER2 below zero: no waiting for the peer's FIN.
+            guard e.pointee.linger2 >= 0 else {
+                sendReset(e)
+                return destroy(e)
+            }
+            enterTimeWait(e, finWait2: true)
+        }
     }
 
     func hasReceivedFIN(_ e: EndpointPointer) -> Bool {
@@ -117,6 +129,13 @@ extension TransportStack {
 
     /// A listener goes, and everything nobody has accepted yet with it: connections are reset, handshakes forgotten (`inet_csk_listen_stop`).
     private func closeListener(_ listener: EndpointPointer) {
+        closeListenerChildren(listener)
+        listener.pointee.flags.insert(.orphan)
+        destroy(listener)
+    }
+
+    /// The listener stops listening; what it has not handed over is reset or forgotten.
+    func closeListenerChildren(_ listener: EndpointPointer) {
         ports.removeListener(listener)
         var child = listener.pointee.acceptHead
         while let c = child {
@@ -131,8 +150,8 @@ extension TransportStack {
             h.pointee.listener = nil
             destroy(h)
         }
-        listener.pointee.flags.insert(.orphan)
-        destroy(listener)
+        (listener.pointee.acceptHead, listener.pointee.acceptTail, listener.pointee.acceptCount, listener.pointee.handshakes) = (nil, nil, 0, 0)
+        listener.pointee.state = .closed
     }
 
     /// The connection ended in good order.
@@ -153,6 +172,7 @@ extension TransportStack {
     /// Takes the endpoint off the wire; received data stays readable after a FIN, as in Linux.
     func becomeClosed(_ e: EndpointPointer) {
         e.pointee.state = .closed
+        if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e, all: true) }
         e.pointee.flags.formUnion([.receiveShut, .sendShut])
         e.pointee.flags.remove(.connecting)
         connections.remove(e)
@@ -163,11 +183,13 @@ extension TransportStack {
         timers.remove(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
+        e.pointee.queue.release(pool)
         e.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0
         e.pointee.retransOut = 0
         e.pointee.writeEnd = e.pointee.sendNext
+        e.pointee.heldPackets = 0
     }
 
     /// Frees the endpoint. Its memory keeps the state `closed`, so that callers further up the stack see that it is gone.
@@ -178,6 +200,7 @@ extension TransportStack {
         }
         becomeClosed(e)
         ports.release(e)
+        if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
         e.pointee.received.release(pool)
         e.pointee.receiveRing.release(pool)
         table.free(e)

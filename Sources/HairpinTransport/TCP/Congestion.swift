@@ -7,8 +7,9 @@ extension TransportStack {
     /// The share of the window kept on loss, in 1/1024.
     static let decrease: UInt32 = 717
 
+    /// `tcp_cong_avoid`, for Reno and CUBIC.
     func growCongestionWindow(_ e: EndpointPointer, acked: UInt32) {
-        guard e.pointee.phase == .open || e.pointee.phase == .disorder, isWindowUsed(e) else { return }
+        guard isWindowUsed(e) else { return }
         var acked = acked
         if e.pointee.window < e.pointee.slowStartThreshold {
             let grown = min(e.pointee.window + acked, e.pointee.slowStartThreshold)
@@ -16,17 +17,19 @@ extension TransportStack {
             e.pointee.window = min(grown, 1 << 20)
             if acked == 0 { return }
         }
+        let count = e.pointee.congestion == .cubic ? cubicCount(e, acked: acked) : e.pointee.window
         // `tcp_cong_avoid_ai`
-        if e.pointee.windowCount >= e.pointee.window {
+        if e.pointee.windowCount >= count {
             e.pointee.windowCount = 0
             e.pointee.window += 1
         }
         e.pointee.windowCount += acked
-        if e.pointee.windowCount >= e.pointee.window {
-            let steps = e.pointee.windowCount / e.pointee.window
-            e.pointee.windowCount -= steps * e.pointee.window
-            e.pointee.window = min(e.pointee.window + steps, 1 << 20)
+        if e.pointee.windowCount >= count {
+            let steps = e.pointee.windowCount / count
+            e.pointee.windowCount -= steps * count
+            e.pointee.window += steps
         }
+        e.pointee.window = min(e.pointee.window, 1 << 20)
     }
 
     /// Whether the last flight was bound by the window (`tcp_is_cwnd_limited`); in slow start half the window in use is enough.
@@ -44,6 +47,30 @@ extension TransportStack {
             e.pointee.maximumOut = out
             e.pointee.windowUsedMark = e.pointee.sendNext
         }
+        let jiffies = TimerWheel.jiffies(now)
+        if isWindowUsed(e) {
+            e.pointee.windowUsed = 0
+            e.pointee.windowStamp = jiffies
+            return
+        }
+        e.pointee.windowUsed = max(e.pointee.windowUsed, out)
+        if settings.tcp_slow_start_after_idle, jiffies &- e.pointee.windowStamp >= UInt64(e.pointee.retransmitTimeout) { shrinkUnusedWindow(e, jiffies) }
+        if e.pointee.queue.count == 0, e.pointee.flags.contains(.noSpace), e.pointee.state == .established || e.pointee.state == .closeWait {
+            startChronograph(e, .bufferLimited)
+        }
+    }
+
+    /// A window the program has not used for an RTO is halved towards what it did use (`tcp_cwnd_application_limited`, RFC 2861).
+    private func shrinkUnusedWindow(_ e: EndpointPointer, _ jiffies: UInt64) {
+        if e.pointee.phase == .open, !e.pointee.flags.contains(.orphan), !e.pointee.flags.contains(.noSpace) {
+            let used = max(e.pointee.windowUsed, 10)
+            if used < e.pointee.window {
+                e.pointee.slowStartThreshold = currentThreshold(e)
+                e.pointee.window = (e.pointee.window + used) >> 1
+            }
+            e.pointee.windowUsed = 0
+        }
+        e.pointee.windowStamp = jiffies
     }
 
     /// A pause longer than the RTO costs half the window for each RTO (`tcp_cwnd_restart`).
@@ -60,14 +87,17 @@ extension TransportStack {
             delta -= UInt64(e.pointee.retransmitTimeout)
         }
         e.pointee.window = max(e.pointee.window, restart)
+        e.pointee.windowStamp = jiffies
+        e.pointee.windowUsed = 0
     }
 
     /// `tcp_current_ssthresh`
-    private func currentThreshold(_ e: EndpointPointer) -> UInt32 {
-        max(e.pointee.slowStartThreshold, (e.pointee.window >> 1) + (e.pointee.window >> 2))
+    func currentThreshold(_ e: EndpointPointer) -> UInt32 {
+        if e.pointee.phase == .recovery || e.pointee.phase == .reduced { return e.pointee.slowStartThreshold }
+        return max(e.pointee.slowStartThreshold, (e.pointee.window >> 1) + (e.pointee.window >> 2))
     }
 
-    func thresholdAfterLoss(_ e: EndpointPointer) -> UInt32 { max(2, e.pointee.window * TransportStack.decrease / 1024) }
+    func thresholdAfterLoss(_ e: EndpointPointer) -> UInt32 { e.pointee.congestion == .cubic ? cubicThreshold(e) : max(2, e.pointee.window >> 1) }
 
     /// Begins a proportional reduction (`tcp_init_cwnd_reduction`).
     func beginReduction(_ e: EndpointPointer) {
@@ -80,6 +110,7 @@ extension TransportStack {
         e.pointee.proportionalDelivered = 0
         e.pointee.proportionalOut = 0
         e.pointee.slowStartThreshold = thresholdAfterLoss(e)
+        queueCWR(e)
     }
 
     /// RFC 6937 (`tcp_cwnd_reduction`).
@@ -102,16 +133,16 @@ extension TransportStack {
     }
 
     func endReduction(_ e: EndpointPointer) {
-        if e.pointee.slowStartThreshold < .max, e.pointee.phase == .reduced || e.pointee.undoMark.rawValue != 0 || e.pointee.phase == .recovery {
+        if e.pointee.slowStartThreshold < .max, e.pointee.phase == .reduced || e.pointee.undoMark.rawValue != 0 {
             e.pointee.window = max(1, e.pointee.slowStartThreshold)
+            e.pointee.windowStamp = TimerWheel.jiffies(now)
         }
     }
 
     /// Bytes a second the window allows, twice that in slow start (`tcp_update_pacing_rate`); bounds the size of bursts.
     func pacingRate(_ e: EndpointPointer) -> UInt64 {
-        var rate = UInt64(e.pointee.segmentSize) * 8_000_000
-        rate *= e.pointee.window < e.pointee.slowStartThreshold / 2 ? 2 : 1
-        if e.pointee.window >= e.pointee.slowStartThreshold / 2 { rate = rate / 100 * 120 }
+        var rate = UInt64(e.pointee.segmentSize) * 80_000
+        rate *= UInt64(e.pointee.window < e.pointee.slowStartThreshold / 2 ? settings.tcp_pacing_ss_ratio : settings.tcp_pacing_ca_ratio)
         rate *= UInt64(max(e.pointee.window, UInt32(e.pointee.packetsOut)))
         return rate / UInt64(max(e.pointee.smoothedRTT, 8))
     }

@@ -57,11 +57,24 @@ struct EndpointFlags: OptionSet {
     static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
     static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
     static let handshakeDone = EndpointFlags(rawValue: 1 << 32)
-    static let reorderingSeen = EndpointFlags(rawValue: 1 << 33)
     static let receiveErrors = EndpointFlags(rawValue: 1 << 34)
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
-    static let windowLimited = EndpointFlags(rawValue: 1 << 36)
+    /// The peer acknowledged data that came with the SYN, in either direction (`syn_data_acked`).
+    static let synData = EndpointFlags(rawValue: 1 << 37)
+    /// A child made by Fast Open that waits for the last ACK; a client that asked for a cookie; connect(2) that waits for the first write.
+    static let fastOpenChild = EndpointFlags(rawValue: 1 << 41), fastOpenAsked = EndpointFlags(rawValue: 1 << 42)
+    static let connectDeferred = EndpointFlags(rawValue: 1 << 43)
+    /// Our SYN carried data.
+    static let sentSynData = EndpointFlags(rawValue: 1 << 44)
+    /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
+    static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
+    /// SO_TIMESTAMPING for what is sent.
+    static let stamps = EndpointFlags(rawValue: 1 << 48)
+    /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
+    static let zeroCopy = EndpointFlags(rawValue: 1 << 46), awaitsZeroCopy = EndpointFlags(rawValue: 1 << 47)
+    /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
+    static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
 }
 
 /// A segment in the retransmission queue. Consecutive segments of one burst (a GSO packet of the kernel) end with `endsBurst`.
@@ -70,11 +83,25 @@ struct SentSegment: BitwiseCopyable {
     /// Counts a FIN.
     var end: SequenceNumber
     var sentAt: UInt64
-    var marks: UInt8 = 0
+    var marks: UInt16 = 0
     var transmissions: UInt8 = 1
-    static let psh: UInt8 = 1, fin: UInt8 = 2, sacked: UInt8 = 4, lost: UInt8 = 8, retransmitted: UInt8 = 16, endsBurst: UInt8 = 32, everRetransmitted: UInt8 = 64
+    static let psh: UInt16 = 1, fin: UInt16 = 2, sacked: UInt16 = 4, lost: UInt16 = 8, retransmitted: UInt16 = 16, endsBurst: UInt16 = 32
+    static let everRetransmitted: UInt16 = 64
+    /// As of the packet of the write queue that ended here.
+    static let stamped: UInt16 = 128, endOfRecord: UInt16 = 256
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
+}
+
+/// A packet of the write queue that has not been sent (an `sk_buff` behind `tcp_send_head`); it begins where the one before it ends, the first at SND.NXT.
+struct QueuedPacket: BitwiseCopyable {
+    var end: SequenceNumber
+    var marks: UInt8 = 0
+    static let psh: UInt8 = 1
+    /// Nothing is added to it any more (MSG_EOR).
+    static let endOfRecord: UInt8 = 2
+    /// Its last byte is followed (SO_TIMESTAMPING).
+    static let stamped: UInt8 = 4
 }
 
 /// A packet's worth of data in the receive queue, for the accounting of kernel memory only: the bytes are in the ring.
@@ -143,6 +170,8 @@ struct Endpoint {
     /// The end of what the program wrote.
     var writeEnd = SequenceNumber(0)
     var lastSmall = SequenceNumber(0)
+    /// Up to where PSH was put on packets (`pushed_seq`).
+    var pushed = SequenceNumber(0)
     var windowSequence = SequenceNumber(0)
     var sendWindow: UInt32 = 0
     var maximumWindow: UInt32 = 0
@@ -188,6 +217,7 @@ struct Endpoint {
     // Buffers, none while empty.
     var sendRing = ByteRing()
     var receiveRing = ByteRing()
+    var queue = RecordRing<QueuedPacket>()
     var sent = RecordRing<SentSegment>()
     var received = RecordRing<ReceivedChunk>()
     var outOfOrder = RecordRing<OutOfOrderRange>()
@@ -197,6 +227,20 @@ struct Endpoint {
     var probeHigh = SequenceNumber(0)
     /// A loss probe is out (`tlp_high_seq` is set).
     var probing = false
+    /// F-RTO is finding out whether the last timeout was spurious (`tp->frto`).
+    var testsTimeout = false
+    var rackAdvanced = false
+    var rackDuplicateSeen = false
+    /// Quarters of the least RTT in the reordering window, for how many recoveries more, and since when.
+    var rackSteps: UInt8 = 1
+    var rackPersist: UInt8 = 0
+    /// Zero: the namespace's setting.
+    var reordering: UInt16 = 0
+    var rackRoundEnd = SequenceNumber(0)
+    /// Where the highest SACKed segment ends.
+    var highestSacked = SequenceNumber(0)
+    /// Segments ever marked lost (`tp->lost`).
+    var lostEver: UInt32 = 0
     var undoMark = SequenceNumber(0)
     var undoRetransmissions: Int32 = 0
     var priorWindow: UInt32 = 0
@@ -249,6 +293,52 @@ struct Endpoint {
     var userTimeout: Int64 = 0
     /// Index into the stack's list of device names; zero for none.
     var device: UInt16 = 0
+    /// TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_LINGER2 in ns; zero: the namespace's setting. Linger2 below zero: no FIN-WAIT-2.
+    var keepIdle: Int64 = 0
+    var keepInterval: Int64 = 0
+    var linger2: Int64 = 0
+    var keepCount: UInt8 = 0
+    var synCount: UInt8 = 0
+    /// TCP_DEFER_ACCEPT as a number of SYN-ACK retransmissions (`rskq_defer_accept`).
+    var deferAccept: UInt8 = 0
+    var userClamp: UInt32 = 0
+    /// Zero: the namespace's setting.
+    var notSentLowWater: UInt32 = 0
+    var fastOpenQueue: Int32 = 0
+    /// Children of this listener that Fast Open made and whose handshake is not complete.
+    var fastOpenPending: Int32 = 0
+    /// The listener a Fast Open child counts at, by its socket.
+    var fastOpenListener: UInt32 = 0
+    /// What the next SYN or SYN-ACK says about Fast Open.
+    var cookie = FastOpenCookie()
+    var congestion = CongestionControl.cubic
+    var ecn: CongestionNotification = []
+    /// When the window was first probed, in ns; zero: it is not (`icsk_probes_tstamp`).
+    var probingSince: UInt64 = 0
+    var cubic = CubicState()
+    /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
+    var windowUsed: UInt32 = 0
+    var windowStamp: UInt64 = 0
+    /// Packets the kernel would hold for what is written and not acknowledged, each with memory of its own (`sk_wmem_queued`).
+    var heldPackets: UInt32 = 0
+    /// When something was last sent, in ns (`tcp_wstamp_ns`).
+    var lastTransmission: UInt64 = 0
+    // Counters of TCP_INFO.
+    var segmentsIn: UInt32 = 0
+    var segmentsOut: UInt32 = 0
+    var dataSegmentsIn: UInt32 = 0
+    var dataSegmentsOut: UInt32 = 0
+    var bytesSent: UInt64 = 0
+    var bytesRetransmitted: UInt64 = 0
+    var bytesAcknowledged: UInt64 = 0
+    var bytesReceived: UInt64 = 0
+    /// Delivered segments whose ACK said ECE.
+    var deliveredMarked: UInt32 = 0
+    var totalRetransmissions: UInt32 = 0
+    var delivered: UInt32 = 0
+    var reorderingEvents: UInt32 = 0
+    var duplicateReports: UInt32 = 0
+    var chronograph = Chronograph()
 
     var unsent: Int { writeEnd - sendNext }
     var packetsOut: Int { sent.count }

@@ -13,7 +13,8 @@ extension TransportStack {
         }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
-        guard sequence.isAtOrAfter(e.pointee.unacknowledged), sequence.isAtOrBefore(e.pointee.sendNext) else { return }
+        let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.pointee.initialSend : e.pointee.unacknowledged
+        guard sequence.isAtOrAfter(oldest), sequence.isAtOrBefore(e.pointee.sendNext) else { return }
         if error.type == ICMPv4.destinationUnreachable, error.code == ICMPv4.fragmentationNeeded {
             if e.pointee.state != .synReceived || e.pointee.listener == nil { reducePathMTU(e, to: Int(error.information)) }
             return
@@ -23,8 +24,15 @@ extension TransportStack {
         case .synSent:
             statistics.attemptFails += 1
             abort(e, errno)
-        case .synReceived:
-            if e.pointee.flags.contains(.unaccepted) { destroy(e) } else { abort(e, errno) }
+        case .synReceived where !e.pointee.flags.contains(.fastOpenChild) || e.pointee.flags.contains(.unaccepted):
+            if e.pointee.flags.contains(.fastOpenChild) {
+                completeFastOpen(e)
+                abort(e, errno)
+            } else if e.pointee.flags.contains(.unaccepted) {
+                destroy(e)
+            } else {
+                abort(e, errno)
+            }
         default:
             if e.pointee.flags.contains(.receiveErrors) {
                 e.pointee.pendingError = errno.rawValue
@@ -42,6 +50,14 @@ extension TransportStack {
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.pointee.pathMTU) else { return }
         e.pointee.pathMTU = UInt32(mtu)
+        if e.pointee.state == .synSent, e.pointee.flags.contains(.sentSynData) {
+            // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
+            synchronizeSegment(e)
+            statistics.retransmitted += 1
+            e.pointee.totalRetransmissions &+= 1
+            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            return
+        }
         guard e.pointee.state != .synSent, e.pointee.state != .synReceived else { return }
         synchronizeSegment(e)
         resendOversized(e)
@@ -58,11 +74,16 @@ extension TransportStack {
             }
         }
         guard anyLost else { return }
-        recutLost(e, segment: segment)
-        // The losses are no sign of congestion: the window stays.
+        resendWithoutReduction(e)
+    }
+
+    /// The losses are no sign of congestion: the window stays (`tcp_non_congestion_loss_retransmit`).
+    func resendWithoutReduction(_ e: EndpointPointer) {
+        recutLost(e, segment: currentSegment(e))
         if e.pointee.phase != .loss {
             e.pointee.highSequence = e.pointee.sendNext
-            e.pointee.slowStartThreshold = max(e.pointee.slowStartThreshold == .max ? e.pointee.window * 3 / 4 : e.pointee.slowStartThreshold, 2)
+            e.pointee.slowStartThreshold = currentThreshold(e)
+            e.pointee.priorThreshold = 0
             e.pointee.undoMark = SequenceNumber(0)
             e.pointee.phase = .loss
         }

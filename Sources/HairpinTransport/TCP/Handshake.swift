@@ -28,6 +28,7 @@ extension TransportStack {
         e.pointee.sendNext = iss + 1
         e.pointee.writeEnd = iss + 1
         e.pointee.lastSmall = iss
+        e.pointee.pushed = iss + 1
         e.pointee.windowUsedMark = iss
     }
 
@@ -40,11 +41,14 @@ extension TransportStack {
         e.pointee.window = 10
     }
 
-    func startConnecting(_ e: EndpointPointer, route: TransportRoute) {
+    /// Sends the SYN, with data if the caller has some and the server gave a cookie (`fastOpen`); returns how much of it went.
+    @discardableResult
+    func startConnecting(_ e: EndpointPointer, route: TransportRoute, fastOpen: UnsafeRawBufferPointer? = nil) -> Int {
         prepare(e, route: route)
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
+        e.pointee.ecn = offersECN ? .agreed : []
         chooseNumbers(e)
         startSequence(e)
         selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment))
@@ -53,13 +57,27 @@ extension TransportStack {
         e.pointee.state = .synSent
         e.pointee.synSentAt = now.nanoseconds
         statistics.activeOpens += 1
-        transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+        var carried = 0
+        if let bytes = fastOpen {
+            e.pointee.flags.insert(.fastOpenAsked)
+            if prepareFastOpen(e) {
+                carried = sendOpeningSYN(e, bytes)
+            } else {
+                transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            }
+            // A repeated SYN has neither cookie nor data (RFC 7413 §4.1.3).
+            e.pointee.cookie = FastOpenCookie()
+        } else {
+            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+        }
         if e.pointee.state == .synSent { arm(e, .retransmission, ticks: 250) }
+        return carried
     }
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        if Int(e.pointee.synRetries) >= settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts {
+        let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        if Int(e.pointee.synRetries) >= retries {
             statistics.attemptFails += 1
             return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
@@ -127,11 +145,57 @@ extension TransportStack {
         e.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
+        startCubic(e)
+        e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
+        e.pointee.segmentsIn = 1
+        // An active opener counts its SYN, and data that went with it.
+        if e.pointee.listener == nil { e.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.pointee.initialSend)) }
+        // The SYN itself is the first segment delivered.
+        e.pointee.delivered &+= 1
         initializeBuffers(e)
         if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
     }
+
+    /// What `establish` settles that data before the last ACK needs (`tcp_init_transfer`).
+    func prepareTransfer(_ e: EndpointPointer) {
+        if !e.pointee.flags.contains(.windowScaling) {
+            e.pointee.receiveScale = 0
+            e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
+        }
+        if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
+        synchronizeSegment(e)
+        let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
+        e.pointee.peerSegment = UInt16(max(hint, 88))
+        e.pointee.retransmitTimeout = 250
+        startCubic(e)
+        e.pointee.windowStamp = TimerWheel.jiffies(now)
+        initializeBuffers(e)
+    }
+
+    /// The last ACK of a connection that Fast Open opened (`tcp_rcv_synrecv_state_fastopen`).
+    private func establishFast(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        completeFastOpen(e)
+        if e.pointee.synRetries == 0 {
+            let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.pointee.synSentAt) / 1000))
+            updateMinimumRTT(e, microseconds: sample)
+            addRTTSample(e, microseconds: sample)
+        }
+        e.pointee.slowDeadline = .max
+        e.pointee.delivered &+= 1
+        e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
+        e.pointee.maximumWindow = max(e.pointee.maximumWindow, e.pointee.sendWindow)
+        e.pointee.windowSequence = segment.sequence
+        e.pointee.lastSent = TimerWheel.jiffies(now)
+        if e.pointee.state == .synReceived { e.pointee.state = .established }
+        e.pointee.flags.insert(.handshakeDone)
+        statistics.passiveOpens += 1
+        if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
+        notify(e)
+        return receiveSynchronized(e, segment)
+    }
+
 
     // MARK: active
 
@@ -148,12 +212,18 @@ extension TransportStack {
             }
             guard segment.isSYN else { return .delivered }
             learnFromSYN(e, segment)
+            concludeECN(e, segment)
             establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
             e.pointee.lastReceived = TimerWheel.jiffies(now)
             e.pointee.flags.insert(.confirmsNeighbour)
+            let usesFastOpen = !e.pointee.flags.isDisjoint(with: [.fastOpenAsked, .sentSynData])
+            let resent = concludeFastOpen(e, segment)
             notify(e)
+            guard e.pointee.state == .established else { return .delivered }
+            if resent { return .delivered }
+            // Data of a SYN-ACK is taken only by Fast Open (`tcp_fastopen_add_skb`); its sender repeats it otherwise.
+            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
             sendAck(e)
-            if !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
@@ -199,6 +269,7 @@ extension TransportStack {
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
         learnFromSYN(e, segment)
+        if acceptsECN(segment) { e.pointee.ecn = .agreed }
         chooseNumbers(e)
         startSequence(e)
         e.pointee.sendWindow = UInt32(segment.window)
@@ -210,12 +281,15 @@ extension TransportStack {
         listener.pointee.handshakes += 1
         connections.insert(e)
         e.pointee.synSentAt = now.nanoseconds
+        if opensFast(e, listener, segment) { openFast(e, listener, segment) }
         sendSynAck(e)
+        // The cookie goes once; a repeated SYN-ACK has none.
+        e.pointee.cookie = FastOpenCookie()
         armSlow(e, ticks: 250)
         return .delivered
     }
 
-    private func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
+    func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
         e.pointee.receiveBuffer = listener.pointee.receiveBuffer
         e.pointee.sendBuffer = listener.pointee.sendBuffer
         e.pointee.timeToLive = listener.pointee.timeToLive
@@ -224,17 +298,31 @@ extension TransportStack {
         e.pointee.lingerTime = listener.pointee.lingerTime
         e.pointee.userTimeout = listener.pointee.userTimeout
         e.pointee.device = listener.pointee.device
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet])
+        e.pointee.congestion = listener.pointee.congestion
+        e.pointee.keepIdle = listener.pointee.keepIdle
+        e.pointee.keepInterval = listener.pointee.keepInterval
+        e.pointee.keepCount = listener.pointee.keepCount
+        e.pointee.linger2 = listener.pointee.linger2
+        e.pointee.notSentLowWater = listener.pointee.notSentLowWater
+        e.pointee.userClamp = listener.pointee.userClamp
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …
     func synAckTimeout(_ e: EndpointPointer) {
-        guard Int(e.pointee.synRetries) < settings.tcp_synack_retries else {
-            if e.pointee.flags.contains(.unaccepted) { return destroy(e) }
+        let deferral = e.pointee.listener?.pointee.deferAccept ?? 0
+        let wasAcknowledged = e.pointee.flags.contains(.ackDeferred)
+        let isFast = e.pointee.flags.contains(.fastOpenChild)
+        let retries = (e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_synack_retries) + (isFast ? 1 : 0)
+        // Lower the window after the second timeout, as a connection opened the usual way begins with less.
+        if isFast, e.pointee.synRetries == 1 { enterLoss(e) }
+        guard Int(e.pointee.synRetries) < retries || (wasAcknowledged && e.pointee.synRetries < deferral) else {
+            if e.pointee.flags.contains(.unaccepted), !isFast { return destroy(e) }
             return abort(e, .timedOut)
         }
         e.pointee.synRetries += 1
-        if network.packetsHeld(by: e.pointee.socket) == 0 {
+        // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
+        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.pointee.synRetries) >= Int(deferral) - 1 {
             statistics.retransmitted += 1
             sendSynAck(e)
         }
@@ -247,7 +335,11 @@ extension TransportStack {
             if !isRateLimited(e, segment) { sendSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
-        if segment.isACK, segment.acknowledgment != e.pointee.initialSend + 1 {
+        let isFast = e.pointee.flags.contains(.fastOpenChild)
+        let isCrossed = e.pointee.flags.contains(.sentSynData)
+        if segment.isACK, !isFast, segment.acknowledgment != e.pointee.initialSend + 1,
+            !isCrossed || !segment.acknowledgment.isAfter(e.pointee.initialSend) || segment.acknowledgment.isAfter(e.pointee.sendNext)
+        {
             if !segment.isReset { sendReset(to: segment) }
             return .delivered
         }
@@ -266,10 +358,30 @@ extension TransportStack {
         if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
             statistics.attemptFails += 1
             if !segment.isReset { sendReset(to: segment) }
-            if e.pointee.flags.contains(.unaccepted) { destroy(e) } else { connectionReset(e) }
+            if isFast {
+                completeFastOpen(e)
+                connectionReset(e)
+            } else if e.pointee.flags.contains(.unaccepted) {
+                destroy(e)
+            } else {
+                connectionReset(e)
+            }
             return .delivered
         }
         guard segment.isACK else { return .delivered }
+        if isFast {
+            // Data may have been sent already: anything up to SND.NXT is good.
+            guard segment.acknowledgment.isAfter(e.pointee.initialSend), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
+                sendReset(to: segment)
+                return .delivered
+            }
+            return establishFast(e, segment)
+        }
+        // TCP_DEFER_ACCEPT: an ACK without data is only remembered, until the waiting time is over.
+        if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1 {
+            e.pointee.flags.insert(.ackDeferred)
+            return .delivered
+        }
         if let listener = e.pointee.listener {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated (`tcp_abort_on_overflow` off).
             guard listener.pointee.acceptCount <= listener.pointee.backlog else {
@@ -285,6 +397,12 @@ extension TransportStack {
             network.readinessChanged(listener.pointee.socket)
         }
         establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
+        // SYNs that crossed, ours with data: what is not acknowledged yet is repeated after RTO.
+        if isCrossed {
+            e.pointee.flags.subtract([.sentSynData, .fastOpenAsked])
+            while e.pointee.sent.count > 0, e.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.pointee.sent.removeFirst(pool) }
+            if e.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
+        }
         if e.pointee.listener == nil { notify(e) }
         if segment.isSYN { return .delivered }
         return receiveText(e, segment)

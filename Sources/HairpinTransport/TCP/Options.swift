@@ -7,7 +7,7 @@ extension TransportStack {
         var size = OptionSize.maximumSegment
         if e.pointee.flags.contains(.timestamps) { size += OptionSize.timestamps } else if e.pointee.flags.contains(.selectiveAcks) { size += 4 }
         if e.pointee.flags.contains(.windowScaling) { size += 4 }
-        return size
+        return size + e.pointee.cookie.optionSize
     }
 
     /// MSS; SACK permitted and timestamps, which share twelve bytes (or SACK permitted padded by two NOPs); NOP and window scale.
@@ -24,7 +24,11 @@ extension TransportStack {
             p.put(UInt32(0x0101_0402), at: at)
             at += 4
         }
-        if e.pointee.flags.contains(.windowScaling) { p.put(UInt32(0x0103_0300) | UInt32(e.pointee.receiveScale), at: at) }
+        if e.pointee.flags.contains(.windowScaling) {
+            p.put(UInt32(0x0103_0300) | UInt32(e.pointee.receiveScale), at: at)
+            at += 4
+        }
+        e.pointee.cookie.put(p + at)
     }
 
     /// The MSS option: what fits the MTU of the route (RFC 9293 §3.7.1), or less by TCP_MAXSEG.

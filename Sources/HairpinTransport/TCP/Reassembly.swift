@@ -5,6 +5,7 @@ import HairpinWire
 extension TransportStack {
     func queueData(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         guard segment.end != segment.sequence else { return .delivered }
+        if segment.typeOfService & 3 != 0 || e.pointee.ecn.rawValue != 0 || segment.flags.contains(.cwr) { noteECN(e, segment) }
         let next = e.pointee.receiveNext
         if segment.sequence == next || (segment.sequence.isBefore(next) && segment.end.isAfter(next)) {
             if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }
@@ -88,6 +89,7 @@ extension TransportStack {
             e.pointee.receiveMemory += truesize
         }
         e.pointee.receiveNext = segment.end
+        e.pointee.bytesReceived &+= UInt64(max(0, count))
         if count > 0 { dataReceived(e, segment) }
         if segment.isFIN { receiveFIN(e) }
         guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return .delivered }
@@ -110,6 +112,7 @@ extension TransportStack {
             }
             e.pointee.outOfOrder.removeFirst(pool)
             if range.end.isAfter(e.pointee.receiveNext) {
+                e.pointee.bytesReceived &+= UInt64(range.end - e.pointee.receiveNext)
                 e.pointee.receiveNext = range.end
                 e.pointee.received.append(ReceivedChunk(end: range.end, truesize: range.truesize), pool)
             } else {

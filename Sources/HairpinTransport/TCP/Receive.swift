@@ -39,6 +39,8 @@ extension TransportStack {
 
     /// All states with both sequence numbers known.
     func receiveSynchronized(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        e.pointee.segmentsIn &+= 1
+        if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
         switch processAck(e, segment) {

@@ -26,6 +26,10 @@ struct Segment {
     /// The blocks of the SACK option as they are, eight bytes each.
     var sackBlocks: UnsafeRawPointer?
     var sackCount = 0
+    /// The cookie of a Fast Open option; its length is -1 without the option, and 0 in a request for one (RFC 7413 §4.1.1).
+    var cookie: UnsafeRawPointer?
+    var cookieLength = -1
+    var isCookieExperimental = false
 
     /// RFC 9293 §3.1, RFC 7323 §2 and §3, RFC 2018. Options that do not fit end the parsing, as in `tcp_parse_options`.
     init(_ ip: IPv4View, _ tcp: TCPView) {
@@ -71,6 +75,13 @@ struct Segment {
                 hasTimestamp = true
                 timestampValue = base.u32(at + 2)
                 timestampEcho = base.u32(at + 6)
+            case (FastOpenCookie.kind, 2...18) where flags.contains(.syn) && size % 2 == 0:
+                cookie = base + at + 2
+                cookieLength = size - 2
+            case (FastOpenCookie.experimentKind, 4...20) where flags.contains(.syn) && size % 2 == 0 && base.u16(at + 2) == FastOpenCookie.magic:
+                cookie = base + at + 4
+                cookieLength = size - 4
+                isCookieExperimental = true
             default: break
             }
             at += size

@@ -57,76 +57,129 @@ extension TransportStack {
 
     func finUnsent(_ e: EndpointPointer) -> Bool { e.pointee.flags.contains(.finQueued) && e.pointee.sendNext == e.pointee.writeEnd }
 
-    /// True when nothing is in flight and something waits: the caller must see to the window probe.
+    /// How much of the queue one pass may send: all of it, one packet (`tcp_push_one`), or one as a tail loss probe, which the congestion window
+    /// does not hold back.
+    enum Push { case all, one, probe }
+
+    /// True when nothing is in flight and something waits: the caller must see to the window probe (`tcp_write_xmit`).
     @discardableResult
-    func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, atMost limitSegments: Int = .max, isProbe: Bool = false) -> Bool {
-        let most = min(burstLimit(e, segment: segment), limitSegments)
+    func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, push: Push = .all) -> Bool {
+        let most = burstLimit(e, segment: segment)
         var sentSegments = 0
         var windowLimited = false
         var congestionLimited = false
         let fin = e.pointee.flags.contains(.finQueued)
-        while e.pointee.unsent > 0 || finUnsent(e) {
+        while e.pointee.queue.count > 0 || finUnsent(e) {
+            var head = e.pointee.queue.count > 0 ? e.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
+            var isLast = e.pointee.queue.count <= 1
+            var waiting = head.end - e.pointee.sendNext
+            var carriesFIN = fin && isLast
             // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
             let inFlight = e.pointee.inFlight
             let cwnd = Int(e.pointee.window)
             var quota = inFlight >= cwnd ? 0 : min(max(cwnd >> 1, 1), cwnd - inFlight)
+            if carriesFIN, waiting <= segment, settings.sendsAsBefore6_10 { quota = max(quota, 1) }
             if quota == 0 {
-                guard isProbe else {
+                guard push == .probe else {
                     congestionLimited = true
                     break
                 }
                 quota = 1
             }
             quota = min(quota, most)
-            let waiting = e.pointee.unsent
-            let start = e.pointee.sendNext
-            let room = e.pointee.windowEnd - start
+            if !isLast, quota * segment > waiting, !settings.sendsAsBefore6_10, growHead(e, by: quota * segment - waiting) {
+                head = e.pointee.queue[0]
+                isLast = e.pointee.queue.count == 1
+                waiting = head.end - e.pointee.sendNext
+                carriesFIN = fin && isLast
+            }
             // Receive window (`tcp_snd_wnd_test`): the first segment must fit, FIN included.
-            let finRides = fin && waiting <= segment
-            let first = min(waiting, segment) + (finRides ? 1 : 0)
-            if first > room {
+            let room = e.pointee.windowEnd - e.pointee.sendNext
+            if min(waiting, segment) + (carriesFIN && waiting <= segment ? 1 : 0) > room {
                 windowLimited = true
                 break
             }
+            var take = waiting
             if waiting <= segment {
                 // A partial segment waits for what is out (`tcp_nagle_test`, RFC 9293 §3.7.4 with Minshall's change).
-                let holds = nagle != .push && !fin && holdsBack(e, partial: waiting < segment, nagle)
-                if holds { break }
-            } else if limitSegments == .max, !isProbe, defersBurst(e, segment: segment, most: most, room: room, waiting: waiting, congestionLimited: &congestionLimited) {
-                break
-            }
-            var take = waiting
-            if waiting > segment {
-                // `tcp_mss_split_point`
-                let full = segment * quota
-                let needed = min(waiting, room)
-                if full <= needed {
-                    take = full
-                } else {
-                    let partial = needed % segment
-                    take = partial > 0 && needed > partial && holdsBack(e, partial: true, nagle) ? needed - partial : needed
+                if isLast, nagle != .push, !carriesFIN, holdsBack(e, partial: waiting < segment, nagle) { break }
+            } else {
+                if push == .all,
+                    defersBurst(
+                        e, segment: segment, most: most, room: room, waiting: waiting, isLast: isLast,
+                        isComplete: carriesFIN || head.marks & QueuedPacket.endOfRecord != 0, &congestionLimited, &windowLimited)
+                {
+                    break
                 }
+                take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
-            let endsStream = take == waiting
-            let includesFIN = endsStream && fin && take + 1 <= room
-            sendBurst(e, count: take, segment: segment, fin: includesFIN)
+            let isWhole = take == waiting
+            if e.pointee.queue.count == 0 || !isWhole { e.pointee.heldPackets += 1 }
+            if e.pointee.queue.count > 0, isWhole { e.pointee.queue.removeFirst(pool) }
+            if isWhole, head.marks & QueuedPacket.stamped != 0 { stampTransmission(e, end: head.end, payload: take) }
+            sendBurst(e, count: take, segment: segment, fin: isWhole && carriesFIN, push: isWhole && head.marks & QueuedPacket.psh != 0)
+            if isWhole, head.marks & (QueuedPacket.stamped | QueuedPacket.endOfRecord) != 0, e.pointee.sent.count > 0 {
+                let last = e.pointee.sent.pointer(e.pointee.sent.count - 1)
+                if head.marks & QueuedPacket.stamped != 0 { last.pointee.marks |= SentSegment.stamped }
+                if head.marks & QueuedPacket.endOfRecord != 0 { last.pointee.marks |= SentSegment.endOfRecord }
+            }
             letSoftirqsRun(e)
             guard e.pointee.state != .closed else { return false }
-            sentSegments += (take + segment - 1) / segment
-            if take == 0 || take % segment != 0 { e.pointee.lastSmall = e.pointee.sendNext }
-            if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += UInt32((take + segment - 1) / segment) }
-            if isProbe || limitSegments != .max { break }
+            let segments = max(1, (take + segment - 1) / segment)
+            sentSegments += segments
+            if take % segment != 0 || take == 0 { e.pointee.lastSmall = e.pointee.sendNext }
+            if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += UInt32(segments) }
+            if push != .all { break }
         }
-        if windowLimited { e.pointee.flags.insert(.windowLimited) } else { e.pointee.flags.remove(.windowLimited) }
+        if windowLimited { startChronograph(e, .windowLimited) } else { stopChronograph(e, .windowLimited) }
         congestionLimited = congestionLimited || e.pointee.inFlight >= Int(e.pointee.window)
         if sentSegments > 0 || congestionLimited { validateCongestionWindow(e, limited: congestionLimited) }
         if sentSegments > 0 {
-            if !isProbe { scheduleLossProbe(e, advancing: false) }
+            if push != .probe { scheduleLossProbe(e, advancing: false) }
             return false
         }
         return e.pointee.packetsOut == 0 && (e.pointee.unsent > 0 || finUnsent(e))
     }
 
+    /// The first packet takes over up to `amount` bytes of the second, for larger bursts (`tcp_grow_skb`). False if it may not.
+    private func growHead(_ e: EndpointPointer, by amount: Int) -> Bool {
+        let head = e.pointee.queue.pointer(0)
+        let next = e.pointee.queue[1]
+        guard head.pointee.marks & QueuedPacket.endOfRecord == 0 else { return false }
+        let length = next.end - head.pointee.end
+        if amount >= length {
+            head.pointee.end = next.end
+            head.pointee.marks |= next.marks
+            e.pointee.queue.remove(at: 1, pool)
+            e.pointee.heldPackets -= 1
+        } else {
+            head.pointee.end = head.pointee.end + amount
+        }
+        return true
+    }
+
+    /// How many bytes of the first packet may go (`tcp_mss_split_point`).
+    private func splitPoint(_ e: EndpointPointer, segment: Int, quota: Int, room: Int, waiting: Int, isLast: Bool, _ nagle: Nagle) -> Int {
+        let full = segment * quota
+        if full <= room, !isLast { return full }
+        let needed = min(waiting, room)
+        if full <= needed { return full }
+        let partial = needed % segment
+        return holdsBack(e, partial: partial > 0, nagle) ? needed - partial : needed
+    }
+
+    /// The window is open, but by less than a segment: one packet of what fits (`tcp_write_wakeup`).
+    func sendWindowProbeData(_ e: EndpointPointer, most: Int) {
+        let waiting = e.pointee.queue[0].end - e.pointee.sendNext
+        let take = min(waiting, most)
+        if e.pointee.pushed.isBefore(e.pointee.queue[0].end) { e.pointee.pushed = e.pointee.queue[0].end }
+        let isWhole = take == waiting
+        let fin = isWhole && e.pointee.queue.count == 1 && e.pointee.flags.contains(.finQueued)
+        if isWhole { e.pointee.queue.removeFirst(pool) } else { e.pointee.heldPackets += 1 }
+        sendBurst(e, count: take, segment: max(take, 1), fin: fin, push: true)
+    }
+
+    /// `tcp_nagle_check`
     private func holdsBack(_ e: EndpointPointer, partial: Bool, _ nagle: Nagle) -> Bool {
         guard partial else { return false }
         if nagle == .cork { return true }
@@ -135,25 +188,39 @@ extension TransportStack {
     }
 
     /// Whether a burst waits to become larger (`tcp_tso_should_defer`).
-    private func defersBurst(_ e: EndpointPointer, segment: Int, most: Int, room: Int, waiting: Int, congestionLimited: inout Bool) -> Bool {
+    private func defersBurst(
+        _ e: EndpointPointer, segment: Int, most: Int, room: Int, waiting: Int, isLast: Bool, isComplete: Bool, _ congestionLimited: inout Bool,
+        _ windowLimited: inout Bool
+    ) -> Bool {
         guard e.pointee.phase != .recovery, e.pointee.phase != .loss else { return false }
-        if TimerWheel.jiffies(now) > e.pointee.lastSent { return false }
+        // Only while the last transmission is less than a millisecond ago.
+        if now.nanoseconds > e.pointee.lastTransmission + 1_000_000 { return false }
         let cwnd = Int(e.pointee.window)
         let congestion = (cwnd - e.pointee.inFlight) * segment
         let limit = min(room, congestion)
-        if limit >= most * segment || limit >= waiting { return false }
+        if limit >= most * segment { return false }
+        if !isLast, limit >= waiting { return false }
         let chunk = min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor
         if limit >= chunk { return false }
         guard e.pointee.sent.count > 0 else { return false }
         // Not when the next ACK is far away: less than half a round trip since the oldest was sent.
         let oldest = e.pointee.sent[0].sentAt
         if Int64(age(oldest)) < Int64(e.pointee.smoothedRTT >> 4) * 1000 { return false }
-        if congestion < room { congestionLimited = congestion <= waiting }
-        return !e.pointee.flags.contains(.finQueued)
+        if congestion < room {
+            if congestion <= waiting {
+                congestionLimited = true
+                return true
+            }
+        } else if room <= waiting {
+            windowLimited = true
+            return true
+        }
+        // This packet gets no more data: nothing to wait for.
+        return !isComplete
     }
 
     /// Sends `count` bytes (and FIN) as one burst of segments and appends them to the retransmission queue.
-    private func sendBurst(_ e: EndpointPointer, count: Int, segment: Int, fin: Bool) {
+    private func sendBurst(_ e: EndpointPointer, count: Int, segment: Int, fin: Bool, push: Bool) {
         let wasIdle = e.pointee.packetsOut == 0
         let burstEnd = e.pointee.sendNext + count
         let isBurst = count > segment
@@ -162,9 +229,9 @@ extension TransportStack {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
             let isLast = start + size == burstEnd
-            var marks: UInt8 = isLast ? SentSegment.endsBurst : 0
+            var marks: UInt16 = isLast ? SentSegment.endsBurst : 0
             var flags: TCPFlags = .ack
-            if isLast, burstEnd == e.pointee.writeEnd, size > 0 {
+            if isLast, push {
                 flags.insert(.psh)
                 marks |= SentSegment.psh
             } else if isLast, isBurst {

@@ -11,6 +11,7 @@ extension TransportStack {
         e.pointee.ackDeadline = .max
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
+        e.pointee.queue.release(pool)
         e.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0
@@ -23,7 +24,7 @@ extension TransportStack {
             e.pointee.flags.formUnion([.receiveShut, .sendShut])
             notify(e)
         }
-        armSlow(e, ticks: TimerWheel.ticks(finWait2 ? settings.tcp_fin_timeout : TransportStack.length))
+        armSlow(e, ticks: TimerWheel.ticks(finWait2 ? finTime(e) : TransportStack.length))
     }
 
     private func restartTimeWait(_ e: EndpointPointer) {

@@ -40,6 +40,7 @@ extension TransportStack {
             e.pointee.slowDeadline = .max
             switch e.pointee.state {
             case .synReceived: synAckTimeout(e)
+            case .finWait1 where e.pointee.flags.contains(.fastOpenChild): synAckTimeout(e)
             case .timeWait: leaveTimeWait(e)
             default: keepAliveTimeout(e)
             }
@@ -64,8 +65,9 @@ extension TransportStack {
     /// `tcp_retransmit_timer`
     private func retransmissionTimeout(_ e: EndpointPointer) {
         if e.pointee.state == .synSent { return synTimeout(e) }
+        // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
+        if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
-        if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = e.pointee.sent[0].sentAt }
         if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         statistics.timeouts += 1
         enterLoss(e)
@@ -74,7 +76,15 @@ extension TransportStack {
         guard e.pointee.state != .closed else { return }
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
-        arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+        arm(e, .retransmission, ticks: boundToUserTimeout(e))
+    }
+
+    /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
+    private func boundToUserTimeout(_ e: EndpointPointer) -> UInt64 {
+        let timeout = UInt64(e.pointee.retransmitTimeout)
+        guard e.pointee.userTimeout > 0, e.pointee.retransmitStamp != 0 else { return timeout }
+        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.retransmitStamp)
+        return left <= 0 ? 1 : min(timeout, TimerWheel.ticks(Duration(nanoseconds: left)))
     }
 
     /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).
@@ -111,24 +121,38 @@ extension TransportStack {
         let first = min(e.pointee.unsent, currentSegment(e)) + (finUnsent(e) ? 1 : 0)
         if e.pointee.windowEnd - e.pointee.sendNext >= first {
             e.pointee.backoff = 0
+            e.pointee.probingSince = 0
             if e.pointee.timer == .windowProbe { disarm(e) }
         } else {
-            arm(e, .windowProbe, ticks: probeTicks(e))
+            arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
         }
+    }
+
+    /// `tcp_clamp_probe0_to_user_timeout`
+    private func boundProbeToUserTimeout(_ e: EndpointPointer, _ ticks: UInt64) -> UInt64 {
+        guard e.pointee.userTimeout > 0, e.pointee.probingSince != 0 else { return ticks }
+        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.probingSince)
+        return left <= 0 ? 1 : min(ticks, max(1, TimerWheel.ticks(Duration(nanoseconds: left))))
     }
 
     /// `tcp_probe_timer`, `tcp_send_probe0`
     private func windowProbeTimeout(_ e: EndpointPointer) {
         guard e.pointee.packetsOut == 0, e.pointee.unsent > 0 || finUnsent(e) else {
             e.pointee.probesOut = 0
+            e.pointee.probingSince = 0
             return
+        }
+        if e.pointee.probingSince == 0 {
+            e.pointee.probingSince = now.nanoseconds
+        } else if e.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.pointee.probingSince) >= e.pointee.userTimeout {
+            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
         let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
         if Int(e.pointee.probesOut) >= most { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
             // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
-            writeSegments(e, segment: min(currentSegment(e), room), nagle: .push, atMost: 1, isProbe: true)
+            sendWindowProbeData(e, most: min(currentSegment(e), room))
         } else {
             transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         }
@@ -138,32 +162,54 @@ extension TransportStack {
         }
         e.pointee.probesOut += 1
         if Int(e.pointee.backoff) < settings.tcp_retries2 { e.pointee.backoff += 1 }
-        arm(e, .windowProbe, ticks: probeTicks(e))
+        arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
     }
 
     // MARK: keepalive
 
+    private func keepIdleTime(_ e: EndpointPointer) -> Duration { e.pointee.keepIdle > 0 ? .nanoseconds(e.pointee.keepIdle) : settings.tcp_keepalive_time }
+    private func keepIntervalTime(_ e: EndpointPointer) -> Duration {
+        e.pointee.keepInterval > 0 ? .nanoseconds(e.pointee.keepInterval) : settings.tcp_keepalive_intvl
+    }
+    /// Since anything came (`keepalive_time_elapsed`).
+    private func idleTime(_ e: EndpointPointer) -> Duration {
+        .nanoseconds(Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
+    }
+
     func startKeepAlive(_ e: EndpointPointer) {
         switch e.pointee.state {
         case .closed, .listen, .synSent, .synReceived, .timeWait: break
-        default: armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time))
+        default:
+            let left = keepIdleTime(e) - idleTime(e)
+            armSlow(e, ticks: left > .zero ? TimerWheel.ticks(left) : 1)
         }
     }
 
     /// `tcp_keepalive_timer`
     private func keepAliveTimeout(_ e: EndpointPointer) {
         guard e.pointee.flags.contains(.keepAlive), e.pointee.state != .closed, e.pointee.state != .listen, e.pointee.state != .synSent else { return }
-        let idle = Duration(nanoseconds: Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
-        if e.pointee.packetsOut > 0 || e.pointee.unsent > 0 { return armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_time)) }
-        guard idle >= settings.tcp_keepalive_time else {
-            return armSlow(e, ticks: max(1, TimerWheel.ticks(settings.tcp_keepalive_time - idle)))
-        }
-        if Int(e.pointee.probesOut) >= settings.tcp_keepalive_probes {
+        let wanted = keepIdleTime(e)
+        if e.pointee.packetsOut > 0 || e.pointee.unsent > 0 { return armSlow(e, ticks: TimerWheel.ticks(wanted)) }
+        let idle = idleTime(e)
+        guard idle >= wanted else { return armSlow(e, ticks: max(1, TimerWheel.ticks(wanted - idle))) }
+        // TCP_USER_TIMEOUT, where set, replaces the number of probes.
+        let isDead =
+            e.pointee.userTimeout > 0 ? idle.nanoseconds >= e.pointee.userTimeout && e.pointee.probesOut > 0
+            : Int(e.pointee.probesOut) >= (e.pointee.keepCount > 0 ? Int(e.pointee.keepCount) : settings.tcp_keepalive_probes)
+        if isDead {
             sendReset(e)
             return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
         }
         transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
+        guard e.pointee.state != .closed else { return }
         e.pointee.probesOut += 1
-        armSlow(e, ticks: TimerWheel.ticks(settings.tcp_keepalive_intvl))
+        armSlow(e, ticks: TimerWheel.ticks(keepIntervalTime(e)))
+    }
+
+    /// How long FIN-WAIT-2 of a closed socket lasts (`tcp_fin_time`): TCP_LINGER2 or the setting, but no less than three and a half RTOs.
+    func finTime(_ e: EndpointPointer) -> Duration {
+        let wanted = e.pointee.linger2 > 0 ? Duration.nanoseconds(e.pointee.linger2) : settings.tcp_fin_timeout
+        let rto = Int64(e.pointee.retransmitTimeout) * Int64(TimerWheel.tick)
+        return max(wanted, .nanoseconds((rto << 2) - (rto >> 1)))
     }
 }

@@ -63,6 +63,19 @@ extension TransportStack {
         let header = 20 + optionBytes
         guard let packet = network.allocate(header + count), let p = packet.payload.baseAddress else { return .noBuffers }
         let isSYNACK = isSYN && flags.contains(.ack)
+        var flags = flags
+        var codePoint: UInt8 = 0
+        if e.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
+            flags.formUnion(ecnFlags(e, isSYN: isSYN, isSYNACK: isSYNACK))
+            // New data only: neither ACKs nor what is sent again (RFC 3168 §6.1.4, §6.1.5).
+            if count > 0, !isSYN, !sequence.isBefore(e.pointee.sendNext), e.pointee.ecn.contains(.agreed) {
+                codePoint = CongestionNotification.ect0
+                if e.pointee.ecn.contains(.queuesCWR) {
+                    e.pointee.ecn.remove(.queuesCWR)
+                    flags.insert(.cwr)
+                }
+            }
+        }
         let window: UInt16
         if isSYN {
             window = UInt16(min(e.pointee.receiveWindow, 65_535))  // RFC 7323 §2.2: the window of a SYN is never scaled
@@ -85,13 +98,19 @@ extension TransportStack {
             p.put(e.pointee.recentTimestamp, at: 28)
         }
         if blocks > 0 { putSelectiveAcks(e, p + 20 + (stamps ? OptionSize.timestamps : 0), count: blocks) }
-        if count > 0 { e.pointee.sendRing.read(p + header, count: count, at: sequence.rawValue) }
+        if count > 0 { e.pointee.sendRing.read(p + header, count: count, at: (isSYN ? sequence + 1 : sequence).rawValue) }
         if !isSYN { e.pointee.flags.remove(.duplicateSACK) }
 
         if flags.contains(.ack) { ackSent(e) }
-        if count > 0 { dataSent(e) }
+        e.pointee.segmentsOut &+= 1
+        if count > 0 {
+            e.pointee.dataSegmentsOut &+= 1
+            e.pointee.bytesSent &+= UInt64(count)
+            dataSent(e)
+        }
         statistics.segmentsSent += 1
-        return emit(e, packet, count: header + count, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
+        e.pointee.lastTransmission = now.nanoseconds
+        return emit(e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
     }
 
     func nextIdentification(_ e: EndpointPointer) -> UInt16 {
@@ -101,7 +120,7 @@ extension TransportStack {
     }
 
     /// Finishes the checksum and hands the packet down.
-    private func emit(_ e: EndpointPointer, _ packet: PacketBuffer, count: Int, identification: IdentificationPolicy) -> Errno? {
+    private func emit(_ e: EndpointPointer, _ packet: PacketBuffer, count: Int, codePoint: UInt8, identification: IdentificationPolicy) -> Errno? {
         let p = packet.payload.baseAddress.unsafelyUnwrapped
         let sum = InternetChecksum.checksum(
             UnsafeRawBufferPointer(start: p, count: count),
@@ -110,7 +129,7 @@ extension TransportStack {
         p.put(sum, at: TCPOffset.checksum)
         var request = SendRequest(source: e.pointee.localAddress, destination: e.pointee.remoteAddress, proto: .tcp)
         request.timeToLive = e.pointee.timeToLive
-        request.typeOfService = e.pointee.typeOfService
+        request.typeOfService = e.pointee.typeOfService & ~3 | codePoint
         request.dontFragment = true
         request.identification = identification
         request.socket = e.pointee.socket
@@ -124,6 +143,7 @@ extension TransportStack {
     /// `tcp_event_data_sent`: a reply soon after data makes the connection interactive.
     private func dataSent(_ e: EndpointPointer) {
         let jiffies = TimerWheel.jiffies(now)
+        if e.pointee.inFlight == 0, e.pointee.congestion == .cubic { cubicResume(e) }
         e.pointee.lastSent = jiffies
         if jiffies &- e.pointee.lastReceived < UInt64(e.pointee.ackTimeout), e.pointee.pingPong < .max { e.pointee.pingPong += 1 }
     }

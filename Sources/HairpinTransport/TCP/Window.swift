@@ -119,7 +119,7 @@ extension TransportStack {
     }
 
     /// `tcp_set_window_clamp`
-    private func setWindowClamp(_ e: EndpointPointer, _ value: UInt32) {
+    func setWindowClamp(_ e: EndpointPointer, _ value: UInt32) {
         let new = max(value, 2304 / 2)
         guard new != e.pointee.windowClamp else { return }
         if new < e.pointee.windowClamp {

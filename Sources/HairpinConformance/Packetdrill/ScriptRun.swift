@@ -1,0 +1,187 @@
+import HairpinEngine
+import HairpinTransport
+import HairpinWire
+
+/// One script against one host: events in order, the clock moved from one to the next, timers going off on the way.
+final class ScriptRun {
+    let script: PacketdrillScript
+    var configuration: ScriptConfiguration
+    let host: ScriptHost
+    let start: Instant
+    /// Time zero of the script.
+    var zero: Instant
+    /// When the event before this one finished.
+    var previous: Instant
+    /// By the script's numbers, with what they name here.
+    var descriptors: [Int64: ScriptDescriptor] = [:]
+    var connections: [ScriptConnection] = []
+    /// The connection packets without ports belong to, and the socket code blocks look at.
+    var current: ScriptConnection?
+    /// Listening sockets of the script, newest last: the next SYN from outside is for one of them.
+    var listening: [SocketID] = []
+    /// The newest socket that is neither connected nor listening yet.
+    var fresh: SocketID?
+    var pending: PendingCall?
+    var code = ScriptCode()
+    var nextRemotePort: UInt16 = 40_000
+    /// What had to be overlooked so far.
+    var ignoredPush = false
+    var ignoredTiming = false
+    /// The worst deviation from a time the script gives, in nanoseconds.
+    var worstTiming: Int64 = 0
+    var line = 0
+    var trace: (@Sendable (String) -> Void)?
+
+    /// A blocking call that has not returned.
+    struct PendingCall {
+        var call: ScriptCall
+        var line: Int
+        var due: Instant
+        var gap: Int64
+        var state: ScriptCallState
+    }
+
+    init(_ script: PacketdrillScript, seed: UInt64) throws(ScriptStop) {
+        self.script = script
+        configuration = try ScriptConfiguration(script.options)
+        host = ScriptHost(
+            local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: ScriptConfiguration.referenceProfile, seed: seed)
+        start = host.now
+        previous = host.now
+        zero = host.now
+    }
+
+    // MARK: the script
+
+    func run() throws(ScriptStop) {
+        try refuseUnsupported()
+        if let setup = script.setup { try shell(setup) }
+        // Set-up may have slept: time zero is now.
+        zero = host.now
+        previous = zero
+        for (index, event) in script.events.enumerated() {
+            line = event.position.line
+            try run(event, zero: zero, follows: index > 0 ? script.events[index - 1] : nil)
+        }
+        try finishPendingCall()
+    }
+
+    private func run(_ event: ScriptEvent, zero: Instant, follows: ScriptEvent?) throws(ScriptStop) {
+        if case .outbound(let packet) = event.action {
+            try expect(packet, event.time, zero: zero)
+            return
+        }
+        if case .call = event.action { try finishPendingCall() }
+        let due: Instant
+        switch event.time {
+        case .absolute(let t): due = zero + .microseconds(Int64(t))
+        case .relative(let t): due = previous + .microseconds(Int64(t))
+        case .any, .absoluteRange, .relativeRange: due = host.now
+        }
+        try advance(to: due)
+        let base = previous
+        previous = max(due, host.now)
+        switch event.action {
+        case .inbound(let packet): try inject(packet)
+        case .call(let call):
+            if let returns = event.returnTime {
+                let back = if case .absolute = event.time { zero + .microseconds(Int64(returns)) } else { base + .microseconds(Int64(returns)) }
+                try begin(call, due: back)
+            } else {
+                try perform(call)
+            }
+        case .shell(let text):
+            try shell(text)
+            previous = host.now
+        case .code(let text): try assertions(text)
+        case .outbound: break
+        }
+        try checkPendingCall()
+    }
+
+    /// Moves the clock, letting timers expire; a waiting call is looked at after each.
+    func advance(to time: Instant) throws(ScriptStop) {
+        while host.step(until: time) { try checkPendingCall() }
+        host.moveClock(to: time)
+    }
+
+    // MARK: shell and code
+
+    func shell(_ text: ShellText) throws(ScriptStop) {
+        for effect in try ShellCommands.effects(text) {
+            switch effect {
+            case .set(let name, let value):
+                do throws(TransportSettings.SettingError) {
+                    try host.stack.change(name, value)
+                } catch {
+                    switch error {
+                    case .unknown(let name): throw .unsupported(text.position.line, "the setting \(name)")
+                    case .invalid(let name, let value): throw .unsupported(text.position.line, "the value '\(value)' of \(name)")
+                    }
+                }
+            case .sleep(let microseconds): try advance(to: host.now + .microseconds(Int64(microseconds)))
+            case .restoreDefaults: host.stack.replaceSettings(ScriptConfiguration.referenceProfile)
+            case .forgetMetrics: host.stack.forgetMetrics()
+            case .mute(let isMuted): host.isMuted = isMuted
+            case .ignored: break
+            }
+        }
+    }
+
+    private func assertions(_ text: String) throws(ScriptStop) {
+        let information = (current?.socket ?? fresh).flatMap { host.stack.tcpInformation($0) }?.fields
+        do throws(ScriptCode.Stop) {
+            try code.run(text, line: line) { name in
+                if name.hasPrefix("tcpi_") { return information?[String(name.dropFirst(5))].map { Int64($0) } }
+                return ScriptSymbols.codeConstants[name]
+            }
+        } catch {
+            switch error {
+            case .failed(let line, let what): throw .failed(line: line, what)
+            case .unsupported(let line, let what):
+                if information == nil, what.contains("'tcpi_") { throw .failed(line: line, "there is no connection whose \(what.dropFirst(9)) could be asked for") }
+                throw .unsupported(line, what)
+            }
+        }
+    }
+
+    // MARK: what cannot be run
+
+    /// Names the first construct that the runner does not know, before anything runs.
+    private func refuseUnsupported() throws(ScriptStop) {
+        var assigned: Set<String> = []
+        if let setup = script.setup { _ = try ShellCommands.effects(setup) }
+        for event in script.events {
+            let line = event.position.line
+            switch event.action {
+            case .inbound(let packet), .outbound(let packet):
+                if let first = packet.encapsulations.first { throw .unsupported(line, "an encapsulated packet (\(first.name))") }
+                if packet.ip.flowLabel != nil { throw .unsupported(line, "a flow label") }
+                switch packet.body {
+                case .tcp(let segment):
+                    for option in segment.options {
+                        if case .accurateECN = option { throw .unsupported(line, "the AccECN option") }
+                        if case .md5 = option { throw .unsupported(line, "the MD5 option") }
+                    }
+                case .udp: if case .outbound = event.action { throw .unsupported(line, "an outbound UDP packet") }
+                case .icmp(let message):
+                    if case .outbound = event.action { throw .unsupported(line, "an outbound ICMP packet") }
+                    guard ScriptRun.icmpNumbers(message) != nil else { throw .unsupported(line, "icmp \(message.type) \(message.code ?? "")") }
+                }
+            case .call(let call): guard ScriptRun.knownCalls.contains(call.name) else { throw .unsupported(line, "the system call \(call.name)") }
+            case .shell(let text): _ = try ShellCommands.effects(text)
+            case .code(let text):
+                for (statement, _) in ScriptCode.statements(text) {
+                    if let sign = statement.firstIndex(of: "="), !statement.hasPrefix("assert") {
+                        assigned.insert(String(statement[..<sign].filter { $0.isLetter || $0.isNumber || $0 == "_" }))
+                    }
+                }
+                for (name, offset) in ScriptCode.namesRead(text) where !assigned.contains(name) && ScriptSymbols.codeConstants[name] == nil {
+                    guard name.hasPrefix("tcpi_"), TCPInformation.names.contains(String(name.dropFirst(5))) else {
+                        throw .unsupported(line + offset, "the name '\(name)' in code")
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+import HairpinEngine
+import HairpinWire
+
+/// An entry of a TCP socket's error queue, as recvmsg(2) with MSG_ERRQUEUE gives it (`struct sock_extended_err`).
+public struct StreamError: Sendable, Hashable {
+    public var errno: Int32
+    /// SO_EE_ORIGIN_: 2 ICMP, 4 SO_TIMESTAMPING, 5 MSG_ZEROCOPY.
+    public var origin: UInt8
+    public var type: UInt8
+    public var code: UInt8
+    public var information: UInt32
+    public var data: UInt32
+    /// When it happened, for a timestamp.
+    public var at: Instant?
+    /// Bytes of the packet a timestamp is about, which recvmsg(2) returns.
+    public var length = 0
+    public static let timestampOrigin: UInt8 = 4, zeroCopyOrigin: UInt8 = 5
+    /// The bytes were copied after all: the device cannot send from a program's memory.
+    public static let copiedCode: UInt8 = 1
+    public init(errno: Int32, origin: UInt8, type: UInt8, code: UInt8, information: UInt32, data: UInt32) {
+        (self.errno, self.origin, self.type, self.code, self.information, self.data) = (errno, origin, type, code, information, data)
+    }
+}
+
+/// What few sockets have, kept beside the endpoints: a key of their own, calls with MSG_ZEROCOPY whose bytes are not acknowledged yet, the error queue.
+struct StreamExtras {
+    /// Consecutive calls that share a packet are one (`msg_zerocopy_realloc`).
+    struct ZeroCopyCalls {
+        var first: UInt32
+        var count: UInt32
+        /// When this is acknowledged, the program may have its memory back.
+        var end: SequenceNumber
+    }
+    /// SOF_TIMESTAMPING_ bits, and the byte that OPT_ID counts from.
+    var timestamping: UInt32 = 0
+    var keyBase = SequenceNumber(0)
+    /// TCP_FASTOPEN_KEY of a listener.
+    var fastOpenKey: (UInt64, UInt64)?
+    var nextCall: UInt32 = 0
+    var calls: [ZeroCopyCalls] = []
+    var errors: [StreamError] = []
+}
+
+/// MSG_ZEROCOPY (Documentation/networking/msg_zerocopy.rst, `net/core/skbuff.c`).
+extension TransportStack {
+    /// A call has queued bytes up to SND's write end; `sharesPacket`: the packet it added to already held bytes of such calls.
+    func noteZeroCopy(_ e: EndpointPointer, sharesPacket: Bool) {
+        var extras = streamExtras[e.pointee.socket.rawValue] ?? StreamExtras()
+        let call = extras.nextCall
+        extras.nextCall &+= 1
+        if sharesPacket, let last = extras.calls.last, last.first &+ last.count == call {
+            extras.calls[extras.calls.count - 1].count += 1
+            extras.calls[extras.calls.count - 1].end = e.pointee.writeEnd
+        } else {
+            extras.calls.append(StreamExtras.ZeroCopyCalls(first: call, count: 1, end: e.pointee.writeEnd))
+        }
+        streamExtras[e.pointee.socket.rawValue] = extras
+        e.pointee.flags.insert(.awaitsZeroCopy)
+    }
+
+    /// Tells the program about calls whose bytes are acknowledged, or thrown away (`__msg_zerocopy_callback`).
+    func completeZeroCopy(_ e: EndpointPointer, all: Bool = false) {
+        guard e.pointee.flags.contains(.awaitsZeroCopy), var extras = streamExtras[e.pointee.socket.rawValue] else { return }
+        var isNews = false
+        while let calls = extras.calls.first, all || calls.end.isAtOrBefore(e.pointee.unacknowledged) {
+            extras.calls.removeFirst()
+            isNews = true
+            let last = calls.first &+ calls.count &- 1
+            if let tail = extras.errors.last, tail.origin == StreamError.zeroCopyOrigin, tail.data &+ 1 == calls.first {
+                extras.errors[extras.errors.count - 1].data = last
+            } else {
+                extras.errors.append(
+                    StreamError(errno: 0, origin: StreamError.zeroCopyOrigin, type: 0, code: StreamError.copiedCode, information: calls.first, data: last))
+            }
+        }
+        if extras.calls.isEmpty { e.pointee.flags.remove(.awaitsZeroCopy) }
+        streamExtras[e.pointee.socket.rawValue] = extras
+        if isNews { notify(e) }
+    }
+
+    /// The oldest entry of a TCP socket's error queue.
+    public func takeStreamError(_ socket: SocketID) -> StreamError? {
+        guard table.stream(socket) != nil, let first = streamExtras[socket.rawValue]?.errors.first else { return nil }
+        streamExtras[socket.rawValue]?.errors.removeFirst()
+        return first
+    }
+
+    func hasStreamError(_ e: EndpointPointer) -> Bool { !streamExtras.isEmpty && streamExtras[e.pointee.socket.rawValue]?.errors.isEmpty == false }
+}
+
+/// SO_TIMESTAMPING for what is sent (Documentation/networking/timestamping.rst): the last byte of each write is followed to the device and to its
+/// acknowledgment (`tcp_tx_timestamp`, `__skb_tstamp_tx`).
+extension TransportStack {
+    enum StampKind: UInt32 { case sent = 0, scheduled = 1, acknowledged = 2 }
+    private static let softwareBit: UInt32 = 1 << 1, reportBit: UInt32 = 1 << 4, keyBit: UInt32 = 1 << 7, scheduleBit: UInt32 = 1 << 8, ackBit: UInt32 = 1 << 9
+    private static let stampOnlyBit: UInt32 = 1 << 11
+
+    func setTimestamping(_ e: EndpointPointer, _ value: UInt32) throws(Errno) {
+        guard value >> 20 == 0 else { throw .invalid }
+        var extras = streamExtras[e.pointee.socket.rawValue] ?? StreamExtras()
+        if value & TransportStack.keyBit != 0, extras.timestamping & TransportStack.keyBit == 0 {
+            if e.pointee.state == .closed || e.pointee.state == .listen { throw .invalid }
+            extras.keyBase = e.pointee.unacknowledged
+        }
+        extras.timestamping = value
+        streamExtras[e.pointee.socket.rawValue] = extras
+        setFlag(e, .stamps, value & (TransportStack.softwareBit | TransportStack.scheduleBit | TransportStack.ackBit) != 0)
+    }
+
+    func timestamping(_ e: EndpointPointer) -> Int { Int(streamExtras[e.pointee.socket.rawValue]?.timestamping ?? 0) }
+
+    /// The packet that ends with byte `end` - 1 goes to the device; `payload` is what it carries.
+    func stampTransmission(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
+        stamp(e, .scheduled, TransportStack.scheduleBit, end: end, length: payload + 40 + optionSize(e))
+        stamp(e, .sent, TransportStack.softwareBit, end: end, length: payload + 40 + optionSize(e))
+    }
+
+    func stampAcknowledgment(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
+        stamp(e, .acknowledged, TransportStack.ackBit, end: end, length: payload)
+        notify(e)
+    }
+
+    private func stamp(_ e: EndpointPointer, _ kind: StampKind, _ bit: UInt32, end: SequenceNumber, length: Int) {
+        guard var extras = streamExtras[e.pointee.socket.rawValue], extras.timestamping & bit != 0 else { return }
+        let key = extras.timestamping & TransportStack.keyBit != 0 ? UInt32(truncatingIfNeeded: end - 1 - extras.keyBase) : 0
+        var error = StreamError(errno: 42, origin: StreamError.timestampOrigin, type: 0, code: 0, information: kind.rawValue, data: key)
+        if extras.timestamping & TransportStack.reportBit != 0 { error.at = now }
+        error.length = extras.timestamping & TransportStack.stampOnlyBit != 0 ? 0 : length
+        extras.errors.append(error)
+        streamExtras[e.pointee.socket.rawValue] = extras
+    }
+}

@@ -1,0 +1,73 @@
+import HairpinEngine
+import HairpinWire
+
+/// Calls that open or close a connection in less usual ways.
+extension TransportStack {
+    /// Whether the next send(2) on the socket opens its connection (TCP_FASTOPEN_CONNECT deferred it).
+    public func opensOnSend(_ socket: SocketID) -> Bool { table.stream(socket)?.pointee.flags.contains(.connectDeferred) ?? false }
+
+    /// sendto(2) with MSG_FASTOPEN, or the first send after a deferred connect (`tcp_sendmsg_fastopen`). Returns how many bytes went with the SYN; throws
+    /// EINPROGRESS if it carried none.
+    public func sendOpening(_ socket: SocketID, _ bytes: ArraySlice<UInt8>, to address: SocketAddress?, flags: TransferFlags = []) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
+            if e.pointee.state != .closed {
+                // A connect under way may be finished by now; otherwise EALREADY, EISCONN.
+                _ = try connectStream(e, SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort), fastOpen: nil)
+                return try owning(e) { () throws(Errno) in try withBytes(bytes) { (buffer) throws(Errno) in try sendStream(e, buffer, flags) } }
+            }
+            let target = address ?? SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort)
+            e.pointee.flags.remove(.connectDeferred)
+            let carried = try withBytes(bytes) { (buffer) throws(Errno) in try connectStream(e, target, fastOpen: buffer) }
+            if carried > 0, flags.contains(.zeroCopy), e.pointee.flags.contains(.zeroCopy) { noteZeroCopy(e, sharesPacket: false) }
+            return carried
+        }
+    }
+
+    /// TCP_FASTOPEN_KEY: the sixteen bytes of a listener's own key; sixteen more, for cookies made earlier, are accepted and not used.
+    public func setFastOpenKey(_ socket: SocketID, _ bytes: [UInt8]) throws(Errno) {
+        guard table.stream(socket) != nil else { throw .badFileDescriptor }
+        guard bytes.count == 16 || bytes.count == 32 else { throw .invalid }
+        func word(_ at: Int) -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(bytes[at + $1]) << UInt64(8 * $1) } }
+        streamExtras[socket.rawValue, default: StreamExtras()].fastOpenKey = (word(0), word(8))
+    }
+
+    /// The key in use: the socket's, or the namespace's.
+    public func fastOpenKey(_ socket: SocketID) -> [UInt8] {
+        let key = streamExtras[socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
+        return [key.0, key.1].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(8 * $0)) } }
+    }
+
+    /// connect(2) with AF_UNSPEC (`tcp_disconnect`): the connection is aborted, and the socket can be used again.
+    public func disconnect(_ socket: SocketID) throws(Errno) {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw .badFileDescriptor }
+            var error = Errno.connectionReset.rawValue
+            switch e.pointee.state {
+            case .listen: return closeListenerChildren(e)
+            case .established, .closeWait, .finWait1, .finWait2, .synReceived: sendReset(e)
+            case .closing, .lastAck: if e.pointee.unsent > 0 || finUnsent(e) { sendReset(e) }
+            case .synSent: break
+            case .closed, .timeWait: error = 0
+            }
+            let wasBound = e.pointee.flags.contains(.portBound)
+            becomeClosed(e)
+            if !wasBound { e.pointee.localAddress = .any }
+            e.pointee.received.release(pool)
+            e.pointee.receiveRing.release(pool)
+            e.pointee.receiveMemory = 0
+            e.pointee.copied = e.pointee.receiveNext
+            e.pointee.pendingError = error
+            e.pointee.phase = .open
+            (e.pointee.smoothedRTT, e.pointee.deviation, e.pointee.minimumRTT, e.pointee.reordering) = (0, 0, .max, 0)
+            (e.pointee.backoff, e.pointee.retransmits, e.pointee.delivered, e.pointee.totalRetransmissions) = (0, 0, 0, 0)
+            e.pointee.slowStartThreshold = .max
+            e.pointee.flags.subtract([
+                .receiveShut, .sendShut, .finQueued, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
+                .windowScaling,
+            ])
+            notify(e)
+        }
+    }
+}

@@ -1,0 +1,23 @@
+/// Settings of a running namespace, and the choices that follow from them.
+extension TransportStack {
+    /// sysctl -w: `name` is as under /proc/sys, with dots or slashes.
+    public func change(_ name: String, _ value: String) throws(TransportSettings.SettingError) {
+        var new = settings
+        try new.set(name, value)
+        settings = new
+    }
+
+    public func replaceSettings(_ new: TransportSettings) { settings = new }
+
+    /// `ip tcp_metrics flush`
+    public func forgetMetrics() { fastOpenMemory = [:] }
+
+    /// TCP_CONGESTION
+    public func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) {
+        guard let e = table.stream(socket) else { throw .badFileDescriptor }
+        guard let algorithm = CongestionControl(rawValue: name) else { throw Errno(2) }
+        e.pointee.congestion = algorithm
+    }
+
+    public func congestionControl(_ socket: SocketID) -> String? { table.stream(socket)?.pointee.congestion.rawValue }
+}

@@ -1,0 +1,186 @@
+import HairpinEngine
+import HairpinWire
+
+/// The options of socket(7), tcp(7) and ip(7) whose value is one integer, as setsockopt(2) and getsockopt(2) take and give them.
+public enum SocketOptionName: Sendable, Hashable {
+    case reuseAddress, zeroCopy, timestamping, sendBuffer, receiveBuffer, keepAlive, error, type, proto, acceptsConnections, receiveLowWater
+    case noDelay, cork, maximumSegment, keepIdle, keepInterval, keepCount, synCount, linger2, deferAccept, windowClamp, quickAck, userTimeout
+    case notSentLowWater, fastOpen, fastOpenConnect, fastOpenNoCookie, reportsUnread
+    case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
+}
+
+/// Rules and values of setsockopt(2): `sk_setsockopt`, `do_tcp_setsockopt`, `do_ip_setsockopt` and their opposites.
+extension TransportStack {
+    public func setOption(_ socket: SocketID, _ name: SocketOptionName, _ value: Int) throws(Errno) {
+        if let simple = simpleOption(name, value) { return try setOption(socket, simple) }
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .noProtocolOption }
+            try setValue(e, name, value)
+        }
+    }
+
+    private func simpleOption(_ name: SocketOptionName, _ value: Int) -> SocketOption? {
+        switch name {
+        case .reuseAddress: .reuseAddress(value != 0)
+        case .sendBuffer: .sendBuffer(value)
+        case .receiveBuffer: .receiveBuffer(value)
+        case .keepAlive: .keepAlive(value != 0)
+        case .noDelay: .noDelay(value != 0)
+        case .cork: .cork(value != 0)
+        case .maximumSegment: .maximumSegment(value)
+        case .quickAck: .quickAck(value & 1 != 0)
+        case .userTimeout where value >= 0: .userTimeout(.milliseconds(Int64(value)))
+        case .typeOfService: .typeOfService(UInt8(truncatingIfNeeded: value))
+        case .timeToLive where 1...255 ~= value: .timeToLive(UInt8(value))
+        case .receiveErrors: .receiveErrors(value != 0)
+        case .pathMTUDiscovery:
+            switch value {
+            case 0: .pathMTUDiscovery(.dont)
+            case 1: .pathMTUDiscovery(.want)
+            case 2, 3: .pathMTUDiscovery(.do)
+            case 4, 5: .pathMTUDiscovery(.omit)
+            default: nil
+            }
+        default: nil
+        }
+    }
+
+    private func setValue(_ e: EndpointPointer, _ name: SocketOptionName, _ value: Int) throws(Errno) {
+        func check(_ range: ClosedRange<Int>) throws(Errno) { guard range ~= value else { throw .invalid } }
+        switch name {
+        case .keepIdle:
+            try check(1...32_767)
+            e.pointee.keepIdle = Int64(value) * 1_000_000_000
+            if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
+        case .keepInterval:
+            try check(1...32_767)
+            e.pointee.keepInterval = Int64(value) * 1_000_000_000
+        case .keepCount:
+            try check(1...127)
+            e.pointee.keepCount = UInt8(value)
+        case .synCount:
+            try check(1...127)
+            e.pointee.synCount = UInt8(value)
+        case .linger2:
+            e.pointee.linger2 = value < 0 || value > 120 ? -1 : Int64(value) * 1_000_000_000
+        case .deferAccept:
+            e.pointee.deferAccept = retransmissions(forSeconds: value)
+        case .windowClamp:
+            if value == 0 {
+                guard e.pointee.state == .closed else { throw .invalid }
+                e.pointee.userClamp = 0
+            } else {
+                e.pointee.userClamp = UInt32(max(value, 2304 / 2))
+                if e.pointee.flags.contains(.handshakeDone) { setWindowClamp(e, e.pointee.userClamp) }
+            }
+        case .notSentLowWater:
+            e.pointee.notSentLowWater = UInt32(truncatingIfNeeded: value)
+            checkWriteSpace(e)
+        case .fastOpen:
+            guard value >= 0, e.pointee.state == .closed || e.pointee.state == .listen else { throw .invalid }
+            e.pointee.fastOpenQueue = Int32(clamping: min(value, settings.somaxconn))
+        case .fastOpenConnect:
+            try check(0...1)
+            guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
+            guard e.pointee.state == .closed else { throw .invalid }
+            setFlag(e, .fastOpenConnect, value != 0)
+        case .fastOpenNoCookie:
+            try check(0...1)
+            guard e.pointee.state == .closed || e.pointee.state == .listen else { throw .invalid }
+            setFlag(e, .fastOpenNoCookie, value != 0)
+        case .timestamping: try setTimestamping(e, UInt32(truncatingIfNeeded: value))
+        case .zeroCopy:
+            try check(0...1)
+            setFlag(e, .zeroCopy, value != 0)
+        case .reportsUnread:
+            try check(0...1)
+            setFlag(e, .reportsUnread, value != 0)
+        case .receiveLowWater: throw .notSupported
+        case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
+        default: throw .invalid
+        }
+    }
+
+    public func option(_ socket: SocketID, _ name: SocketOptionName) throws(Errno) -> Int {
+        try entry { () throws(Errno) in
+            guard let e = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .noProtocolOption }
+            return value(e, name)
+        }
+    }
+
+    private func value(_ e: EndpointPointer, _ name: SocketOptionName) -> Int {
+        func flag(_ flag: EndpointFlags) -> Int { e.pointee.flags.contains(flag) ? 1 : 0 }
+        func wholeSeconds(_ own: Int64, _ setting: Duration) -> Int { Int((own == 0 ? setting.nanoseconds : own) / 1_000_000_000) }
+        switch name {
+        case .reuseAddress: return flag(.reuseAddress)
+        case .zeroCopy: return flag(.zeroCopy)
+        case .timestamping: return timestamping(e)
+        case .sendBuffer: return Int(e.pointee.sendBuffer)
+        case .receiveBuffer: return Int(e.pointee.receiveBuffer)
+        case .keepAlive: return flag(.keepAlive)
+        case .error:
+            // `sock_error`, else `sk_err_soft`.
+            let error = e.pointee.pendingError != 0 ? e.pointee.pendingError : e.pointee.softError
+            if e.pointee.pendingError != 0 { e.pointee.pendingError = 0 } else { e.pointee.softError = 0 }
+            return Int(error)
+        case .type: return 1
+        case .proto: return Int(IPProtocol.tcp.rawValue)
+        case .acceptsConnections: return e.pointee.state == .listen ? 1 : 0
+        case .receiveLowWater: return 1
+        case .noDelay: return flag(.noDelay)
+        case .cork: return flag(.cork)
+        case .maximumSegment:
+            let own = Int(e.pointee.userSegment)
+            return own != 0 && (e.pointee.state == .closed || e.pointee.state == .listen) ? own : Int(e.pointee.segmentSize)
+        case .keepIdle: return wholeSeconds(e.pointee.keepIdle, settings.tcp_keepalive_time)
+        case .keepInterval: return wholeSeconds(e.pointee.keepInterval, settings.tcp_keepalive_intvl)
+        case .keepCount: return e.pointee.keepCount == 0 ? settings.tcp_keepalive_probes : Int(e.pointee.keepCount)
+        case .synCount: return e.pointee.synCount == 0 ? settings.tcp_syn_retries : Int(e.pointee.synCount)
+        case .linger2: return e.pointee.linger2 < 0 ? -1 : wholeSeconds(e.pointee.linger2, settings.tcp_fin_timeout)
+        case .deferAccept: return seconds(forRetransmissions: e.pointee.deferAccept)
+        case .windowClamp: return Int(e.pointee.userClamp != 0 ? e.pointee.userClamp : e.pointee.windowClamp)
+        case .quickAck: return isInteractive(e) ? 0 : 1
+        case .userTimeout: return Int(e.pointee.userTimeout / 1_000_000)
+        case .notSentLowWater: return Int(e.pointee.notSentLowWater)
+        case .fastOpen: return Int(e.pointee.fastOpenQueue)
+        case .fastOpenConnect: return flag(.fastOpenConnect)
+        case .fastOpenNoCookie: return flag(.fastOpenNoCookie)
+        case .reportsUnread: return flag(.reportsUnread)
+        case .typeOfService: return Int(e.pointee.typeOfService)
+        case .timeToLive: return Int(e.pointee.timeToLive)
+        case .pathMTUDiscovery: return 1
+        case .receiveErrors: return flag(.receiveErrors)
+        }
+    }
+
+    /// How many retransmissions of the SYN-ACK the time is worth (`secs_to_retrans`), and back.
+    private func retransmissions(forSeconds seconds: Int) -> UInt8 {
+        guard seconds > 0 else { return 0 }
+        var count: UInt8 = 1
+        var period = 1
+        var timeout = 1
+        while seconds > period, count < 255 {
+            count += 1
+            timeout = min(timeout << 1, Int(settings.tcp_rto_max.nanoseconds / 1_000_000_000))
+            period += timeout
+        }
+        return count
+    }
+
+    private func seconds(forRetransmissions count: UInt8) -> Int {
+        guard count > 0 else { return 0 }
+        var period = 1
+        var timeout = 1
+        for _ in 1..<max(count, 1) {
+            timeout = min(timeout << 1, Int(settings.tcp_rto_max.nanoseconds / 1_000_000_000))
+            period += timeout
+        }
+        return period
+    }
+
+    /// Seconds of SO_LINGER; nil if lingering is off.
+    public func linger(_ socket: SocketID) -> Int? {
+        guard let e = table.stream(socket), e.pointee.lingerTime >= 0 else { return nil }
+        return Int(e.pointee.lingerTime)
+    }
+}

@@ -1,0 +1,173 @@
+import HairpinEngine
+import HairpinWire
+
+/// What getsockopt(TCP_INFO) tells of a connection (`struct tcp_info`, `tcp_get_info`), under the kernel's names without `tcpi_`. Times in µs unless
+/// said otherwise, windows in segments.
+public struct TCPInformation: Sendable {
+    /// TCP_ESTABLISHED = 1 … TCP_CLOSING = 11.
+    public var state = 0
+    /// TCP_CA_Open = 0, Disorder, CWR, Recovery, Loss.
+    public var ca_state = 0
+    public var retransmits = 0, probes = 0, backoff = 0
+    /// TCPI_OPT_ bits.
+    public var options = 0
+    public var snd_wscale = 0, rcv_wscale = 0
+    public var rto = 0, ato = 0, snd_mss = 0, rcv_mss = 0
+    public var unacked = 0, sacked = 0, lost = 0, retrans = 0
+    /// In ms.
+    public var last_data_sent = 0, last_data_recv = 0, last_ack_recv = 0
+    public var pmtu = 0, rcv_ssthresh = 0, rtt = 0, rttvar = 0, snd_ssthresh = 0, snd_cwnd = 0, advmss = 0, reordering = 0
+    public var rcv_rtt = 0, rcv_space = 0, total_retrans = 0
+    public var notsent_bytes = 0, min_rtt = 0
+    public var busy_time = 0, rwnd_limited = 0, sndbuf_limited = 0
+    public var delivered = 0, delivered_ce = 0, reord_seen = 0, dsack_dups = 0
+    public var bytes_acked = 0, bytes_received = 0, segs_out = 0, segs_in = 0, data_segs_in = 0, data_segs_out = 0, bytes_sent = 0, bytes_retrans = 0
+    public var snd_wnd = 0, rcv_wnd = 0
+    /// Always zero, as in Linux.
+    public var fackets = 0, last_ack_sent = 0
+    /// In bytes a second.
+    public var pacing_rate = 0
+
+    /// All of it by name.
+    public var fields: [String: Int] {
+        [
+            "state": state, "ca_state": ca_state, "retransmits": retransmits, "probes": probes, "backoff": backoff, "options": options, "snd_wscale": snd_wscale,
+            "rcv_wscale": rcv_wscale, "rto": rto, "ato": ato, "snd_mss": snd_mss, "rcv_mss": rcv_mss, "unacked": unacked, "sacked": sacked, "lost": lost,
+            "retrans": retrans, "last_data_sent": last_data_sent, "last_data_recv": last_data_recv, "last_ack_recv": last_ack_recv, "pmtu": pmtu,
+            "rcv_ssthresh": rcv_ssthresh, "rtt": rtt, "rttvar": rttvar, "snd_ssthresh": snd_ssthresh, "snd_cwnd": snd_cwnd, "advmss": advmss, "reordering": reordering,
+            "rcv_rtt": rcv_rtt, "rcv_space": rcv_space, "total_retrans": total_retrans, "notsent_bytes": notsent_bytes, "min_rtt": min_rtt, "busy_time": busy_time,
+            "rwnd_limited": rwnd_limited, "sndbuf_limited": sndbuf_limited, "delivered": delivered, "delivered_ce": delivered_ce, "reord_seen": reord_seen,
+            "dsack_dups": dsack_dups, "bytes_acked": bytes_acked, "bytes_received": bytes_received, "segs_out": segs_out, "segs_in": segs_in,
+            "data_segs_in": data_segs_in, "data_segs_out": data_segs_out, "bytes_sent": bytes_sent, "bytes_retrans": bytes_retrans, "snd_wnd": snd_wnd,
+            "rcv_wnd": rcv_wnd, "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
+        ]
+    }
+    /// The names of `fields`.
+    public static let names = Set(TCPInformation().fields.keys)
+    public init() {}
+}
+
+extension TransportStack {
+    /// Nil if the socket is no TCP socket, or gone.
+    public func tcpInformation(_ socket: SocketID) -> TCPInformation? {
+        guard let e = table.stream(socket) else { return nil }
+        now = network.now
+        var info = TCPInformation()
+        info.state = e.pointee.state.kernelNumber
+        info.ca_state = e.pointee.phase.kernelNumber
+        info.retransmits = Int(e.pointee.retransmits)
+        info.probes = Int(e.pointee.probesOut)
+        info.backoff = Int(e.pointee.backoff)
+        let flags = e.pointee.flags
+        if flags.contains(.timestamps) { info.options |= 1 }
+        if flags.contains(.selectiveAcks) { info.options |= 2 }
+        if flags.contains(.windowScaling) {
+            info.options |= 4
+            info.snd_wscale = Int(e.pointee.sendScale)
+            info.rcv_wscale = Int(e.pointee.receiveScale)
+        }
+        if e.pointee.ecn.contains(.agreed) { info.options |= 8 }
+        if e.pointee.ecn.contains(.seen) { info.options |= 16 }
+        if flags.contains(.synData) { info.options |= 32 }
+        let tick = Int(TimerWheel.tick / 1000)
+        info.rto = Int(e.pointee.retransmitTimeout) * tick
+        info.ato = Int(e.pointee.ackTimeout) * tick
+        info.snd_mss = Int(e.pointee.segmentSize)
+        info.rcv_mss = Int(e.pointee.peerSegment)
+        if e.pointee.isListener {
+            info.unacked = Int(e.pointee.acceptCount)
+            info.sacked = Int(e.pointee.backlog)
+        } else {
+            info.unacked = e.pointee.packetsOut
+            info.sacked = Int(e.pointee.sackedOut)
+        }
+        info.lost = Int(e.pointee.lostOut)
+        info.retrans = Int(e.pointee.retransOut)
+        let jiffies = TimerWheel.jiffies(now)
+        let milliseconds = Int(TimerWheel.tick / 1_000_000)
+        info.last_data_sent = Int(truncatingIfNeeded: jiffies &- e.pointee.lastSent) * milliseconds
+        info.last_data_recv = Int(truncatingIfNeeded: jiffies &- e.pointee.lastReceived) * milliseconds
+        info.last_ack_recv = Int(age(e.pointee.recentAckAt) / 1_000_000)
+        info.pmtu = Int(e.pointee.pathMTU)
+        info.rcv_ssthresh = Int(e.pointee.windowThreshold)
+        info.rtt = Int(e.pointee.smoothedRTT >> 3)
+        info.rttvar = Int(e.pointee.deviation >> 2)
+        info.snd_ssthresh = Int(min(e.pointee.slowStartThreshold, 0x7fff_ffff))
+        info.snd_cwnd = Int(e.pointee.window)
+        info.advmss = Int(e.pointee.advertisedSegment)
+        info.reordering = reorderingDegree(e)
+        info.rcv_rtt = Int(e.pointee.receiveRTT >> 3)
+        info.rcv_space = Int(e.pointee.tuningSpace)
+        info.total_retrans = Int(e.pointee.totalRetransmissions)
+        info.notsent_bytes = max(0, e.pointee.unsent)
+        info.min_rtt = e.pointee.minimumRTT == .max ? Int(UInt32.max) : Int(e.pointee.minimumRTT)
+        let chronograph = chronographTimes(e)
+        (info.busy_time, info.rwnd_limited, info.sndbuf_limited) = (chronograph.busy, chronograph.windowLimited, chronograph.bufferLimited)
+        info.delivered = Int(e.pointee.delivered)
+        info.delivered_ce = Int(e.pointee.deliveredMarked)
+        info.segs_in = Int(e.pointee.segmentsIn)
+        info.segs_out = Int(e.pointee.segmentsOut)
+        info.data_segs_in = Int(e.pointee.dataSegmentsIn)
+        info.data_segs_out = Int(e.pointee.dataSegmentsOut)
+        info.bytes_sent = Int(clamping: e.pointee.bytesSent)
+        info.bytes_retrans = Int(clamping: e.pointee.bytesRetransmitted)
+        info.reord_seen = Int(e.pointee.reorderingEvents)
+        info.dsack_dups = Int(e.pointee.duplicateReports)
+        info.bytes_acked = Int(clamping: e.pointee.bytesAcknowledged)
+        info.bytes_received = Int(clamping: e.pointee.bytesReceived)
+        info.pacing_rate = Int(clamping: pacingRate(e))
+        info.snd_wnd = Int(e.pointee.sendWindow)
+        info.rcv_wnd = e.pointee.windowLeft
+        return info
+    }
+
+    /// Bytes a program could read now, as SIOCINQ and TCP_INQ count them: a FIN behind the data counts as one when asked for by TCP_INQ.
+    public func unreadBytes(_ socket: SocketID, countingEnd: Bool = false) throws(Errno) -> Int {
+        guard let e = table.stream(socket) else { throw .badFileDescriptor }
+        if e.pointee.state == .listen { throw .invalid }
+        if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
+        let count = readable(e)
+        // `tcp_inq_hint`: "so that applications can tell end of file from nothing".
+        return count == 0 && countingEnd && (e.pointee.flags.contains(.receiveShut) || e.pointee.state == .closed) ? 1 : count
+    }
+
+    /// Bytes written and not acknowledged (SIOCOUTQ), or only those not yet sent (SIOCOUTQNSD).
+    public func waitingBytes(_ socket: SocketID, unsentOnly: Bool) throws(Errno) -> Int {
+        guard let e = table.stream(socket) else { throw .badFileDescriptor }
+        if e.pointee.state == .listen { throw .invalid }
+        if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
+        return max(0, unsentOnly ? e.pointee.unsent : e.pointee.writeEnd - e.pointee.unacknowledged)
+    }
+}
+
+extension ConnectionState {
+    /// `TCP_ESTABLISHED` and its sisters (net/tcp_states.h).
+    var kernelNumber: Int {
+        switch self {
+        case .closed: 7
+        case .listen: 10
+        case .synSent: 2
+        case .synReceived: 3
+        case .established: 1
+        case .finWait1: 4
+        case .finWait2: 5
+        case .closeWait: 8
+        case .closing: 11
+        case .lastAck: 9
+        case .timeWait: 6
+        }
+    }
+}
+
+extension RecoveryPhase {
+    /// `enum tcp_ca_state`
+    var kernelNumber: Int {
+        switch self {
+        case .open: 0
+        case .disorder: 1
+        case .reduced: 2
+        case .recovery: 3
+        case .loss: 4
+        }
+    }
+}

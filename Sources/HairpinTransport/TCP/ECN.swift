@@ -1,0 +1,68 @@
+import HairpinEngine
+import HairpinWire
+
+/// Explicit congestion notification (RFC 3168, `tcp_ecn_…` of tcp_input.c and tcp_output.c).
+struct CongestionNotification: OptionSet, BitwiseCopyable {
+    let rawValue: UInt8
+    /// Both sides agreed in the handshake.
+    static let agreed = CongestionNotification(rawValue: 1)
+    /// The next new data segment carries CWR.
+    static let queuesCWR = CongestionNotification(rawValue: 2)
+    /// ECE on every ACK until the peer says CWR.
+    static let demandsCWR = CongestionNotification(rawValue: 4)
+    /// The peer has sent ECT or CE.
+    static let seen = CongestionNotification(rawValue: 8)
+    /// Code points of the IP header.
+    static let ect0: UInt8 = 2, ce: UInt8 = 3
+}
+
+extension TransportStack {
+    // MARK: handshake
+
+    var offersECN: Bool { settings.tcp_ecn == 1 }
+    /// A SYN with ECE and CWR asks; one with a code point of its own cannot be trusted (`tcp_ecn_create_request`).
+    func acceptsECN(_ segment: Segment) -> Bool {
+        settings.tcp_ecn != 0 && segment.flags.isSuperset(of: [.ece, .cwr]) && segment.typeOfService & CongestionNotification.ce == 0
+    }
+    /// The answer: ECE alone (`tcp_ecn_rcv_synack`).
+    func concludeECN(_ e: EndpointPointer, _ segment: Segment) {
+        if e.pointee.ecn.contains(.agreed), !segment.flags.contains(.ece) || segment.flags.contains(.cwr) { e.pointee.ecn = [] }
+    }
+    func ecnFlags(_ e: EndpointPointer, isSYN: Bool, isSYNACK: Bool) -> TCPFlags {
+        guard e.pointee.ecn.contains(.agreed) else { return [] }
+        if isSYNACK { return .ece }
+        if isSYN { return [.ece, .cwr] }
+        return e.pointee.ecn.contains(.demandsCWR) ? .ece : []
+    }
+
+    // MARK: receiver
+
+    /// `tcp_ecn_check_ce`, `tcp_ecn_accept_cwr`
+    func noteECN(_ e: EndpointPointer, _ segment: Segment) {
+        if segment.flags.contains(.cwr) {
+            e.pointee.ecn.remove(.demandsCWR)
+            // The sender's window may be very small: it is not kept waiting.
+            if !segment.payload.isEmpty { e.pointee.flags.insert(.ackNow) }
+        }
+        guard e.pointee.ecn.contains(.agreed), !segment.payload.isEmpty else { return }
+        switch segment.typeOfService & 3 {
+        case 0:
+            if e.pointee.ecn.contains(.seen) { enterQuick(e, most: 2) }  // probably a retransmission
+        case CongestionNotification.ce:
+            if !e.pointee.ecn.contains(.demandsCWR) {
+                enterQuick(e, most: 2)
+                e.pointee.ecn.insert(.demandsCWR)
+            }
+            e.pointee.ecn.insert(.seen)
+        default: e.pointee.ecn.insert(.seen)
+        }
+    }
+
+    // MARK: sender
+
+    func hearsCongestion(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        segment.flags.contains(.ece) && !segment.isSYN && e.pointee.ecn.contains(.agreed)
+    }
+    func queueCWR(_ e: EndpointPointer) { if e.pointee.ecn.contains(.agreed) { e.pointee.ecn.insert(.queuesCWR) } }
+    func withdrawCWR(_ e: EndpointPointer) { e.pointee.ecn.remove(.queuesCWR) }
+}

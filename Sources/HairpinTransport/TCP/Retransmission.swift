@@ -1,0 +1,71 @@
+import HairpinEngine
+import HairpinWire
+
+/// Sending again.
+extension TransportStack {
+    /// Lost segments, as far as the window allows (`tcp_xmit_retransmit_queue`).
+    func retransmitLost(_ e: EndpointPointer) {
+        guard e.pointee.lostOut > e.pointee.retransOut else { return }
+        var index = 0
+        var rearms = false
+        while index < e.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
+            let sent = e.pointee.sent[index]
+            if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
+                guard retransmit(e, index: index), e.pointee.state != .closed else { break }
+                if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += 1 }
+                if index == 0, e.pointee.timer != .reordering { rearms = true }
+            }
+            index += 1
+        }
+        if rearms, e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
+    }
+
+    /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
+    /// shrank below it.
+    @discardableResult
+    func retransmit(_ e: EndpointPointer, index: Int) -> Bool {
+        if network.packetsHeld(by: e.pointee.socket) > 0 { return false }
+        if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
+        if settings.tcp_retrans_collapse { joinFollowing(e, index) }
+        let sent = e.pointee.sent[index]
+        var flags: TCPFlags = .ack
+        if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
+        if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
+        statistics.retransmitted += 1
+        e.pointee.totalRetransmissions &+= 1
+        e.pointee.bytesRetransmitted &+= UInt64(sent.payload)
+        let record = e.pointee.sent.pointer(index)
+        if record.pointee.marks & SentSegment.retransmitted == 0 {
+            record.pointee.marks |= SentSegment.retransmitted
+            e.pointee.retransOut += 1
+        }
+        record.pointee.marks |= SentSegment.everRetransmitted
+        if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
+        record.pointee.sentAt = transmissionStamp()
+        if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
+        if e.pointee.undoRetransmissions < 0 { e.pointee.undoRetransmissions = 0 }
+        e.pointee.undoRetransmissions += 1
+        if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
+        transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
+        return true
+    }
+
+    /// Small packets that follow go with it, as far as they fit (`tcp_retrans_try_collapse`); not across MSG_EOR or what was SACKed.
+    private func joinFollowing(_ e: EndpointPointer, _ index: Int) {
+        let segment = currentSegment(e)
+        while index + 1 < e.pointee.sent.count {
+            let record = e.pointee.sent.pointer(index)
+            let next = e.pointee.sent[index + 1]
+            guard record.pointee.marks & next.marks & SentSegment.endsBurst != 0, record.pointee.marks & (SentSegment.endOfRecord | SentSegment.fin) == 0,
+                next.marks & SentSegment.sacked == 0, record.pointee.payload + next.payload <= segment, next.end.isAtOrBefore(e.pointee.windowEnd)
+            else { return }
+            record.pointee.end = next.end
+            record.pointee.marks |=
+                next.marks & (SentSegment.psh | SentSegment.fin | SentSegment.everRetransmitted | SentSegment.endOfRecord | SentSegment.stamped)
+            if next.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
+            if next.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut -= 1 }
+            if e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
+            e.pointee.sent.remove(at: index + 1, pool)
+        }
+    }
+}

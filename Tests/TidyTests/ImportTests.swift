@@ -17,7 +17,7 @@ struct ImportTests {
             "Synchronization", "Glibc", "Musl", "Darwin", "CProcessor",
         ],
         "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
-        "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],
+        "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Glibc", "Musl", "Foundation"],
         "HairpinScenario": [
             "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams",
             "Foundation",

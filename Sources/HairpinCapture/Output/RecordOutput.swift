@@ -1,5 +1,11 @@
 import SystemPackage
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// Where a capture goes.
 public enum CaptureDestination: Sendable, Equatable {
     /// A file that is made or overwritten; a FIFO works too.
@@ -55,7 +61,7 @@ struct RecordOutput: ~Copyable {
     private var used = 0
     /// What a memory destination has filled before. It grows by doubling until a piece has this size; then pieces are added and nothing is moved.
     private var pieces: [(base: UnsafeMutableRawPointer, count: Int)] = []
-    private static let pieceSize = 1 << 20
+    private static let pieceSize = 1 << 23
     private let destination: CaptureDestination
     private let format: RecordFormat
     /// Opened for each piece only: for directories with more files than a process may have open.
@@ -123,7 +129,7 @@ struct RecordOutput: ~Copyable {
         if destination == .memory, capacity >= RecordOutput.pieceSize {
             pieces.append((base, used))
             capacity = max(RecordOutput.pieceSize, count)
-            base = .allocate(byteCount: capacity, alignment: 64)
+            base = RecordOutput.makePiece(capacity)
             used = 0
             return
         }
@@ -135,6 +141,17 @@ struct RecordOutput: ~Copyable {
         base.deallocate()
         base = memory
         capacity = larger
+    }
+
+    /// Memory for a piece, in large pages where the system has them: that each page is given out when it is first written to costs more than the
+    /// writing.
+    private static func makePiece(_ byteCount: Int) -> UnsafeMutableRawPointer {
+        let piece = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 1 << 21)
+        #if os(Linux)
+            // A hint: it may be refused.
+            _ = madvise(piece, byteCount, MADV_HUGEPAGE)
+        #endif
+        return piece
     }
 
     /// Hands everything to the operating system. Memory keeps what it has.

@@ -1,0 +1,55 @@
+/// Which endpoints a Service port uses on one node (pkg/proxy/topology.go, `CategorizeEndpoints`).
+struct EndpointSelection {
+    /// Those of Cluster policy, as positions in the list that was given.
+    private(set) var cluster: [Int] = []
+    private(set) var local: [Int] = []
+    /// Whether anything on any node could answer.
+    private(set) var hasAny = false
+
+    private enum Topology { case none, sameZone, sameNode }
+
+    /// Ready endpoints; where there are none, those that terminate but still serve (KEP-1669), for either policy by itself.
+    init(_ endpoints: [ProxyEndpoint], _ rules: ServicePortRules, _ settings: ProxySettings) {
+        if rules.usesClusterEndpoints {
+            let topology = EndpointSelection.topology(endpoints, settings)
+            cluster.reserveCapacity(endpoints.count)
+            for (index, endpoint) in endpoints.enumerated() where endpoint.isReady && EndpointSelection.isNear(endpoint, topology, settings) { cluster.append(index) }
+            if cluster.isEmpty { cluster = endpoints.indices.filter { endpoints[$0].isServing && endpoints[$0].isTerminating } }
+            hasAny = !cluster.isEmpty
+        }
+        guard rules.usesLocalEndpoints else { return }
+        var fallback: [Int] = []
+        for (index, endpoint) in endpoints.enumerated() {
+            if endpoint.isReady {
+                hasAny = true
+                if endpoint.isLocal { local.append(index) }
+            } else if endpoint.isServing, endpoint.isTerminating {
+                hasAny = true
+                if endpoint.isLocal { fallback.append(index) }
+            }
+        }
+        if local.isEmpty { local = fallback }
+    }
+
+    /// Hints count only if every ready endpoint has them and one is meant for this node, or for its zone.
+    private static func topology(_ endpoints: [ProxyEndpoint], _ settings: ProxySettings) -> Topology {
+        var hasReady = false
+        var (allNode, forNode, allZone, forZone) = (true, false, true, false)
+        for endpoint in endpoints where endpoint.isReady {
+            hasReady = true
+            if endpoint.nodeHints.isEmpty { allNode = false } else if endpoint.nodeHints.contains(settings.nodeName) { forNode = true }
+            if endpoint.zoneHints.isEmpty { allZone = false } else if endpoint.zoneHints.contains(settings.zone) { forZone = true }
+            if !allNode, !allZone { return .none }
+        }
+        if !hasReady { return .none }
+        return allNode && forNode ? .sameNode : allZone && forZone ? .sameZone : .none
+    }
+
+    private static func isNear(_ endpoint: ProxyEndpoint, _ topology: Topology, _ settings: ProxySettings) -> Bool {
+        switch topology {
+        case .none: true
+        case .sameZone: endpoint.zoneHints.contains(settings.zone)
+        case .sameNode: endpoint.nodeHints.contains(settings.nodeName)
+        }
+    }
+}

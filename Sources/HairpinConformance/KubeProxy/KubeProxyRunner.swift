@@ -117,18 +117,14 @@ public struct KubeProxyRunner: Sendable {
             let nodeName: String = try object.take("nodeName") ?? node
             let _: Bool? = try object.take("onlyRemoteEndpoints")
             for key in ["cluster", "local", "all"] { _ = try object.list(key) }
-            if item["legacy"] != nil {
-                return Case(
-                    id: id, status: .unsupported, expected: wanted,
-                    actual: "the annotation of older kube-proxies: the modelled one (1.33) does not look at it and follows the hints")
-            }
             var service = CaseObject(try object.need("service"), "service")
-            let _: String? = try service.take("hints")
+            let annotation: String? = try service.take("hints")
             var rules = ServicePortRules(
                 namespace: "ns", service: "svc", proto: 6, clusterAddress: ServiceAddress("172.30.0.1") ?? ServiceAddress(high: 0, low: 0), port: 80)
             rules.isInternalLocal = try service.take("iTP") == "Local"
             rules.isExternalLocal = try service.take("eTP") == "Local"
             if try service.take("external") == true { rules.nodePort = 3000 }
+            rules.topologyAnnotation = annotation
             try service.finish()
             var endpoints: [ProxyEndpoint] = []
             for value in try object.need("endpoints", as: [[String: Any]].self) {
@@ -150,6 +146,8 @@ public struct KubeProxyRunner: Sendable {
             try object.finish()
             var settings = ProxySettings(mode: .iptables, nodeName: nodeName, nodeAddress: rules.clusterAddress, podRanges: [], serviceRanges: [])
             settings.zone = zone ?? ""
+            // What only kube-proxy before 1.33 does is asked of it as it was.
+            settings.requiresTopologyAnnotation = item["legacy"] != nil
             let table = ServiceTable(settings, services: [(rules, endpoints)])
             let entry = table.entries[0]
             func names(_ list: Range<Int>) -> [String] { list.map { table.endpoints[$0].text } }
@@ -158,7 +156,7 @@ public struct KubeProxyRunner: Sendable {
                 text(rules.usesClusterEndpoints ? names(entry.cluster) : nil, "cluster"), text(rules.usesLocalEndpoints ? names(entry.local) : nil, "local"),
                 text(Array(all), "all"),
             ].joined(separator: "; ")
-            return Case(id: id, status: actual == wanted ? .passed : .failed, expected: wanted, actual: actual, note: "the lists of the compiled table")
+            return Case(id: id, status: actual == wanted ? .passed : .failed, expected: wanted, actual: actual, note: settings.requiresTopologyAnnotation ? "the lists of the compiled table, as before 1.33" : "the lists of the compiled table")
         } catch {
             return Case(id: id, status: .unsupported, expected: wanted, actual: "\(error)")
         }
@@ -212,11 +210,11 @@ private struct ProxyPlay {
         }
         four = settings(first)
         six = settings(nodeAddresses.first { $0.ipv4 == nil } ?? ServiceAddress(high: 0, low: 1))
-        // Whatever a step may bring: every address written as an endpoint anywhere in the group.
+        // Whatever a step may bring: every address written as an endpoint or a client anywhere in the group.
         var found: [IPv4Address] = []
         func collect(_ value: Any) {
             if let object = value as? [String: Any] {
-                if let text = object["ip"] as? String, let address = IPv4Address(text) { found.append(address) }
+                for key in ["ip", "src"] { if let text = object[key] as? String, let address = IPv4Address(text) { found.append(address) } }
                 object.values.forEach(collect)
             } else if let list = value as? [Any] {
                 list.forEach(collect)

@@ -29,7 +29,7 @@ final class ProxyBench {
     private var nextPort: UInt16 = 20_000
     private var hasDropPolicy = false
 
-    /// `endpoints`: addresses that must answer ARP.
+    /// `endpoints`: addresses that must answer ARP, those of clients too.
     init(node: String, addresses: [IPv4Address], podRange: IPv4Prefix, endpoints: [IPv4Address]) throws {
         self.node = node
         self.podRange = podRange
@@ -68,7 +68,10 @@ final class ProxyBench {
                 cable("eth0", node, "eth0", 4, [IPv4InterfaceAddress(ProxyBench.worldGateway, prefixLength: 24)] + near.map { IPv4InterfaceAddress($0, prefixLength: 32) }),
             ], routes: [route(IPv4Prefix(ProxyBench.worldGateway, length: 24), "eth0"), route(everything, "eth0", via: addresses[0])])
         world.neighbours = [NeighbourDescription(address: addresses[0], device: "eth0", mac: MACAddress(rawValue: 0x0200_0000_0001))]
-        simulation = try Simulation(Topology(hosts: [host, podHost, world]))
+        var configuration = SimulationConfiguration()
+        // One logical process: what a raw socket sets off runs to its end on all three machines.
+        configuration.sharesProcessor = true
+        simulation = try Simulation(Topology(hosts: [host, podHost, world]), configuration: configuration)
         watchers = (0..<simulation.processCount).map { _ in ProxyWatcher() }
         for (number, watcher) in watchers.enumerated() {
             let taps = simulation.tapInterfaces.filter { $0.process == number }
@@ -110,7 +113,7 @@ final class ProxyBench {
         }
         if watchers.contains(where: { $0.drops.contains(.ruleDrop) }) { return Sight(verdict: .drop) }
         for watcher in watchers {
-            for packet in watcher.arrivals where packet.proto == proto && (packet.destination != destination || packet.port != port) {
+            for packet in watcher.arrivals where packet.proto == proto && packet.port != from && (packet.destination != destination || packet.port != port) {
                 return Sight(verdict: .endpoint, endpoint: "\(packet.destination):\(packet.port)", isMasqueraded: packet.source != source)
             }
         }

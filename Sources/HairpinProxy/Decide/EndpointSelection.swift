@@ -11,7 +11,8 @@ struct EndpointSelection {
     /// Ready endpoints; where there are none, those that terminate but still serve (KEP-1669), for either policy by itself.
     init(_ endpoints: [ProxyEndpoint], _ rules: ServicePortRules, _ settings: ProxySettings) {
         if rules.usesClusterEndpoints {
-            let topology = EndpointSelection.topology(endpoints, settings)
+            let followsHints = !settings.requiresTopologyAnnotation || ["Auto", "auto"].contains(rules.topologyAnnotation)
+            let topology = followsHints ? EndpointSelection.topology(endpoints, settings) : .none
             cluster.reserveCapacity(endpoints.count)
             for (index, endpoint) in endpoints.enumerated() where endpoint.isReady && EndpointSelection.isNear(endpoint, topology, settings) { cluster.append(index) }
             if cluster.isEmpty { cluster = endpoints.indices.filter { endpoints[$0].isServing && endpoints[$0].isTerminating } }

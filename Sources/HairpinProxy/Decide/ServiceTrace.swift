@@ -23,6 +23,8 @@ public struct ServiceTrace: Sendable {
     /// Clients keep their endpoint for so long.
     public var affinitySeconds: Int?
     public var path: [String]
+    /// Of a node without kube-proxy.
+    public static let nothing = ServiceTrace(verdict: .none, choices: [], service: nil, affinitySeconds: nil, path: [])
     /// Some choice is masqueraded.
     public var isMasqueraded: Bool { choices.contains(where: \.isMasqueraded) }
 }

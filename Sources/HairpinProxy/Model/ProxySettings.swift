@@ -16,6 +16,8 @@ public struct ProxySettings: Sendable, Equatable {
     public var nodePortAddresses: [ServicePrefix]?
     /// `--iptables-localhost-nodeports`.
     public var localhostNodePorts = true
+    /// kube-proxy before 1.33: hints count only for Services with `service.kubernetes.io/topology-mode: Auto`.
+    public var requiresTopologyAnnotation = false
     /// The cluster's ServiceCIDRs, which nftables mode guards.
     public var serviceRanges: [ServicePrefix]
 

@@ -20,6 +20,9 @@ public struct ServicePortRules: Sendable {
     /// Zero for none; there is one only for type LoadBalancer with policy Local.
     public var healthCheckNodePort: UInt16 = 0
 
+    /// `service.kubernetes.io/topology-mode`; see `ProxySettings.requiresTopologyAnnotation`.
+    public var topologyAnnotation: String?
+
     public init(namespace: String, service: String, portName: String = "", proto: UInt8, clusterAddress: ServiceAddress, port: UInt16) {
         self.namespace = namespace
         self.service = service

@@ -50,7 +50,7 @@ extension RuleProgram {
     /// iptables draws for one endpoint after the other (xt_statistic), nftables once (`numgen random`, `reciprocal_scale`).
     private func choose<E: NetfilterEnvironment>(_ list: Range<Int>, _ mode: ServiceProxyMode, _ env: inout E) -> Int {
         if list.count == 1 { return list.lowerBound }
-        if mode == .nftables { return list.lowerBound + Int(UInt64(env.random32()) * UInt64(list.count) >> 32) }
+        if mode == .nftables { return list.lowerBound + Int((UInt64(env.random32()) * UInt64(list.count)) >> 32) }
         for index in list.dropLast() where env.random32() & 0x7fff_ffff < ServiceRandom.threshold(oneIn: list.upperBound - index) { return index }
         return list.upperBound - 1
     }

@@ -26,6 +26,10 @@ extension LogicalProcess {
         namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
     }
 
+    public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
+        namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
+    }
+
     /// The table of connections as `conntrack -L` prints it.
     public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }
 }

@@ -43,8 +43,8 @@ extension ClusterPlan {
             for endpoint in slices[index].endpoints {
                 result.append(
                     ProxyEndpoint(
-                        address: ServiceAddress(endpoint.address), port: number, isReady: endpoint.ready, isServing: endpoint.serving, isTerminating: endpoint.terminating,
-                        isLocal: endpoint.nodeName == node, zoneHints: endpoint.zoneHints, nodeHints: endpoint.nodeHints))
+                        address: ServiceAddress(endpoint.address), port: number, isReady: endpoint.ready, isServing: endpoint.serving,
+                        isTerminating: endpoint.terminating, isLocal: endpoint.nodeName == node, zoneHints: endpoint.zoneHints, nodeHints: endpoint.nodeHints))
             }
         }
         return result

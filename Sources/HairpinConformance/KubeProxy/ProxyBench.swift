@@ -27,7 +27,6 @@ final class ProxyBench {
     private let podRange: IPv4Prefix
     private let watchers: [ProxyWatcher]
     private var nextPort: UInt16 = 20_000
-    private var hasDropPolicy = false
 
     /// `endpoints`: addresses that must answer ARP, those of clients too.
     init(node: String, addresses: [IPv4Address], podRange: IPv4Prefix, endpoints: [IPv4Address]) throws {
@@ -65,7 +64,9 @@ final class ProxyBench {
             name: "world", kind: .external,
             interfaces: [
                 lo,
-                cable("eth0", node, "eth0", 4, [IPv4InterfaceAddress(ProxyBench.worldGateway, prefixLength: 24)] + near.map { IPv4InterfaceAddress($0, prefixLength: 32) }),
+                cable(
+                    "eth0", node, "eth0", 4,
+                    [IPv4InterfaceAddress(ProxyBench.worldGateway, prefixLength: 24)] + near.map { IPv4InterfaceAddress($0, prefixLength: 32) }),
             ], routes: [route(IPv4Prefix(ProxyBench.worldGateway, length: 24), "eth0"), route(everything, "eth0", via: addresses[0])])
         world.neighbours = [NeighbourDescription(address: addresses[0], device: "eth0", mac: MACAddress(rawValue: 0x0200_0000_0001))]
         var configuration = SimulationConfiguration()
@@ -85,7 +86,6 @@ final class ProxyBench {
         var set = SavedRules()
         table.writeBase(&set)
         try simulation.setRules(set.lines(), on: node)
-        hasDropPolicy = false
         simulation.setServices(table, on: node)
     }
 
@@ -109,12 +109,15 @@ final class ProxyBench {
         if watchers.contains(where: { $0.drops.contains(.ruleReject) }) {
             // A machine that is told of it hears ICMP port unreachable; the node tells itself over lo.
             let isTold = watchers.contains { $0.unreachableSeen.contains { isOwn ? true : $0.hasPrefix(sender) } }
+            // net.ipv4.icmp_ratelimit: a host is told again after a second.
+            wait(seconds: 2)
             return Sight(verdict: isTold ? .reject : .drop)
         }
         if watchers.contains(where: { $0.drops.contains(.ruleDrop) }) { return Sight(verdict: .drop) }
         for watcher in watchers {
             for packet in watcher.arrivals where packet.proto == proto && packet.port != from && (packet.destination != destination || packet.port != port) {
-                return Sight(verdict: .endpoint, endpoint: "\(packet.destination):\(packet.port)", isMasqueraded: packet.source != source)
+                // Masquerading may find the address right as it is, and still draws a port (--random-fully).
+                return Sight(verdict: .endpoint, endpoint: "\(packet.destination):\(packet.port)", isMasqueraded: packet.source != source || packet.sourcePort != from)
             }
         }
         return Sight(verdict: .none)
@@ -126,9 +129,11 @@ final class ProxyBench {
     /// Whether a rule accepts the packet, rather than nobody objecting: it passes chains whose policy is DROP.
     func isAccepted(_ source: IPv4Address, _ destination: IPv4Address, _ proto: UInt8, _ port: UInt16) throws -> Bool {
         let isOwn = nodeAddresses.contains(source) || source.isLoopback
-        // What the node sends would not get as far as INPUT.
-        for chain in isOwn ? ["INPUT", "FORWARD"] : ["INPUT", "FORWARD", "OUTPUT"] { try simulation.configure(node, ["iptables", "-P", chain, "DROP"]) }
-        defer { for chain in ["INPUT", "FORWARD", "OUTPUT"] { try? simulation.configure(node, ["iptables", "-P", chain, "ACCEPT"]) } }
+        let isLocal = nodeAddresses.contains(destination) || destination.isLoopback
+        // What the node sends itself passes OUTPUT first, where no rule of kube-proxy's accepts.
+        let chains = isLocal ? ["INPUT"] : isOwn ? ["OUTPUT"] : ["FORWARD"]
+        for chain in chains { try simulation.configure(node, ["iptables", "-P", chain, "DROP"]) }
+        defer { for chain in chains { try? simulation.configure(node, ["iptables", "-P", chain, "ACCEPT"]) } }
         // Its answer (RST) may meet OUTPUT's policy; the packet itself counts.
         _ = try connect(source, destination, proto, port)
         return !watchers.contains { watcher in watcher.droppedPorts.contains(port) }
@@ -172,6 +177,7 @@ private final class ProxyWatcher: TapObserver {
     struct Arrival {
         var source: IPv4Address, destination: IPv4Address
         var proto: UInt8
+        var sourcePort: UInt16
         var port: UInt16
     }
     var names: [InterfaceIndex: String] = [:]
@@ -202,6 +208,7 @@ private final class ProxyWatcher: TapObserver {
         arrivals.append(
             Arrival(
                 source: packet.source, destination: packet.destination, proto: packet.proto.rawValue,
+                sourcePort: UInt16(packet.payload[packet.payload.startIndex]) << 8 | UInt16(packet.payload[packet.payload.startIndex + 1]),
                 port: UInt16(packet.payload[packet.payload.startIndex + 2]) << 8 | UInt16(packet.payload[packet.payload.startIndex + 3])))
     }
 

@@ -7,7 +7,9 @@ struct ProxyCaseFile {
 
     init(_ path: String) throws {
         guard let data = FileManager.default.contents(atPath: path) else { throw ComparisonError.unreadable(file: path, reason: "it cannot be read") }
-        guard let root = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else { throw ComparisonError.unreadable(file: path, reason: "it is no JSON object") }
+        guard let root = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+            throw ComparisonError.unreadable(file: path, reason: "it is no JSON object")
+        }
         guard let schema = root["schema"] as? String, schema.hasPrefix("hairpin-kubeproxy-flows/") else {
             throw ComparisonError.unreadable(file: path, reason: "its \"schema\" is not hairpin-kubeproxy-flows/1")
         }

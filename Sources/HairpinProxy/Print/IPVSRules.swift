@@ -10,13 +10,16 @@ extension ServiceTable {
         set.nat.append("OUTPUT", "-m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES")
         set.nat.append("POSTROUTING", "-m comment --comment \"kubernetes postrouting rules\" -j KUBE-POSTROUTING")
         writeSourceRanges(&set)
-        var hairpins: Set<Endpoint> = []
-        var written: Set<String> = []
+        struct Hairpin: Hashable {
+            var endpoint: Endpoint
+            var proto: UInt8
+        }
+        var hairpins: Set<Hairpin> = []
         for entry in entries {
             for index in entry.cluster where endpoints[index].isLocal {
                 let endpoint = endpoints[index]
                 let proto = entry.rules.protocolName
-                guard hairpins.insert(endpoint).inserted || proto != "tcp", written.insert("\(proto) \(endpoint.text)").inserted else { continue }
+                guard hairpins.insert(Hairpin(endpoint: endpoint, proto: entry.rules.proto)).inserted else { continue }
                 // KUBE-LOOP-BACK dst,dst,src, written out: it is the one set whose answer depends on the endpoint the packet went to.
                 set.nat.append(
                     "KUBE-POSTROUTING",

@@ -59,11 +59,11 @@ private struct NFTablesPrinter {
             put(["\tchain \(name) {"] + (comment.map { ["\t\tcomment \"\($0)\""] } ?? []) + rules.map { "\t\t\($0)" } + ["\t}"])
         }
         let all = table.settings.serviceRanges.filter { $0.isIPv4 == table.settings.isIPv4 }
+        let ranges = all.count == 1 ? all[0].description : "{ \(all.map(\.description).joined(separator: ", ")) }"
         chain(
             "cluster-ips-check",
             ["\(family) daddr @cluster-ips reject comment \"Reject traffic to invalid ports of ClusterIPs\""]
-                + (all.isEmpty
-                    ? [] : ["\(family) daddr \(all.count == 1 ? all[0].description : "{ \(all.map(\.description).joined(separator: ", ")) }") drop comment \"Drop traffic to unallocated ClusterIPs\""]))
+                + (all.isEmpty ? [] : ["\(family) daddr \(ranges) drop comment \"Drop traffic to unallocated ClusterIPs\""]))
         chain("firewall-check", ["\(check) @firewall-ips"])
         chain("mark-for-masquerade", ["meta mark set meta mark | 0x00004000"])
         chain(
@@ -85,7 +85,8 @@ private struct NFTablesPrinter {
     private var nodePortAddresses: [String]? {
         guard let ranges = table.settings.nodePortAddresses else { return [table.settings.nodeAddress.description] }
         let own = ranges.filter { $0.isIPv4 == table.settings.isIPv4 }
-        return own.isEmpty || own.contains(where: \.isEverything) ? nil : own.filter { !$0.network.isLoopback }.map { $0.length == (table.settings.isIPv4 ? 32 : 128) ? "\($0.network)" : "\($0)" }
+        if own.isEmpty || own.contains(where: \.isEverything) { return nil }
+        return own.filter { !$0.network.isLoopback }.map { $0.length == (table.settings.isIPv4 ? 32 : 128) ? "\($0.network)" : "\($0)" }
     }
 
     private func set(_ name: String, _ type: String, _ comment: String, _ elements: [String]) -> [String] {

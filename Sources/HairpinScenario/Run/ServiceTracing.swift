@@ -72,6 +72,17 @@ public final class ServiceTracing {
             (trace, decidedBy) = (second, owner)
             path += more
         }
+        let podCIDR = world.plan.configuration.podCIDR
+        if let own = source.address.ipv4, podCIDR.contains(own) {
+            // Not kube-proxy's doing: whatever leaves the pod network takes the node's address.
+            var isLeaving = false
+            for index in trace.choices.indices where !trace.choices[index].isMasqueraded {
+                guard let far = trace.choices[index].endpoint.address.ipv4, !podCIDR.contains(far) else { continue }
+                trace.choices[index].isMasqueraded = true
+                isLeaving = true
+            }
+            if isLeaving { path.append("\(decidedBy.name): the network plugin masquerades what leaves the pod network") }
+        }
         let pods = Dictionary(world.plan.pods.compactMap { pod in pod.address.map { (ServiceAddress($0), pod) } }) { a, _ in a }
         return TraceResult(
             from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: world.scenario.cluster.proxyMode.rawValue,
@@ -101,7 +112,9 @@ public final class ServiceTracing {
     public func observe(from: String, to: String, proto: UInt8, namespace: String, count: Int) throws(Failure) -> [String: Int] {
         let source = try source(from, namespace: namespace)
         let (address, port, _) = try destination(to, proto: proto, namespace: namespace, source: source)
-        guard let target = address.ipv4, let own = source.address.ipv4, let node = source.node else { throw Failure(.usage, "frames go from pods and nodes to IPv4 addresses") }
+        guard let target = address.ipv4, let own = source.address.ipv4, let node = source.node else {
+            throw Failure(.usage, "frames go from pods and nodes to IPv4 addresses")
+        }
         let host = source.isNode ? node.name : world.plan.pods.first { $0.address == own }?.hostName ?? ""
         guard let socket = world.simulation.rawSocket(on: host) else { throw Failure(.notFound, "\(from) has no machine") }
         var seen: [String: Int] = [:]
@@ -121,20 +134,22 @@ public final class ServiceTracing {
             }
             world.simulation.run(until: world.simulation.now + .milliseconds(1))
             let line = world.simulation.connections(of: node.name).first { $0.contains("src=\(own) dst=\(target) sport=\(sourcePort) ") }
-            seen[line.map { ServiceTracing.describe($0, source: own, target: target) } ?? "nothing", default: 0] += 1
+            seen[line.map { ServiceTracing.describe($0, source: own, port: sourcePort) } ?? "nothing", default: 0] += 1
         }
         return seen
     }
 
     /// The reply direction of a line of `conntrack -L`.
-    private static func describe(_ line: String, source: IPv4Address, target: IPv4Address) -> String {
+    private static func describe(_ line: String, source: IPv4Address, port sourcePort: UInt16) -> String {
         var values: [String: [String]] = [:]
         for word in line.split(separator: " ") {
             let halves = word.split(separator: "=", maxSplits: 1).map(String.init)
             if halves.count == 2 { values[halves[0], default: []].append(halves[1]) }
         }
         guard let from = values["src"]?.last, let to = values["dst"]?.last, let port = values["sport"]?.last else { return "nothing" }
-        return "\(from):\(port)" + (to == source.description ? "" : " masqueraded")
+        // Masquerading may find the address right as it is, and still draws a port.
+        let isMasqueraded = to != source.description || values["dport"]?.last != String(sourcePort)
+        return "\(from):\(port)" + (isMasqueraded ? " masqueraded" : "")
     }
 
     // MARK: Names
@@ -185,7 +200,9 @@ public final class ServiceTracing {
         }
         let name = host.hasPrefix("node/") ? String(host.dropFirst(5)) : host
         if let node = world.plan.node(name) { return (ServiceAddress(node.address), number, "\(text) (\(node.address))") }
-        if let pod = world.plan.pod(ObjectKey(namespace: namespace, name: name)), let address = pod.address { return (ServiceAddress(address), number, "\(text) (\(address))") }
+        if let pod = world.plan.pod(ObjectKey(namespace: namespace, name: name)), let address = pod.address {
+            return (ServiceAddress(address), number, "\(text) (\(address))")
+        }
         let known = world.plan.services.filter { $0.namespace == namespace }.map(\.name)
         let near = nearestWord(to: host, among: known).map { "Did you mean \"\($0)\"?" }
         throw Failure(.notFound, "--to \"\(text)\": no Service, node or pod is called \"\(host)\"", hint: near)

@@ -133,9 +133,8 @@ extension RuleSet {
     /// Whether an `iptables` command could change what kube-proxy's chains say: it names one, or all chains.
     static func touchesServices(_ command: String) -> Bool {
         let words = RuleTokens.split(command) ?? []
-        guard let verb = words.firstIndex(where: { ["-A", "-I", "-D", "-R", "-F", "-X", "-E", "-N", "-P", "-Z", "-C"].contains($0) || $0.hasPrefix("--") && $0.count > 4 }) else {
-            return true
-        }
+        let verbs = ["-A", "-I", "-D", "-R", "-F", "-X", "-E", "-N", "-P", "-Z", "-C"]
+        guard let verb = words.firstIndex(where: { verbs.contains($0) || $0.hasPrefix("--") && $0.count > 4 && $0 != "--table" }) else { return true }
         guard verb + 1 < words.count else { return words[verb] != "-Z" }
         return words[verb + 1].hasPrefix("KUBE-")
     }

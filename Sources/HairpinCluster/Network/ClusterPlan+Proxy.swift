@@ -40,11 +40,15 @@ extension ClusterPlan {
         result.reserveCapacity(chosen.reduce(0) { $0 + slices[$1].endpoints.count })
         for index in chosen {
             guard let number = slices[index].ports.first(where: { $0.name == port.name && $0.proto == port.proto })?.port else { continue }
-            for endpoint in slices[index].endpoints {
-                result.append(
-                    ProxyEndpoint(
-                        address: ServiceAddress(endpoint.address), port: number, isReady: endpoint.ready, isServing: endpoint.serving,
-                        isTerminating: endpoint.terminating, isLocal: endpoint.nodeName == node, zoneHints: endpoint.zoneHints, nodeHints: endpoint.nodeHints))
+            // In place: a copy of an endpoint would count references to half a dozen strings.
+            slices[index].endpoints.withUnsafeBufferPointer { endpoints in
+                for place in endpoints.indices {
+                    result.append(
+                        ProxyEndpoint(
+                            address: ServiceAddress(endpoints[place].address), port: number, isReady: endpoints[place].ready, isServing: endpoints[place].serving,
+                            isTerminating: endpoints[place].terminating, isLocal: endpoints[place].nodeName == node, zoneHints: endpoints[place].zoneHints,
+                            nodeHints: endpoints[place].nodeHints))
+                }
             }
         }
         return result

@@ -14,19 +14,22 @@ struct EndpointSelection {
             let followsHints = !settings.requiresTopologyAnnotation || ["Auto", "auto"].contains(rules.topologyAnnotation)
             let topology = followsHints ? EndpointSelection.topology(endpoints, settings) : .none
             cluster.reserveCapacity(endpoints.count)
-            for (index, endpoint) in endpoints.enumerated() where endpoint.isReady && EndpointSelection.isNear(endpoint, topology, settings) { cluster.append(index) }
+            // By position: a copy of an endpoint would count references to its hints.
+            for index in endpoints.indices where endpoints[index].isReady {
+                if topology == .none || EndpointSelection.isNear(endpoints[index], topology, settings) { cluster.append(index) }
+            }
             if cluster.isEmpty { cluster = endpoints.indices.filter { endpoints[$0].isServing && endpoints[$0].isTerminating } }
             hasAny = !cluster.isEmpty
         }
         guard rules.usesLocalEndpoints else { return }
         var fallback: [Int] = []
-        for (index, endpoint) in endpoints.enumerated() {
-            if endpoint.isReady {
+        for index in endpoints.indices {
+            if endpoints[index].isReady {
                 hasAny = true
-                if endpoint.isLocal { local.append(index) }
-            } else if endpoint.isServing, endpoint.isTerminating {
+                if endpoints[index].isLocal { local.append(index) }
+            } else if endpoints[index].isServing, endpoints[index].isTerminating {
                 hasAny = true
-                if endpoint.isLocal { fallback.append(index) }
+                if endpoints[index].isLocal { fallback.append(index) }
             }
         }
         if local.isEmpty { local = fallback }

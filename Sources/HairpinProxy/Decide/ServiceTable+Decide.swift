@@ -1,49 +1,57 @@
 extension ServiceTable {
-    private var isNFT: Bool { settings.mode == .nftables }
+    @inline(__always)
+    private func isPod(_ address: ServiceAddress) -> Bool {
+        for index in podRanges.indices where podRanges[index].contains(address) { return true }
+        return false
+    }
 
     // MARK: nat
 
     /// KUBE-SERVICES of the nat table, or nftables' "services": the ClusterIP's chain, the external chain, and node ports last.
     public func translate(_ flow: ServiceFlow, path: RulePath? = nil) -> ServiceTranslation {
         if let frontend = frontend(flow.destination, flow.port, flow.proto) {
-            let entry = entries[Int(frontend.entry)]
+            let number = Int(frontend.entry)
+            let choice = choices[number]
             if frontend.kind == .cluster {
-                if entry.hasInternalEndpoints {
-                    path?.add(dispatchName(entry, entry.rules.isInternalLocal ? .local : .cluster, flow.destination, "cluster IP"))
-                    let marked = settings.masqueradeAll || (!settings.podRanges.isEmpty && !settings.isPod(flow.source))
+                if choice.hasInternalEndpoints {
+                    path?.add(dispatchName(entries[number], choice.isInternalLocal ? .local : .cluster, flow.destination, "cluster IP"))
+                    let marked = settings.masqueradeAll || (!podRanges.isEmpty && !isPod(flow.source))
                     if marked { path?.add(markName) }
-                    return .endpoints(entry: Int(frontend.entry), list: entry.internalList, isMarked: marked)
+                    return .endpoints(entry: number, list: choice.isInternalLocal ? choice.local : choice.cluster, isMarked: marked)
                 }
-            } else if entry.hasEndpoints, isNFT || frontend.kind != .loadBalancer || allows(entry, flow.source, path) {
-                path?.add(dispatchName(entry, .external, flow.destination, frontend.kind == .external ? "external IP" : "loadbalancer IP"))
-                if let found = external(Int(frontend.entry), entry, flow, path) { return found }
+            } else if choice.hasEndpoints, isNFT || frontend.kind != .loadBalancer || !choice.guardsSources || allows(entries[number], flow.source, path) {
+                path?.add(dispatchName(entries[number], .external, flow.destination, frontend.kind == .external ? "external IP" : "loadbalancer IP"))
+                if let found = external(number, choice, flow, path) { return found }
             }
         }
-        guard acceptsNodePorts(flow), let frontend = nodePort(flow.port, flow.proto) else { return .none }
-        let entry = entries[Int(frontend.entry)]
-        guard entry.hasEndpoints else { return .none }
-        path?.add(isNFT ? "services: @service-nodeports -> goto \(chainName(entry, .external))" : "KUBE-SERVICES -> KUBE-NODEPORTS -> \(chainName(entry, .external))")
-        return external(Int(frontend.entry), entry, flow, path) ?? .none
+        guard flow.isDestinationLocal, acceptsNodePorts(flow), let frontend = nodePort(flow.port, flow.proto) else { return .none }
+        let number = Int(frontend.entry)
+        guard choices[number].hasEndpoints else { return .none }
+        if let path {
+            let name = chainName(entries[number], .external)
+            path.add(isNFT ? "services: @service-nodeports -> goto \(name)" : "KUBE-SERVICES -> KUBE-NODEPORTS -> \(name)")
+        }
+        return external(number, choices[number], flow, path) ?? .none
     }
 
     /// The external chain; nil if the packet comes to its end and goes on where it came from.
-    private func external(_ number: Int, _ entry: Entry, _ flow: ServiceFlow, _ path: RulePath?) -> ServiceTranslation? {
-        guard entry.rules.isExternalLocal else {
+    private func external(_ number: Int, _ choice: Choice, _ flow: ServiceFlow, _ path: RulePath?) -> ServiceTranslation? {
+        guard choice.isExternalLocal else {
             path?.add(markName)
-            path?.add(chainName(entry, .cluster))
-            return .endpoints(entry: number, list: entry.cluster, isMarked: true)
+            path?.add(chainName(entries[number], .cluster))
+            return .endpoints(entry: number, list: choice.cluster, isMarked: true)
         }
-        if settings.isPod(flow.source) {
-            path?.add("\(chainName(entry, .external)): pod traffic -> \(chainName(entry, .cluster))")
-            return .endpoints(entry: number, list: entry.cluster, isMarked: false)
+        if isPod(flow.source) {
+            path?.add("\(chainName(entries[number], .external)): pod traffic -> \(chainName(entries[number], .cluster))")
+            return .endpoints(entry: number, list: choice.cluster, isMarked: false)
         }
         if flow.isSourceLocal {
-            path?.add("\(chainName(entry, .external)): LOCAL traffic, \(markName) -> \(chainName(entry, .cluster))")
-            return .endpoints(entry: number, list: entry.cluster, isMarked: true)
+            path?.add("\(chainName(entries[number], .external)): LOCAL traffic, \(markName) -> \(chainName(entries[number], .cluster))")
+            return .endpoints(entry: number, list: choice.cluster, isMarked: true)
         }
-        guard !entry.local.isEmpty else { return nil }
-        path?.add(chainName(entry, .local))
-        return .endpoints(entry: number, list: entry.local, isMarked: false)
+        guard !choice.local.isEmpty else { return nil }
+        path?.add(chainName(entries[number], .local))
+        return .endpoints(entry: number, list: choice.local, isMarked: false)
     }
 
     /// loadBalancerSourceRanges. A node whose own address is in them may come back with a load balancer's address as its source.
@@ -78,12 +86,12 @@ extension ServiceTable {
     /// The marks of IPVS mode's ipsets.
     func ipvsMarks(_ flow: ServiceFlow, nodePorts: Bool) -> ServiceTranslation {
         if nodePorts {
-            guard let frontend = nodePort(flow.port, flow.proto), !entries[Int(frontend.entry)].rules.isExternalLocal else { return .none }
+            guard let frontend = nodePort(flow.port, flow.proto), !choices[Int(frontend.entry)].isExternalLocal else { return .none }
             return .mark
         }
         guard let frontend = frontend(flow.destination, flow.port, flow.proto) else { return .none }
-        if frontend.kind == .cluster { return settings.masqueradeAll || !settings.podRanges.isEmpty && !settings.isPod(flow.source) ? .mark : .none }
-        return entries[Int(frontend.entry)].rules.isExternalLocal ? .none : .mark
+        if frontend.kind == .cluster { return settings.masqueradeAll || !podRanges.isEmpty && !isPod(flow.source) ? .mark : .none }
+        return choices[Int(frontend.entry)].isExternalLocal ? .none : .mark
     }
 
     /// Any of the nat chains.
@@ -104,24 +112,24 @@ extension ServiceTable {
         case .firewall: return firewall(flow, path)
         case .clusterAddresses:
             guard let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind == .cluster else { return .none }
-            return unreachable(entries[Int(frontend.entry)], isInternal: true, "KUBE-SERVICES", path)
+            return unreachable(Int(frontend.entry), isInternal: true, "KUBE-SERVICES", path)
         case .externalAddresses:
             if let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind != .cluster {
-                let verdict = unreachable(entries[Int(frontend.entry)], isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
+                let verdict = unreachable(Int(frontend.entry), isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
                 if verdict != .none { return verdict }
             }
             guard flow.isDestinationLocal, let frontend = nodePort(flow.port, flow.proto) else { return .none }
-            return unreachable(entries[Int(frontend.entry)], isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
+            return unreachable(Int(frontend.entry), isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
         case .healthChecks:
             guard flow.proto == 6, healthCheckPorts.contains(flow.port) else { return .none }
             path?.add("KUBE-NODEPORTS: health check node port \(flow.port) ACCEPT")
             return .accept
         case .serviceEndpoints:
             guard let frontend = frontend(flow.destination, flow.port, flow.proto) else { return .none }
-            return unreachable(entries[Int(frontend.entry)], isInternal: frontend.kind == .cluster, "service-endpoints-check: @no-endpoint-services", path)
+            return unreachable(Int(frontend.entry), isInternal: frontend.kind == .cluster, "service-endpoints-check: @no-endpoint-services", path)
         case .nodePortEndpoints:
             guard acceptsNodePorts(flow), let frontend = nodePort(flow.port, flow.proto) else { return .none }
-            return unreachable(entries[Int(frontend.entry)], isInternal: false, "nodeport-endpoints-check: @no-endpoint-nodeports", path)
+            return unreachable(Int(frontend.entry), isInternal: false, "nodeport-endpoints-check: @no-endpoint-nodeports", path)
         case .unallocated:
             if clusterAddresses.contains(flow.destination) {
                 path?.add("cluster-ips-check: no such port of an active ClusterIP, reject")
@@ -136,8 +144,8 @@ extension ServiceTable {
 
     private func firewall(_ flow: ServiceFlow, _ path: RulePath?) -> ServiceVerdict {
         guard let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind == .loadBalancer else { return .none }
+        guard choices[Int(frontend.entry)].guardsSources else { return .none }
         let entry = entries[Int(frontend.entry)]
-        guard entry.guardsSources else { return .none }
         if isNFT {
             guard !allows(entry, flow.source, path) else { return .none }
         } else {
@@ -148,13 +156,14 @@ extension ServiceTable {
         return .drop
     }
 
-    private func unreachable(_ entry: Entry, isInternal: Bool, _ chain: String, _ path: RulePath?) -> ServiceVerdict {
-        if !entry.hasEndpoints {
-            path?.add("\(chain): \(entry.rules.name) has no endpoints REJECT")
+    private func unreachable(_ number: Int, isInternal: Bool, _ chain: String, _ path: RulePath?) -> ServiceVerdict {
+        let choice = choices[number]
+        if !choice.hasEndpoints {
+            path?.add("\(chain): \(entries[number].rules.name) has no endpoints REJECT")
             return .reject
         }
-        if isInternal ? entry.hasInternalEndpoints : entry.hasExternalEndpoints { return .none }
-        path?.add("\(chain): \(entry.rules.name) has no local endpoints DROP")
+        if isInternal ? choice.hasInternalEndpoints : choice.hasExternalEndpoints { return .none }
+        path?.add("\(chain): \(entries[number].rules.name) has no local endpoints DROP")
         return .drop
     }
 

@@ -31,6 +31,29 @@ public final class ServiceTable: Sendable {
         public var guardsSources: Bool { !rules.loadBalancerAddresses.isEmpty && !rules.sourceRanges.isEmpty }
     }
 
+    /// What packets need of an entry: plain data, so that asking touches no reference counts.
+    public struct Choice: Sendable {
+        let clusterStart: UInt32, clusterEnd: UInt32
+        let localStart: UInt32, localEnd: UInt32
+        let hasEndpoints: Bool, isInternalLocal: Bool, isExternalLocal: Bool, guardsSources: Bool
+        /// Zero without affinity.
+        public let affinitySeconds: UInt32
+        public let identity: UInt64
+
+        init(_ entry: Entry) {
+            (clusterStart, clusterEnd) = (UInt32(entry.cluster.lowerBound), UInt32(entry.cluster.upperBound))
+            (localStart, localEnd) = (UInt32(entry.local.lowerBound), UInt32(entry.local.upperBound))
+            (hasEndpoints, isInternalLocal, isExternalLocal) = (entry.hasEndpoints, entry.rules.isInternalLocal, entry.rules.isExternalLocal)
+            guardsSources = entry.guardsSources
+            affinitySeconds = UInt32(entry.rules.affinitySeconds ?? 0)
+            identity = entry.identity
+        }
+        @inline(__always) var cluster: Range<Int> { Int(clusterStart)..<Int(clusterEnd) }
+        @inline(__always) var local: Range<Int> { Int(localStart)..<Int(localEnd) }
+        @inline(__always) var hasInternalEndpoints: Bool { hasEndpoints && (!isInternalLocal || localStart < localEnd) }
+        @inline(__always) var hasExternalEndpoints: Bool { hasEndpoints && (!isExternalLocal || localStart < localEnd) }
+    }
+
     enum Kind: UInt8 { case cluster, external, loadBalancer, nodePort }
 
     /// A virtual address and port, or a node port (address zero).
@@ -44,6 +67,10 @@ public final class ServiceTable: Sendable {
 
     public let settings: ProxySettings
     public let entries: [Entry]
+    /// Of every entry.
+    public let choices: [Choice]
+    let podRanges: [ServicePrefix]
+    let isNFT: Bool
     public let endpoints: [Endpoint]
     /// Ports of type LoadBalancer with policy Local, on which kube-proxy tells whether the node has endpoints.
     let healthCheckPorts: Set<UInt16>
@@ -59,6 +86,7 @@ public final class ServiceTable: Sendable {
         compiler.reserve(services.count)
         for service in services { compiler.add(service.rules, service.endpoints) }
         (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
         (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
         (frontends, slots) = (compiler.frontends, compiler.slots())
     }
@@ -72,6 +100,7 @@ public final class ServiceTable: Sendable {
             compiler.add(rules, endpoints)
         }
         (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
         (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
         (frontends, slots) = (compiler.frontends, compiler.slots())
     }

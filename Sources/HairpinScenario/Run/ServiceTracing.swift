@@ -45,24 +45,25 @@ public final class ServiceTracing {
 
     private struct Source {
         var address: ServiceAddress
-        /// Where its first rules are; nil for machines outside.
-        var node: PlannedNode?
+        /// Where its first rules are, in the plan's nodes; nil for machines outside.
+        var place: Int?
         var isNode = false
         var words: String
     }
+    private func node(of source: Source) -> PlannedNode? { source.place.map { world.plan.nodes[$0] } }
 
     /// `from`: a pod, TYPE/NAME, node/NAME, host/NAME or an address. `to`: HOST:PORT with a Service's name, a node's, or an address.
     public func trace(from: String, to: String, proto: UInt8, namespace: String, at nodeName: String? = nil) throws(Failure) -> TraceResult {
         let source = try source(from, namespace: namespace)
-        let (address, port, words) = try destination(to, proto: proto, namespace: source.node == nil ? namespace : self.namespace(of: from, namespace), source: source)
-        var node = source.node
+        let (address, port, words) = try destination(to, proto: proto, namespace: self.namespace(of: from, namespace), source: source)
+        var node = node(of: source)
         if let nodeName {
             guard let named = world.plan.node(nodeName) else { throw Failure(.notFound, "there is no node \"\(nodeName)\"") }
             node = named
         }
         let owner = world.plan.nodes.first { ServiceAddress($0.address) == address }
         let first = node ?? owner ?? world.plan.nodes[0]
-        var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == source.node?.name)
+        var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == self.node(of: source)?.name)
         var decidedBy = first
         if trace.verdict == .none, let owner, owner.name != first.name {
             // On to the node that has the address; pods leave the pod network with their node's address.
@@ -112,7 +113,7 @@ public final class ServiceTracing {
     public func observe(from: String, to: String, proto: UInt8, namespace: String, count: Int) throws(Failure) -> [String: Int] {
         let source = try source(from, namespace: namespace)
         let (address, port, _) = try destination(to, proto: proto, namespace: namespace, source: source)
-        guard let target = address.ipv4, let own = source.address.ipv4, let node = source.node else {
+        guard let target = address.ipv4, let own = source.address.ipv4, let node = node(of: source) else {
             throw Failure(.usage, "frames go from pods and nodes to IPv4 addresses")
         }
         let host = source.isNode ? node.name : world.plan.pods.first { $0.address == own }?.hostName ?? ""
@@ -160,26 +161,37 @@ public final class ServiceTracing {
     }
 
     private func source(_ text: String, namespace: String) throws(Failure) -> Source {
-        if let address = ServiceAddress(text) {
-            if let node = world.plan.nodes.first(where: { ServiceAddress($0.address) == address || ServiceAddress($0.gateway) == address }) {
-                return Source(address: address, node: node, isNode: true, words: text)
-            }
-            if address.isLoopback { return Source(address: address, node: world.plan.nodes[0], isNode: true, words: text) }
-            let node = world.plan.pods.first { $0.address.map { ServiceAddress($0) } == address }?.node.flatMap { world.plan.node($0) }
-            return Source(address: address, node: node, words: text)
+        if let found = source(address: text) ?? source(node: text, words: "node/\(text)") { return found }
+        guard let place = Place(text) else { throw Failure(.usage, "\"\(text)\" names nothing: write POD, TYPE/NAME, node/NAME, host/NAME or an address") }
+        let isQualified = text.split(separator: "/").count == 3
+        let target = try world.resolve(Place(kind: place.kind, namespace: isQualified ? place.namespace : namespace, name: place.name), container: nil)
+        guard let found = source(target, place) else { throw Failure(.notFound, "\(text) has no address") }
+        return found
+    }
+
+    private func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
+
+    private func source(node name: String, words: String) -> Source? {
+        guard let place = place(ofNode: name) else { return nil }
+        return Source(address: ServiceAddress(world.plan.nodes[place].address), place: place, isNode: true, words: words)
+    }
+
+    private func source(address text: String) -> Source? {
+        guard let address = ServiceAddress(text) else { return nil }
+        let owner = world.plan.nodes.firstIndex { ServiceAddress($0.address) == address || ServiceAddress($0.gateway) == address }
+        if let place = owner ?? (address.isLoopback ? 0 : nil) { return Source(address: address, place: place, isNode: true, words: text) }
+        let pod = world.plan.pods.first { pod in pod.address.map { ServiceAddress($0) } == address }
+        return Source(address: address, place: place(ofNode: pod?.node), words: text)
+    }
+
+    private func source(_ target: CommandTarget, _ place: Place) -> Source? {
+        if place.kind == .node { return source(node: target.host, words: place.description) }
+        if place.kind == .host {
+            guard let host = world.scenario.hosts.first(where: { $0.name == target.host }) else { return nil }
+            return Source(address: ServiceAddress(host.address), words: place.description)
         }
-        if let node = world.plan.node(text) { return Source(address: ServiceAddress(node.address), node: node, isNode: true, words: "node/\(node.name)") }
-        guard var place = Place(text) else { throw Failure(.usage, "\"\(text)\" names nothing: write POD, TYPE/NAME, node/NAME, host/NAME or an address") }
-        if text.split(separator: "/").count < 3 { place.namespace = namespace }
-        let target = try world.resolve(place, container: nil)
-        if place.kind == .node, let node = world.plan.node(target.host) {
-            return Source(address: ServiceAddress(node.address), node: node, isNode: true, words: place.description)
-        }
-        if place.kind == .host, let host = world.scenario.hosts.first(where: { $0.name == target.host }) {
-            return Source(address: ServiceAddress(host.address), node: nil, words: place.description)
-        }
-        guard let pod = target.pod?.pod, let address = pod.address else { throw Failure(.notFound, "\(text) has no address") }
-        return Source(address: ServiceAddress(address), node: pod.node.flatMap { world.plan.node($0) }, words: "pod/\(pod.metadata.name) (\(address))")
+        guard let pod = target.pod?.pod, let address = pod.address else { return nil }
+        return Source(address: ServiceAddress(address), place: self.place(ofNode: pod.node), words: "pod/\(pod.metadata.name) (\(address))")
     }
 
     private func destination(_ text: String, proto: UInt8, namespace: String, source: Source) throws(Failure) -> (ServiceAddress, UInt16, String) {

@@ -184,7 +184,8 @@ final class World {
         for node in plan.nodes {
             let table = plan.serviceTable(node: node, endpoints: slices)
             let rules = plan.baseRules(node: node, table)
-            if rulesWritten[node.name] != rules {
+            // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
+            if rulesWritten[node.name] != rules || simulation.services(of: node.name) == nil {
                 rulesWritten[node.name] = rules
                 do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
             }

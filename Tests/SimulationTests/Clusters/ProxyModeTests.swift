@@ -27,12 +27,14 @@ struct ProxyModeTests {
 
         let nftables = try Cluster(Manifest.threeServers) { $0.proxyMode = .nftables }
         let ruleset = try nftables.run("nft list ruleset", in: "node1").output
-        #expect(ruleset.hasPrefix("table ip kube-proxy {") && ruleset.contains("\(try nftables.serviceAddress("web")) . tcp . 80 : goto service-"))
+        let virtual = try nftables.serviceAddress("web")
+        #expect(ruleset.hasPrefix("table ip kube-proxy {") && ruleset.contains("\(virtual) . tcp . 80 : goto service-"))
         #expect(!(try nftables.run("iptables-save", in: "node1").output.contains("KUBE-")))
 
         let ipvs = try Cluster(Manifest.threeServers) { $0.proxyMode = .ipvs }
         let listing = try ipvs.run("ipvsadm -Ln", in: "node1").output
-        #expect(listing.contains("TCP  \(try ipvs.serviceAddress("web")):80 rr") && listing.contains("  -> \(try ipvs.address("web-1")):80"))
+        let (address, server) = (try ipvs.serviceAddress("web"), try ipvs.address("web-1"))
+        #expect(listing.contains("TCP  \(address):80 rr") && listing.contains("  -> \(server):80"))
         #expect(try ipvs.run("iptables-save -t nat", in: "node1").output.contains("--match-set KUBE-CLUSTER-IP dst,dst"))
     }
 

@@ -16,9 +16,9 @@ final class ServiceAffinity {
 
     /// The position in `list` of the endpoint this client is to have, if it was seen there less than the timeout ago; endpoints are tried in their
     /// order. `now` in nanoseconds.
-    func known(_ client: UInt32, _ entry: ServiceTable.Entry, _ list: Range<Int>, in table: ServiceTable, now: UInt64) -> Int? {
-        guard let seconds = entry.rules.affinitySeconds, let known = memories[Key(service: entry.identity, client: client)] else { return nil }
-        let window = UInt64(seconds) * 1_000_000_000
+    func known(_ client: UInt32, _ choice: ServiceTable.Choice, _ list: Range<Int>, in table: ServiceTable, now: UInt64) -> Int? {
+        guard choice.affinitySeconds != 0, let known = memories[Key(service: choice.identity, client: client)] else { return nil }
+        let window = UInt64(choice.affinitySeconds) * 1_000_000_000
         return list.first { index in
             let endpoint = table.endpoints[index]
             return known.contains { $0.address == endpoint.address && $0.port == endpoint.port && now &- $0.lastSeen <= window }
@@ -26,12 +26,11 @@ final class ServiceAffinity {
     }
 
     /// Remembers what a client was given; what is older than the timeout is forgotten.
-    func remember(_ client: UInt32, _ entry: ServiceTable.Entry, _ endpoint: ServiceTable.Endpoint, now: UInt64) {
-        guard let seconds = entry.rules.affinitySeconds else { return }
-        let window = UInt64(seconds) * 1_000_000_000
-        memories[Key(service: entry.identity, client: client), default: []].removeAll {
+    func remember(_ client: UInt32, _ choice: ServiceTable.Choice, _ endpoint: ServiceTable.Endpoint, now: UInt64) {
+        let window = UInt64(choice.affinitySeconds) * 1_000_000_000
+        memories[Key(service: choice.identity, client: client), default: []].removeAll {
             now &- $0.lastSeen > window || $0.address == endpoint.address && $0.port == endpoint.port
         }
-        memories[Key(service: entry.identity, client: client), default: []].append(Memory(address: endpoint.address, port: endpoint.port, lastSeen: now))
+        memories[Key(service: choice.identity, client: client), default: []].append(Memory(address: endpoint.address, port: endpoint.port, lastSeen: now))
     }
 }

@@ -34,12 +34,13 @@ extension RuleProgram {
         _ services: ServiceTable, _ flow: ServiceFlow, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ env: inout E
     ) -> RuleVerdict? {
         guard case .endpoints(let number, let list, let isMarked) = services.translate(flow), !list.isEmpty else { return nil }
-        let entry = services.entries[number]
+        let choice = services.choices[number]
         let now = env.now.nanoseconds
-        let index = affinity.known(packet.source, entry, list, in: services, now: now) ?? choose(list, services.settings.mode, &env)
+        let index = (choice.affinitySeconds == 0 ? nil : affinity.known(packet.source, choice, list, in: services, now: now))
+            ?? choose(list, services.settings.mode, &env)
         let endpoint = services.endpoints[index]
         guard let address = endpoint.address.ipv4 else { return nil }
-        if entry.rules.affinitySeconds != nil { affinity.remember(packet.source, entry, endpoint, now: now) }
+        if choice.affinitySeconds != 0 { affinity.remember(packet.source, choice, endpoint, now: now) }
         // An endpoint that is its own client is masqueraded, or it would answer itself past the translation.
         if isMarked || address.rawValue == packet.source { frame.pointee.mark |= ProxySettings.masqueradeMark }
         var range = TranslationRange(low: address.rawValue, high: address.rawValue, mapsAddress: true)

@@ -150,7 +150,7 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
         func locals(_ distribution: String, node: Int, pods: [(String, String)]) throws -> Int {
             let text =
                 pods.map { name, place in
-                    "---\n{apiVersion: v1, kind: Pod, metadata: {name: \(name), labels: {app: web}}, spec: {nodeName: \(place), containers: [{name: c, image: nginx}]}}\n"
+                    "{apiVersion: v1, kind: Pod, metadata: {name: \(name), labels: {app: web}}, spec: {nodeName: \(place), containers: [{name: c, image: nginx}]}}\n---\n"
                 }.joined() + service("web", "selector: {app: web}, trafficDistribution: \(distribution), ports: [{port: 80}]")
             let plan = try plan(text, configuration)
             let slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))

@@ -11,7 +11,15 @@ struct ServiceTracingTests {
     let folder = TemporaryFolder()
 
     private static let manifests = """
-        {apiVersion: apps/v1, kind: Deployment, metadata: {name: web}, spec: {replicas: 3, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: web, image: nginx, ports: [{name: http, containerPort: 80}]}]}}}}
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: web}
+        spec:
+          replicas: 3
+          selector: {matchLabels: {app: web}}
+          template:
+            metadata: {labels: {app: web}}
+            spec: {containers: [{name: web, image: nginx, ports: [{name: http, containerPort: 80}]}]}
         ---
         {apiVersion: v1, kind: Pod, metadata: {name: shell}, spec: {nodeName: node1, containers: [{name: sh, image: alpine, command: [sleep, infinity]}]}}
         ---
@@ -27,7 +35,12 @@ struct ServiceTracingTests {
         ---
         {apiVersion: v1, kind: Service, metadata: {name: outside}, spec: {ports: [{port: 5432, protocol: TCP}]}}
         ---
-        {apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {name: outside-1, labels: {kubernetes.io/service-name: outside}}, addressType: IPv4, ports: [{port: 5432}], endpoints: [{addresses: [192.168.50.77]}]}
+        apiVersion: discovery.k8s.io/v1
+        kind: EndpointSlice
+        metadata: {name: outside-1, labels: {kubernetes.io/service-name: outside}}
+        addressType: IPv4
+        ports: [{port: 5432}]
+        endpoints: [{addresses: [192.168.50.77]}]
         """
 
     private func tracing(_ mode: ProxyMode, seed: UInt64 = 1) throws -> ServiceTracing {

@@ -65,7 +65,7 @@ struct PodJobTests {
         )
         var cluster = ClusterBenchmark.Configuration()
         cluster.nodes = 0
-        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "nodes: 0 is not from 1 to 250")
+        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "nodes: 0 is not from 1 to 200")
         (cluster.nodes, cluster.pods) = (1, 10_001)
         #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "pods: 10001 is not from 1 to 10000")
         (cluster.nodes, cluster.pods) = (11, 10_000)

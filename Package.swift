@@ -32,17 +32,18 @@ let package = Package(
         library("HairpinWire"),
         library("HairpinEngine"),
         // The kernel's packet path, and the protocols on top of it.
-        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "CProcessor"]),
+        library("HairpinProxy", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinProxy", "CProcessor"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.
         library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
-        library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CProcessor"]),
+        library("HairpinTopology", ["HairpinWire", "HairpinEngine", "HairpinProxy"]),
+        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CProcessor"]),
         // Kubernetes.
         library(
             "HairpinCluster",
             [
-                "HairpinWire", "HairpinEngine", "HairpinTopology",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology",
                 .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
             ]),
         // Observation.
@@ -55,39 +56,43 @@ let package = Package(
         library(
             "HairpinScenario",
             [
-                "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ], resources: [.copy("Builtin")]),
         library(
             "HairpinConformance",
-            ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
+            [
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
+                "HairpinCapture",
+            ]),
         library(
             "HairpinBenchmarks",
             [
-                "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCluster",
-                "HairpinCapture", "CMalloc",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
+                "HairpinCluster", "HairpinCapture", "CMalloc",
             ]),
         .executableTarget(
             name: "hairpin",
             dependencies: [
-                "HairpinScenario", "HairpinConformance", "HairpinBenchmarks",
+                "HairpinScenario", "HairpinConformance", "HairpinBenchmarks", "HairpinProxy",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         // Tests, one target per layer.
         tests("HairpinWireTests", ["HairpinWire"]),
         tests("HairpinEngineTests", ["HairpinEngine"]),
+        tests("HairpinProxyTests", ["HairpinProxy", "HairpinWire"]),
         tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
-        tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinClusterTests", ["HairpinCluster", "HairpinProxy", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
         tests(
             "SimulationTests",
             [
-                "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
+                "HairpinScenario", "HairpinCluster", "HairpinProxy", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
                 "HairpinPrograms",
             ]),
-        tests("ConformanceTests", ["HairpinConformance"], resources: [.copy("Packetdrill")]),
+        tests("ConformanceTests", ["HairpinConformance", "HairpinProxy"], resources: [.copy("Packetdrill")]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("TidyTests", []),
     ]

@@ -127,6 +127,7 @@ extension Simulation {
                 throw TopologyError(host: host.name, problem: "rules, \(error)", isUnsupported: true)
             }
         }
+        if let services = host.services { process.setServices(services, namespace: place.namespace) }
         if !host.virtualServers.isEmpty { setVirtualServers(host.virtualServers, on: host.name) }
     }
 }

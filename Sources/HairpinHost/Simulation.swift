@@ -1,6 +1,7 @@
 import HairpinDatapath
 import HairpinEngine
 import HairpinPrograms
+import HairpinProxy
 import HairpinTopology
 import HairpinTransport
 import HairpinWire
@@ -181,6 +182,18 @@ public final class Simulation {
     public func setRules(_ lines: [String], on host: String) throws(RuleError) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
         try kernels[place.kernel].process.setRules(lines, namespace: place.namespace)
+    }
+
+    /// Replaces kube-proxy's table on a host; `setRules` brings the rules that use it.
+    public func setServices(_ table: ServiceTable?, on host: String) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        kernels[place.kernel].process.setServices(table, namespace: place.namespace)
+    }
+
+    /// The table frames meet on a host.
+    public func services(of host: String) -> ServiceTable? {
+        guard let place = places[host] else { return nil }
+        return kernels[place.kernel].process.services(namespace: place.namespace)
     }
 
     public func rules(of host: String) -> [String] {

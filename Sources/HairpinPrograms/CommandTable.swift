@@ -48,13 +48,15 @@ public enum CommandTable {
         case "netstat": SocketStatistics.netstat(arguments)
         case "iptables": Firewall.iptables(arguments)
         case "iptables-save": Firewall.save(arguments)
+        case "nft": Firewall.nft(arguments)
+        case "ipvsadm": Firewall.ipvsadm(arguments)
         case "arp":
             Immediate { system in
                 for line in system.neighbours() { system.writeOutput(line + "\n") }
                 return 0
             }
         case "sysctl": Sysctl.program(arguments)
-        case "bridge", "tc", "ethtool", "conntrack", "ipvsadm": Immediate { Firewall.apply([name] + arguments, $0) }
+        case "bridge", "tc", "ethtool", "conntrack": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
         case "tail": Tail(arguments)

@@ -140,6 +140,10 @@ public protocol SystemCalls: AnyObject {
     func neighbours() -> [String]
     /// The rule set as `iptables-save` prints it.
     func iptablesSave() -> [String]
+    /// kube-proxy's table as `nft list ruleset` prints it; empty without.
+    func nftRuleset() -> [String]
+    /// The virtual servers as `ipvsadm -Ln` lists them, with its headings.
+    func virtualServerListing() -> [String]
     /// A kernel setting of the namespace by its sysctl(8) name; nil if there is none that is modelled.
     func sysctl(_ name: String) -> String?
     /// Applies an `ip …` or `iptables …` command that changes state; the error text otherwise.

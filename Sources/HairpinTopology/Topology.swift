@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinProxy
 import HairpinWire
 
 /// A network as it stands before the first packet: hosts, interfaces, routes and rules, in the words of `ip` and `iptables-save`.
@@ -27,6 +28,8 @@ public struct HostDescription: Sendable {
     /// Lines in `iptables-save` form.
     public var iptables: [String] = []
     public var virtualServers: [VirtualServerDescription] = []
+    /// kube-proxy's table: it stands for chains that `iptables` only declares.
+    public var services: ServiceTable?
     /// By the names sysctl(8) uses: "net.ipv4.ip_forward".
     public var sysctls: [String: String] = [:]
 

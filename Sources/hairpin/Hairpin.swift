@@ -21,7 +21,7 @@ struct Hairpin: ParsableCommand {
             """,
         version: HairpinVersion.current,
         subcommands: [
-            RunCommand.self, ExecCommand.self, GetCommand.self, ScenariosCommand.self, ValidateCommand.self, ConformanceCommand.self, BenchCommand.self,
+            RunCommand.self, ExecCommand.self, GetCommand.self, ScenariosCommand.self, ValidateCommand.self, TraceCommand.self, ConformanceCommand.self, BenchCommand.self,
             CompletionCommand.self, VersionCommand.self,
         ])
 

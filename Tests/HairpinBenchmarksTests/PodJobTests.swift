@@ -76,7 +76,7 @@ struct PodJobTests {
         service.services = 10_001
         #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "services: 10001 is not from 1 to 10000")
         (service.services, service.endpoints) = (1, 0)
-        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "endpoints: 0 is not from 1 to 200")
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "endpoints: 0 is not from 1 to 250")
         (service.endpoints, service.frames) = (1, 0)
         #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "frames: 0 is not from 1 to 200000")
     }

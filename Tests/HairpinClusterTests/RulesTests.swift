@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinProxy
 import HairpinTopology
 import HairpinWire
 import Testing
@@ -26,7 +27,7 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
     }
 
     @Test("probabilities as iptables-save prints them", arguments: [(2, "0.50000000000"), (3, "0.33333333349"), (4, "0.25000000000"), (1000, "0.00100000016")])
-    func probability(count: Int, expected: String) { #expect(KubernetesRules.probability(oneIn: count) == expected) }
+    func probability(count: Int, expected: String) { #expect(ServiceTable.probability(oneIn: count) == expected) }
 
     @Test("three endpoints: the rules a node's iptables-save shows")
     func cluster() throws {
@@ -95,6 +96,73 @@ private func rules(_ plan: ClusterPlan, ready: [String] = ["a", "b", "c"], node:
             guard let place = words.lastIndex(of: "-j"), words[place + 1].hasPrefix("KUBE-") || words[place + 1].hasPrefix("FLANNEL") else { continue }
             #expect(second.contains(":\(words[place + 1]) - [0:0]"), "\(line)")
         }
+    }
+
+    private func balanced(_ status: String = "ingress: [{ip: 203.0.113.10}, {ip: 203.0.113.11, ipMode: Proxy}]") throws -> ClusterPlan {
+        try plan(
+            pod("a") + """
+                ---
+                apiVersion: v1
+                kind: Service
+                metadata: {name: web, namespace: default}
+                spec: {type: LoadBalancer, clusterIP: 10.96.0.20, selector: {app: web}, externalTrafficPolicy: Local, healthCheckNodePort: 30500, \
+                  loadBalancerSourceRanges: [192.168.50.0/24, 203.0.113.0/25], ports: [{port: 80, nodePort: 30080}]}
+                status: {loadBalancer: {\(status)}}
+
+                """)
+    }
+
+    @Test("a load balancer: its addresses with source ranges, not those of ipMode Proxy, and the health check's port")
+    func loadBalancer() throws {
+        let lines = rules(try balanced(), ready: ["a"]).filter { $0.contains("default/web") }
+        let portal = #"-d 203.0.113.10/32 -p tcp -m comment --comment "default/web loadbalancer IP" -m tcp --dport 80"#
+        #expect(lines.contains("-A KUBE-SERVICES \(portal) -j KUBE-FW-LOLE4ISW44XBNF3G"))
+        #expect(
+            lines.filter { $0.hasPrefix("-A KUBE-FW-") } == [
+                #"-A KUBE-FW-LOLE4ISW44XBNF3G -s 192.168.50.0/24 -m comment --comment "default/web loadbalancer IP" -j KUBE-EXT-LOLE4ISW44XBNF3G"#,
+                #"-A KUBE-FW-LOLE4ISW44XBNF3G -s 203.0.113.0/25 -m comment --comment "default/web loadbalancer IP" -j KUBE-EXT-LOLE4ISW44XBNF3G"#,
+                // The node's own address is in the ranges, so that its packets may come back with the load balancer's.
+                #"-A KUBE-FW-LOLE4ISW44XBNF3G -s 203.0.113.10/32 -m comment --comment "default/web loadbalancer IP" -j KUBE-EXT-LOLE4ISW44XBNF3G"#,
+                #"-A KUBE-FW-LOLE4ISW44XBNF3G -m comment --comment "other traffic to default/web will be dropped by KUBE-PROXY-FIREWALL""#,
+            ])
+        #expect(lines.contains { $0.hasPrefix("-A KUBE-PROXY-FIREWALL -d 203.0.113.10/32 ") && $0.hasSuffix("-j DROP") })
+        #expect(lines.contains(#"-A KUBE-NODEPORTS -p tcp -m comment --comment "default/web health check node port" -m tcp --dport 30500 -j ACCEPT"#))
+        #expect(!lines.contains { $0.contains("203.0.113.11") })
+        #expect(try balanced("ingress: []").services.first { $0.name == "web" }?.healthCheckNodePort == 30500)
+    }
+
+    @Test("what a load balancer's status may not hold is refused, as is a health check port without policy Local")
+    func badLoadBalancer() throws {
+        #expect(throws: InputError.self) { try balanced("ingress: [{ip: 203.0.113.300}]") }
+        #expect(throws: InputError.self) { try balanced("ingress: [{ip: 203.0.113.10, ipMode: Router}]") }
+        #expect(throws: InputError.self) { try threePods("}], type: NodePort, healthCheckNodePort: 30500") }
+        #expect(throws: InputError.self) { try threePods("}], trafficDistribution: PreferFar") }
+    }
+
+    @Test("traffic distribution: endpoints of the node's zone, of the node itself, and all of them where a zone has none")
+    func trafficDistribution() throws {
+        var configuration = ClusterConfiguration(
+            nodes: ["a", "a", "b"].enumerated().map { number, zone in
+                .init(name: "node\(number + 1)", address: IPv4Address(192, 168, 50, UInt8(11 + number)), labels: ["topology.kubernetes.io/zone": zone])
+            })
+        configuration.networkPlugin = .flannelHostGateway
+        configuration.hasDNS = false
+        func locals(_ distribution: String, node: Int, pods: [(String, String)]) throws -> Int {
+            let text =
+                pods.map { name, place in
+                    "{apiVersion: v1, kind: Pod, metadata: {name: \(name), labels: {app: web}}, spec: {nodeName: \(place), containers: [{name: c, image: nginx}]}}\n---\n"
+                }.joined() + service("web", "selector: {app: web}, trafficDistribution: \(distribution), ports: [{port: 80}]")
+            let plan = try plan(text, configuration)
+            let slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
+            let table = plan.serviceTable(node: plan.nodes[node], endpoints: slices)
+            return try #require(table.entries.first { $0.rules.service == "web" }).cluster.count
+        }
+        let spread = [("x", "node1"), ("y", "node2"), ("z", "node3")]
+        #expect(try locals("PreferClose", node: 0, pods: spread) == 2)
+        #expect(try locals("PreferSameZone", node: 2, pods: spread) == 1)
+        #expect(try locals("PreferSameNode", node: 0, pods: spread) == 1)
+        #expect(try locals("PreferSameNode", node: 0, pods: [("y", "node2"), ("z", "node3")]) == 1, "no endpoint on the node: its zone")
+        #expect(try locals("PreferClose", node: 2, pods: [("x", "node1"), ("y", "node2")]) == 2, "none in the zone: all")
     }
 
     @Test("IPVS: round robin servers, addresses on kube-ipvs0, hairpin masqueraded")

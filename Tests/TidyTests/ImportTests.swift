@@ -6,24 +6,26 @@ struct ImportTests {
     static let allowed: [String: Set<String>] = [
         "HairpinWire": [],
         "HairpinEngine": [],
-        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "CProcessor"],
+        "HairpinProxy": ["HairpinWire", "HairpinEngine"],
+        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "HairpinProxy", "CProcessor"],
         // Never the datapath: protocols run in a unit test without a network.
         "HairpinTransport": ["HairpinWire", "HairpinEngine"],
         "HairpinPrograms": ["HairpinWire", "HairpinEngine", "HairpinTransport"],
-        "HairpinTopology": ["HairpinWire", "HairpinEngine"],
+        "HairpinTopology": ["HairpinWire", "HairpinEngine", "HairpinProxy"],
         "HairpinHost": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
             // Threads that run logical processes, and nothing else of the system.
             "Synchronization", "Glibc", "Musl", "Darwin", "CProcessor",
         ],
-        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
+        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Glibc", "Musl", "Foundation"],
         "HairpinScenario": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams",
-            "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+            "Logging", "Yams", "Foundation",
         ],
         "HairpinConformance": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture", "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture",
+            "Foundation",
         ],
     ]
     /// The command line and the benchmarks may import anything.

@@ -66,8 +66,7 @@ public struct ServiceBenchmark: Benchmark {
         guard let world else { throw .fault("run before prepare") }
         let simulation = world.simulation
         let load = Stopwatch()
-        do { try simulation.setRules(world.network.rules, on: world.network.node) } catch { throw .fault("the rules are refused: \(error)") }
-        simulation.setVirtualServers(world.network.virtualServers, on: world.network.node)
+        try world.network.load(into: simulation)
         let loadSeconds = load.seconds
         // Whatever was known of earlier packets is forgotten; then answers make connections established again.
         simulation.run(until: simulation.now + ServiceBenchmark.forgetting)

@@ -1,6 +1,6 @@
 extension ServiceBenchmark {
     /// How kube-proxy programs the node.
-    public enum Mode: String, Sendable, CaseIterable { case iptables, ipvs }
+    public enum Mode: String, Sendable, CaseIterable { case iptables, nftables, ipvs }
 
     /// What to measure.
     public struct Configuration: Sendable, Equatable {
@@ -13,8 +13,8 @@ extension ServiceBenchmark {
         public init() {}
 
         static let serviceRange = 1...10_000
-        /// What a node's /24 has room for beside the clients.
-        static let endpointRange = 1...200
+        /// What a node's bridge has room for beside the clients.
+        static let endpointRange = 1...250
         /// Each first packet is a connection of its own: at most as many as the connection table holds at once (`nf_conntrack_max`), less some.
         static let frameRange = 1...200_000
 

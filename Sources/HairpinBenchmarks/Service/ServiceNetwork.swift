@@ -1,4 +1,5 @@
 import HairpinCluster
+import HairpinHost
 import HairpinTopology
 import HairpinWire
 
@@ -14,9 +15,8 @@ struct ServiceNetwork {
     let addresses: [IPv4Address]
     /// Without rules and virtual servers.
     let topology: Topology
-    /// What kube-proxy writes on the node.
-    let rules: [String]
-    let virtualServers: [VirtualServerDescription]
+    private let plan: ClusterPlan
+    private let slices: [EndpointSlice]
 
     static func make(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ServiceNetwork {
         let network = ServiceNetwork(try plan(settings))
@@ -25,15 +25,22 @@ struct ServiceNetwork {
     }
 
     private init(_ plan: ClusterPlan) {
-        let slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
-        let machine = plan.nodes[0]
+        self.plan = plan
+        slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
         topology = ServiceNetwork.bare(plan)
-        node = machine.name
-        rules = plan.iptables(node: machine, endpoints: slices)
-        virtualServers = plan.virtualServers(node: machine, endpoints: slices)
+        node = plan.nodes[0].name
         clients = ServiceNetwork.pods("client", of: plan)
         servers = ServiceNetwork.pods("server", of: plan).map(\.name)
         addresses = plan.services.filter { $0.name.hasPrefix("service-") }.compactMap(\.clusterAddress)
+    }
+
+    /// kube-proxy's sync: endpoints are chosen, the table compiled and loaded with the rules that use it.
+    func load(into simulation: Simulation) throws(BenchmarkError) {
+        let machine = plan.nodes[0]
+        let table = plan.serviceTable(node: machine, endpoints: slices)
+        do { try simulation.setRules(plan.baseRules(node: machine, table), on: node) } catch { throw .fault("the rules are refused: \(error)") }
+        simulation.setServices(table, on: node)
+        simulation.setVirtualServers(plan.virtualServers(node: machine, table), on: node)
     }
 
     private static func pods(_ role: String, of plan: ClusterPlan) -> [(name: String, address: IPv4Address)] {
@@ -55,6 +62,7 @@ struct ServiceNetwork {
         var topology = plan.topology()
         for index in topology.hosts.indices {
             topology.hosts[index].iptables = []
+            topology.hosts[index].services = nil
             topology.hosts[index].virtualServers = []
         }
         return topology
@@ -63,7 +71,9 @@ struct ServiceNetwork {
     private static func plan(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ClusterPlan {
         var configuration = ClusterConfiguration()
         configuration.hasDNS = false
-        configuration.proxyMode = settings.mode == .ipvs ? .ipvs : .iptables
+        configuration.proxyMode = .init(rawValue: settings.mode.rawValue) ?? .iptables
+        // Room for 250 endpoints and the clients.
+        configuration.nodePrefixLength = 23
         do throws(InputError) {
             var loader = ManifestLoader()
             // Several files: one holds so many objects and no more.

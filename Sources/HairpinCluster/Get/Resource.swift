@@ -74,14 +74,20 @@ struct ResourceSource {
 
     // MARK: Services and endpoints
 
+    /// EXTERNAL-IP: a load balancer's ingress addresses before the administrator's.
+    private static func externalText(_ service: Service) -> String {
+        let all = (service.kind == .loadBalancer ? service.ingress.map(\.address) : []) + service.externalAddresses
+        return all.isEmpty ? "<none>" : all.map(\.description).joined(separator: ",")
+    }
+
     private func service(_ service: PlannedService) -> Resource {
         let kind = service.service.kind
         let clusterAddress = kind == .externalName ? "<none>" : service.clusterAddress?.description ?? "None"
         let external: String =
             switch kind {
             case .externalName: service.service.externalName ?? "<none>"
-            case .loadBalancer where service.service.externalAddresses.isEmpty: "<pending>"
-            default: service.service.externalAddresses.isEmpty ? "<none>" : service.service.externalAddresses.map(\.description).joined(separator: ",")
+            case .loadBalancer where service.service.externalAddresses.isEmpty && service.service.ingress.isEmpty: "<pending>"
+            default: ResourceSource.externalText(service.service)
             }
         let ports = service.ports.map { port in port.nodePort.map { "\(port.port):\($0)/\(port.proto.rawValue)" } ?? "\(port.port)/\(port.proto.rawValue)" }
         var object = finished(service.service.source, service.service.metadata, .services)

@@ -1,28 +1,55 @@
+import HairpinProxy
 import HairpinTopology
 import HairpinWire
 
 extension ClusterPlan {
     /// All iptables rules of a node, in iptables-save form: the network plugin's and kube-proxy's for these endpoints.
     public func iptables(node: PlannedNode, endpoints: [EndpointSlice]) -> [String] {
-        var set = RuleSet()
-        switch configuration.proxyMode {
-        case .iptables:
-            var proxy = KubeProxyIPTables(plan: self, node: node, slices: endpoints, set: set)
-            proxy.write()
-            set = proxy.set
-        case .ipvs:
-            KubeProxyIPVS(plan: self, node: node, slices: endpoints).write(&set)
-        }
+        let table = serviceTable(node: node, endpoints: endpoints)
+        return table.serviceRules().completing(baseRules(node: node, table))
+    }
+
+    /// The rules of a node without those that look Services up; `table` stands for them.
+    public func baseRules(node: PlannedNode, _ table: ServiceTable) -> [String] {
+        var set = SavedRules()
+        table.writeBase(&set)
         writePluginRules(node, &set)
         return set.lines()
     }
 
-    /// IPVS's virtual servers of a node; none in iptables mode.
+    /// IPVS's virtual servers of a node; none in the other modes.
     public func virtualServers(node: PlannedNode, endpoints: [EndpointSlice]) -> [VirtualServerDescription] {
-        configuration.proxyMode == .ipvs ? KubeProxyIPVS(plan: self, node: node, slices: endpoints).virtualServers() : []
+        configuration.proxyMode == .ipvs ? virtualServers(node: node, serviceTable(node: node, endpoints: endpoints)) : []
     }
 
-    private func writePluginRules(_ node: PlannedNode, _ set: inout RuleSet) {
+    /// As above, of a table that is there already. The scheduler is round robin, kube-proxy's default.
+    public func virtualServers(node: PlannedNode, _ table: ServiceTable) -> [VirtualServerDescription] {
+        guard table.settings.mode == .ipvs else { return [] }
+        var result: [VirtualServerDescription] = []
+        for entry in table.entries {
+            func add(_ address: IPv4Address?, _ port: UInt16, _ list: Range<Int>) {
+                guard let address else { return }
+                let servers = table.endpoints[list].compactMap { endpoint in endpoint.address.ipv4.map { (address: $0, port: endpoint.port, weight: 1) } }
+                result.append(
+                    VirtualServerDescription(
+                        address: address, port: port, proto: IPProtocol(entry.rules.proto), scheduler: "rr", persistenceSeconds: entry.rules.affinitySeconds,
+                        servers: servers))
+            }
+            add(entry.rules.clusterAddress.ipv4, entry.rules.port, entry.internalList)
+            let external = entry.rules.isExternalLocal ? entry.local : entry.cluster
+            for address in entry.rules.externalAddresses + entry.rules.loadBalancerAddresses { add(address.ipv4, entry.rules.port, external) }
+            if entry.rules.nodePort != 0 { for address in [node.address, node.gateway] { add(address, entry.rules.nodePort, external) } }
+        }
+        return result
+    }
+
+    /// The addresses of kube-ipvs0: every virtual address, so that packets to it reach LOCAL_IN, where IPVS takes them. In numerical order.
+    var virtualAddresses: [IPv4Address] {
+        let ingress = services.flatMap { $0.service.kind == .loadBalancer ? $0.service.ingress.filter(\.isVirtual).map(\.address) : [] }
+        return Set(services.compactMap(\.clusterAddress) + services.flatMap(\.service.externalAddresses) + ingress).sorted()
+    }
+
+    private func writePluginRules(_ node: PlannedNode, _ set: inout SavedRules) {
         let cluster = configuration.podCIDR
         let own = node.podCIDR
         switch configuration.networkPlugin {
@@ -42,6 +69,16 @@ extension ClusterPlan {
             set.nat.append("POSTROUTING", "-m comment --comment \"masquerade what leaves the pod network\" -j CNI-MASQ")
             set.nat.append("CNI-MASQ", "-d \(cluster) -j RETURN")
             set.nat.append("CNI-MASQ", "-s \(cluster) ! -d 224.0.0.0/4 -j MASQUERADE --random-fully")
+        }
+    }
+}
+
+extension PortProtocol {
+    public var number: IPProtocol {
+        switch self {
+        case .tcp: .tcp
+        case .udp: .udp
+        case .sctp: .sctp
         }
     }
 }

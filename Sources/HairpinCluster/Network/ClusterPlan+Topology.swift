@@ -66,7 +66,7 @@ extension ClusterPlan {
             interfaces.append(
                 InterfaceDescription(
                     name: "kube-ipvs0", kind: .dummy, mac: .stable("\(node.name)/kube-ipvs0"),
-                    addresses: KubeProxyIPVS.virtualAddresses(self).map { IPv4InterfaceAddress($0, prefixLength: 32) }))
+                    addresses: virtualAddresses.map { IPv4InterfaceAddress($0, prefixLength: 32) }))
         }
         for pod in pods where pod.node == node.name && pod.address != nil {
             var port = InterfaceDescription(
@@ -86,8 +86,10 @@ extension ClusterPlan {
         var host = HostDescription(name: node.name, kind: .node, interfaces: interfaces, routes: routes)
         host.sysctls = Self.nodeSysctls
         if configuration.proxyMode == .ipvs { host.sysctls.merge(Self.ipvsSysctls) { $1 } }
-        host.iptables = iptables(node: node, endpoints: endpoints)
-        host.virtualServers = virtualServers(node: node, endpoints: endpoints)
+        let table = serviceTable(node: node, endpoints: endpoints)
+        host.iptables = baseRules(node: node, table)
+        host.services = table
+        host.virtualServers = virtualServers(node: node, table)
         return host
     }
 

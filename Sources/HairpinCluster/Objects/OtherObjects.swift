@@ -66,6 +66,9 @@ public struct EndpointSlice: Sendable, Hashable {
         public var nodeName: String?
         /// The pod's own DNS name below the Service's, where it has one.
         public var hostname: String?
+        /// `hints.forZones` and `hints.forNodes`.
+        public var zoneHints: [String] = []
+        public var nodeHints: [String] = []
         public init(
             address: IPv4Address, ready: Bool = true, serving: Bool = true, terminating: Bool = false, pod: ObjectKey? = nil, nodeName: String? = nil,
             hostname: String? = nil
@@ -105,10 +108,12 @@ extension EndpointSlice {
             let conditions = item["conditions"]
             let ready = try conditions?.bool("ready") ?? true
             for address in try item.require("addresses").items() {
-                endpoints.append(
-                    Endpoint(
-                        address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
-                        terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
+                var endpoint = Endpoint(
+                    address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
+                    terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname"))
+                endpoint.zoneHints = try item["hints"]?.items("forZones").map { zone throws(InputError) in try zone.require("name").string() } ?? []
+                endpoint.nodeHints = try item["hints"]?.items("forNodes").map { node throws(InputError) in try node.require("name").string() } ?? []
+                endpoints.append(endpoint)
             }
         }
     }

@@ -18,6 +18,14 @@ public struct Service: Sendable {
         case cluster = "Cluster"
         case local = "Local"
     }
+    /// `spec.trafficDistribution`; PreferClose is the older name of PreferSameZone.
+    public enum TrafficDistribution: Sendable { case sameZone, sameNode }
+    /// An address the cloud's load balancer gave (`status.loadBalancer.ingress`).
+    public struct Ingress: Sendable, Hashable {
+        public var address: IPv4Address
+        /// `ipMode: VIP`, the default: packets come to nodes with this destination. `Proxy`: with another one.
+        public var isVirtual: Bool
+    }
     public var metadata: ObjectMeta
     public var kind: Kind
     public var clusterAddress: ClusterAddress
@@ -31,6 +39,9 @@ public struct Service: Sendable {
     public var affinitySeconds: Int?
     public var internalTrafficPolicy: TrafficPolicy
     public var externalTrafficPolicy: TrafficPolicy
+    public var trafficDistribution: TrafficDistribution?
+    public var healthCheckNodePort: UInt16?
+    public var ingress: [Ingress]
     public var publishNotReadyAddresses: Bool
     public var source: JSONValue
     /// Line of `spec.clusterIP`.
@@ -124,6 +135,30 @@ extension Service {
         externalTrafficPolicy = TrafficPolicy(rawValue: try spec["externalTrafficPolicy"]?.word(among: ["Cluster", "Local"]) ?? "Cluster")!
         if let policy = spec["externalTrafficPolicy"], kind != .nodePort, kind != .loadBalancer, externalAddresses.isEmpty {
             throw policy.error(problem: "may only be set for externally-accessible services", fix: "Remove it, or write type: NodePort or type: LoadBalancer.")
+        }
+        trafficDistribution = nil
+        if let word = try spec["trafficDistribution"]?.word(among: ["PreferClose", "PreferSameZone", "PreferSameNode"]) {
+            trafficDistribution = word == "PreferSameNode" ? .sameNode : .sameZone
+        }
+        healthCheckNodePort = nil
+        if let value = spec["healthCheckNodePort"], let number = try spec.integer("healthCheckNodePort", in: 0...65535), number != 0 {
+            guard kind == .loadBalancer, externalTrafficPolicy == .local else {
+                throw value.error(
+                    problem: "may only be set when type is LoadBalancer and externalTrafficPolicy is Local", fix: "Remove it, or set both of the others.")
+            }
+            healthCheckNodePort = UInt16(number)
+        }
+        ingress = []
+        for item in try value["status"]?["loadBalancer"]?.items("ingress") ?? [] {
+            guard let text = item["ip"] else { continue }
+            guard let address = IPv4Address(try text.string()) else {
+                throw text.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 203.0.113.10.")
+            }
+            ingress.append(Ingress(address: address, isVirtual: try item["ipMode"]?.word(among: ["VIP", "Proxy"]) != "Proxy"))
+        }
+        if let text = spec["loadBalancerIP"], kind == .loadBalancer, ingress.isEmpty, case let word = try text.string(), !word.isEmpty {
+            guard let address = IPv4Address(word) else { throw text.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 203.0.113.10.") }
+            ingress.append(Ingress(address: address, isVirtual: true))
         }
         publishNotReadyAddresses = try spec.bool("publishNotReadyAddresses") ?? false
     }

@@ -3,7 +3,7 @@ import HairpinWire
 
 /// The cluster the manifests are applied to: what an administrator decides before the first `kubectl apply`.
 public struct ClusterConfiguration: Sendable {
-    public enum ProxyMode: String, Sendable, CaseIterable { case iptables, ipvs }
+    public enum ProxyMode: String, Sendable, CaseIterable { case iptables, nftables, ipvs }
     public enum NetworkPlugin: String, Sendable, CaseIterable {
         case bridge
         case flannelHostGateway = "flannel-host-gw"

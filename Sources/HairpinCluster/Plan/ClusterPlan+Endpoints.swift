@@ -13,8 +13,10 @@ extension ClusterPlan {
         for index in pods.indices where pods[index].address != nil && !finished.contains(pods[index].key) {
             for (key, value) in pods[index].labels { byLabel["\(pods[index].metadata.namespace) \(key)=\(value)", default: []].append(index) }
         }
+        let manualSlices = Dictionary(grouping: manualSlices, by: \.service)
+        let zones = Dictionary(nodes.map { ($0.name, $0.zone) }) { first, _ in first }
         for service in services {
-            let manual = manualSlices.filter { $0.service == service.key }
+            let manual = manualSlices[service.key] ?? []
             if service.service.selector.isEmpty || service.service.kind == .externalName {
                 result += manual
                 continue
@@ -37,6 +39,7 @@ extension ClusterPlan {
                 if let place = groups.firstIndex(where: { $0.ports == ports }) { groups[place].endpoints.append(endpoint) } else { groups.append((ports, [endpoint])) }
             }
             if groups.isEmpty { groups = [([], [])] }
+            for place in groups.indices { ClusterPlan.addHints(&groups[place].endpoints, service.service.trafficDistribution, zones) }
             var number = 0
             for group in groups {
                 // The controller puts at most 100 endpoints into a slice.
@@ -53,39 +56,15 @@ extension ClusterPlan {
     }
 }
 
-/// The endpoints of one port of one Service, as kube-proxy chooses them.
-struct ServiceEndpoints: Sendable {
-    struct Endpoint: Sendable, Hashable {
-        var address: IPv4Address
-        var port: UInt16
-        var isLocal: Bool
-        /// "10.244.0.3:80"
-        var text: String { "\(address):\(port)" }
-    }
-    /// Those a connection may reach under traffic policy Cluster.
-    var cluster: [Endpoint]
-    /// Those on this node, for policy Local.
-    var local: [Endpoint]
-    /// Whether there is any endpoint at all, on any node.
-    var hasAny: Bool { !cluster.isEmpty }
-}
-
 extension ClusterPlan {
-    /// Ready endpoints; where none is ready, those that terminate but still serve (KEP-1669). Sorted by their text, as kube-proxy sorts them.
-    func endpoints(of service: PlannedService, _ port: ServicePort, in slices: [EndpointSlice], on node: String) -> ServiceEndpoints {
-        var ready: Set<ServiceEndpoints.Endpoint> = []
-        var fallback: Set<ServiceEndpoints.Endpoint> = []
-        for slice in slices where slice.service == service.key {
-            guard let number = slice.ports.first(where: { $0.name == port.name && $0.proto == port.proto })?.port else { continue }
-            for endpoint in slice.endpoints {
-                let choice = ServiceEndpoints.Endpoint(address: endpoint.address, port: number, isLocal: endpoint.nodeName == node)
-                if endpoint.ready { ready.insert(choice) } else if endpoint.serving, endpoint.terminating { fallback.insert(choice) }
-            }
+    /// What the EndpointSlice controller hints under `spec.trafficDistribution` (KEP-4444, KEP-3015): every ready endpoint to its own zone, and under
+    /// PreferSameNode to its own node too. Endpoints without a zone get no zone hint, and proxies then ignore all of them.
+    private static func addHints(_ endpoints: inout [EndpointSlice.Endpoint], _ distribution: Service.TrafficDistribution?, _ zones: [String: String?]) {
+        guard let distribution else { return }
+        for index in endpoints.indices where endpoints[index].ready {
+            guard let node = endpoints[index].nodeName else { continue }
+            if let zone = zones[node] ?? nil { endpoints[index].zoneHints = [zone] }
+            if distribution == .sameNode { endpoints[index].nodeHints = [node] }
         }
-        func chosen(_ isWanted: (ServiceEndpoints.Endpoint) -> Bool) -> [ServiceEndpoints.Endpoint] {
-            let first = ready.filter(isWanted)
-            return (first.isEmpty ? fallback.filter(isWanted) : first).sorted { $0.text < $1.text }
-        }
-        return ServiceEndpoints(cluster: chosen { _ in true }, local: chosen(\.isLocal))
     }
 }

@@ -38,6 +38,7 @@ public struct PlannedNode: Sendable {
     public var labels: [String: String]
     public var podCIDR: IPv4Prefix
     public var isUnschedulable: Bool
+    public var zone: String? { labels["topology.kubernetes.io/zone"] }
     public var gateway: IPv4Address { podCIDR.network.advanced(by: 1) }
 }
 
@@ -86,6 +87,8 @@ public struct PlannedService: Sendable {
     public var clusterAddress: IPv4Address?
     /// With node ports filled in.
     public var ports: [ServicePort]
+    /// Where kube-proxy answers a load balancer's health checks; for type LoadBalancer with policy Local.
+    public var healthCheckNodePort: UInt16?
     public var key: ObjectKey { service.metadata.key }
     public var name: String { service.metadata.name }
     public var namespace: String { service.metadata.namespace }

@@ -19,6 +19,12 @@ struct ServiceAllocator {
             }
             guard service.kind == .nodePort || service.kind == .loadBalancer else { continue }
             for port in service.ports where port.nodePort != nil { try reserve(nodePort: port, for: service) }
+            if let number = service.healthCheckNodePort {
+                var port = ServicePort(name: "", port: number, target: .number(number), proto: .tcp, nodePort: number)
+                port.nodePortLine = nil
+                try reserve(nodePort: port, for: service)
+                result[index].healthCheckNodePort = number
+            }
         }
         for index in result.indices {
             let service = result[index].service
@@ -29,6 +35,11 @@ struct ServiceAllocator {
             for place in result[index].ports.indices where result[index].ports[place].nodePort == nil {
                 result[index].ports[place].nodePort = try freeNodePort(for: service, result[index].ports[place])
             }
+        }
+        for index in result.indices where result[index].healthCheckNodePort == nil {
+            let service = result[index].service
+            guard service.kind == .loadBalancer, service.externalTrafficPolicy == .local else { continue }
+            result[index].healthCheckNodePort = try freeNodePort(for: service, ServicePort(name: "", port: 0, target: .number(0), proto: .tcp, nodePort: nil))
         }
         return result
     }

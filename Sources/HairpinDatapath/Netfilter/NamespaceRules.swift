@@ -1,3 +1,4 @@
+import HairpinProxy
 import HairpinWire
 
 // What iptables-restore, iptables, iptables-save, conntrack and ipvsadm do to a namespace.
@@ -15,8 +16,18 @@ extension LogicalProcess {
     /// The rule set as `iptables-save` prints it.
     public func rules(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.lines() }
 
+    /// What kube-proxy has compiled; nil for none. The rules that jump to its chains come from `setRules`.
+    public func setServices(_ table: ServiceTable?, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.setServices(table)
+    }
+    public func services(namespace index: NamespaceIndex) -> ServiceTable? { namespace(index).pointee.netfilter.made.pointee.services }
+
     public func setVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) {
         namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
+    }
+
+    public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
+        namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
     }
 
     /// The table of connections as `conntrack -L` prints it.

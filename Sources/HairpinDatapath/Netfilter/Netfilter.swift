@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinProxy
 import HairpinWire
 
 /// The packet filter of one network namespace: rules, connection tracking, NAT and virtual servers, in the order of Linux's hooks.
@@ -13,9 +14,11 @@ import HairpinWire
 /// leaves the namespace. Raw memory: `deallocate` when done.
 struct Netfilter {
     private(set) var rules: RuleSet
-    private var program: RuleProgram
+    var program: RuleProgram
     var connections = ConnectionTable()
     var virtualServers = VirtualServerTable()
+    /// kube-proxy's table of Services: in iptables and IPVS mode it stands for chains of the rule set, in nftables mode for a table of its own.
+    private(set) var services: ServiceTable?
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -42,6 +45,7 @@ struct Netfilter {
     /// Runs one `iptables` command.
     mutating func apply(command: String) throws(RuleError) {
         program.saveCounters(into: &rules)
+        if services != nil, RuleSet.touchesServices(command) { try materialise() }
         try rules.apply(command: command)
         recompile()
     }
@@ -56,7 +60,23 @@ struct Netfilter {
     /// `iptables-save -c` if `counters`.
     mutating func lines(counters: Bool = false) -> [String] {
         program.saveCounters(into: &rules)
-        return rules.lines(counters: counters)
+        let lines = rules.lines(counters: counters)
+        return services?.serviceRules().completing(lines, counters: counters) ?? lines
+    }
+
+    /// kube-proxy's turn: rules that look Services up use this table from now on.
+    mutating func setServices(_ table: ServiceTable?) {
+        program.saveCounters(into: &rules)
+        services = table
+        recompile()
+    }
+
+    /// A person changes kube-proxy's own chains: from now on they are rules like any others.
+    private mutating func materialise() throws(RuleError) {
+        guard let table = services, table.settings.mode == .iptables else { return }
+        let lines = table.serviceRules().completing(rules.lines(counters: true), counters: true)
+        try rules.restore(lines)
+        services = nil
     }
 
     /// Sets one of the `net.netfilter.nf_conntrack_…` settings; false if there is none of that name.
@@ -73,13 +93,13 @@ struct Netfilter {
 
     private mutating func recompile() {
         let old = program
-        program = RuleProgram(rules, after: old)
+        program = RuleProgram(rules, services: services, after: old)
         old.deallocate()
         refreshActivity()
     }
 
     private mutating func refreshActivity() {
-        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty
+        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil
         isActive = isTracking || !program.isEmpty
     }
 
@@ -94,9 +114,11 @@ struct Netfilter {
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
         case .localIn:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
@@ -104,6 +126,7 @@ struct Netfilter {
             return confirm(frame, pool, env)
         case .forward:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
@@ -111,7 +134,9 @@ struct Netfilter {
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env, isTranslated: true) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
@@ -175,7 +200,7 @@ struct Netfilter {
         let info = frame.pointee.connectionInfo
         if info == .related || info == .relatedReply, packet.proto == 1 { return translateError(place, handle, &packet, &pool, isSource) }
         let done: ConnectionStatus = isSource ? .sourceDone : .destinationDone
-        if program.hasNAT, info == .new, !connection.pointee.status.contains(done), !connection.pointee.status.contains(.confirmed) {
+        if program.hasNAT || hasServiceFilters, info == .new, !connection.pointee.status.contains(done), !connection.pointee.status.contains(.confirmed) {
             if let end = decide(place, handle, &packet, &pool, connection, isSource, &env) { return end }
         } else if place.hook == .postrouting, !info.isReply, connection.pointee.masqueradeOutput != 0, connection.pointee.masqueradeOutput != place.output.rawValue {
             // The route changed: its address is not the one answers would come to any more (`nf_nat_oif_changed`).
@@ -201,11 +226,14 @@ struct Netfilter {
         _ connection: UnsafeMutablePointer<Connection>, _ isSource: Bool, _ env: inout E
     ) -> HookVerdict? {
         let index = connections.place(of: connection)
-        guard let start = program.entry(.nat, place.hook) else {
+        // The nat chains of nftables mode stand before those of iptables, as kube-proxy registered first.
+        let first = hasServiceFilters ? translateServices(place, handle, packet, &pool, &env) : nil
+        let start = program.entry(.nat, place.hook)
+        guard first != nil || start != nil else {
             connections.bindNothing(index, isSource: isSource, &env)
             return nil
         }
-        switch program.evaluate(from: start, place, handle, &packet, connection, &pool, &env) {
+        switch first ?? program.evaluate(from: start ?? 0, place, handle, &packet, connection, &pool, &env) {
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)
         case .translate(let range, let wantsSource) where wantsSource == isSource: connections.bind(index, range, isSource: isSource, &env)

@@ -1,6 +1,7 @@
 import HairpinDatapath
 import HairpinEngine
 import HairpinPrograms
+import HairpinProxy
 import HairpinTopology
 import HairpinTransport
 import HairpinWire
@@ -33,6 +34,17 @@ extension Process {
     func sysctl(_ name: String) -> String? { kernel.process.sysctl(name, namespace: namespace) }
 
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
+
+    func nftRuleset() -> [String] { kernel.process.services(namespace: namespace)?.nftRuleset() ?? [] }
+
+    func virtualServerListing() -> [String] {
+        IPVSListing.lines(
+            kernel.process.virtualServices(namespace: namespace).map { service in
+                IPVSListing.Service(
+                    proto: service.proto.rawValue, address: ServiceAddress(service.address), port: service.port, scheduler: service.scheduler.rawValue,
+                    persistenceSeconds: service.persistence, servers: service.servers.map { (ServiceAddress($0.address), $0.port, $0.weight) })
+            })
+    }
 
     func transmit(_ frame: [UInt8], device: String) throws(Errno) {
         guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }  // ENODEV

@@ -387,6 +387,39 @@ enum Firewall {
         }
     }
 
+    /// nft(8): listing only.
+    static func nft(_ arguments: [String]) -> any Program {
+        Immediate { system in
+            let words = arguments.filter { !$0.hasPrefix("-") }
+            switch words {
+            case ["list", "ruleset"], ["list", "table", "ip", "kube-proxy"], ["list", "table", "kube-proxy"]:
+                let lines = system.nftRuleset()
+                if lines.isEmpty, words[1] == "table" {
+                    system.writeError("Error: No such file or directory\n\(words.joined(separator: " "))\n")
+                    return 1
+                }
+                for line in lines { system.writeOutput(line + "\n") }
+                return 0
+            default:
+                system.writeError("nft: \(words.joined(separator: " ")): not modelled; \"list ruleset\" is\n")
+                return 1
+            }
+        }
+    }
+
+    /// ipvsadm(8): `-L`, `-l` or nothing, with `-n`.
+    static func ipvsadm(_ arguments: [String]) -> any Program {
+        let letters = Set(arguments.flatMap { $0.hasPrefix("--") ? ($0 == "--list" ? "L" : $0 == "--numeric" ? "n" : "?") : String($0.dropFirst()) })
+        return Immediate { system in
+            guard letters.isSubset(of: ["L", "l", "n"]) else {
+                system.writeError("ipvsadm: \(arguments.joined(separator: " ")): not modelled; -Ln is\n")
+                return 2
+            }
+            for line in system.virtualServerListing() { system.writeOutput(line + "\n") }
+            return 0
+        }
+    }
+
     private static func section(_ table: String, _ lines: [String]) -> [String] {
         Array(lines.drop { $0 != "*\(table)" }.dropFirst().prefix { !$0.hasPrefix("*") && $0 != "COMMIT" })
     }

@@ -24,7 +24,6 @@ enum ClusterReader {
             settings.cni = try cni.word(among: networks)
         }
         if let mode = value["proxyMode"] {
-            if try mode.scalarText() == "nftables" { throw mode.error(problem: "is not modelled yet", fix: "Use iptables or ipvs.") }
             settings.proxyMode = ProxyMode(rawValue: try mode.word(among: ProxyMode.allCases.map(\.rawValue))) ?? .iptables
         }
         if let links = value["links"] {

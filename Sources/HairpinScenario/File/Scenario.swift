@@ -54,7 +54,7 @@ public struct NodeSettings: Sendable, Equatable {
 }
 
 /// How kube-proxy turns Services into rules.
-public enum ProxyMode: String, Sendable, CaseIterable { case iptables, ipvs }
+public enum ProxyMode: String, Sendable, CaseIterable { case iptables, nftables, ipvs }
 
 public struct LinkSettings: Sendable, Equatable {
     /// Bits per second; nil is unlimited.

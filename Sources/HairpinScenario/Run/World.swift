@@ -183,12 +183,15 @@ final class World {
         endpoints = slices
         names.names = plan.names(endpoints: slices)
         for node in plan.nodes {
-            let rules = plan.iptables(node: node, endpoints: slices)
-            if rulesWritten[node.name] != rules {
+            let table = plan.serviceTable(node: node, endpoints: slices)
+            let rules = plan.baseRules(node: node, table)
+            // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
+            if rulesWritten[node.name] != rules || simulation.services(of: node.name) == nil {
                 rulesWritten[node.name] = rules
                 do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
             }
-            let servers = plan.virtualServers(node: node, endpoints: slices)
+            simulation.setServices(table, on: node.name)
+            let servers = plan.virtualServers(node: node, table)
             // Writing unchanged servers would start their rotation anew.
             if serversWritten[node.name] ?? [] != servers {
                 serversWritten[node.name] = servers

@@ -81,8 +81,8 @@ struct ServiceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(commandName: "service", abstract: "First and established packets through the rules of many Services.")
 
     @Option(help: "Services, 1 to 10000.") var services = 1000
-    @Option(help: "Endpoints of each Service, 1 to 200.") var endpoints = 3
-    @Option(help: "iptables or ipvs.") var mode = ServiceBenchmark.Mode.iptables
+    @Option(help: "Endpoints of each Service, 1 to 250.") var endpoints = 3
+    @Option(help: "iptables, nftables or ipvs.") var mode = ServiceBenchmark.Mode.iptables
     @Option(help: "Packets of a repetition, 1 to 200000.") var frames = 100_000
     @OptionGroup var options: BenchOptions
 

@@ -19,7 +19,7 @@ struct ClusterOptions: ParsableArguments {
     @Option(help: "The network set-up: bridge or flannel-host-gw (the default for manifests without a scenario).")
     var cni: String?
 
-    @Option(help: "How Services work: iptables or ipvs.")
+    @Option(help: "How Services work: iptables, nftables or ipvs.")
     var proxyMode: ProxyMode?
 
     @Option(help: "The seed of all random choices.")

@@ -5,7 +5,8 @@ import HairpinScenario
 
 struct ConformanceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "conformance", abstract: "Run a body of reference cases and print a table of fidelity.", subcommands: [RealityCommand.self, PacketdrillCommand.self])
+        commandName: "conformance", abstract: "Run a body of reference cases and print a table of fidelity.",
+        subcommands: [RealityCommand.self, PacketdrillCommand.self, KubeProxyCommand.self])
 }
 
 struct RealityCommand: ParsableCommand {

@@ -1,3 +1,5 @@
+import HairpinProxy
+
 /// An inclusive range of ports (or of anything else that has 16 bits).
 struct PortRange: Hashable, Sendable {
     var low: UInt16
@@ -113,6 +115,8 @@ enum RuleAction: Hashable, Sendable {
     case policy(accept: Bool)
     case jump(UInt32)
     case goTo(UInt32)
+    /// A chain of kube-proxy's that the table of Services stands for.
+    case services(ServiceChain)
     case reject(RejectKind)
     case mark(UInt32, mask: UInt32)
     case setConnectionMark(UInt32, mask: UInt32)

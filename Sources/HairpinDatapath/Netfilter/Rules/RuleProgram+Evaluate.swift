@@ -60,6 +60,9 @@ extension RuleProgram {
                     depth = 1
                 }
                 index = Int(target)
+            case .services(let chain):
+                if let verdict = consult(chain, frame, packet, &env) { return verdict }
+                index += 1
             case .reject(let kind): return .reject(kind)
             case .mark(let value, let mask):
                 frame.pointee.mark = frame.pointee.mark & ~mask ^ value

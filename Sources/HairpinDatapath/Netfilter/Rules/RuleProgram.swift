@@ -1,3 +1,5 @@
+import HairpinProxy
+
 /// A rule set as packets meet it: all chains in one array of plain values, a rule's tests contiguous, jumps as indices, each chain closed by a
 /// rule that holds its policy or returns (as x_tables lays tables out). Nothing here allocates, counts references or compares strings
 /// for a packet, except the first time an interface is held against a name.
@@ -38,9 +40,13 @@ struct RuleProgram {
     let hasNAT: Bool
     let needsConnections: Bool
     private(set) var isEmpty = true
+    let services: ServiceTable?
+    let affinity: ServiceAffinity
 
-    /// `predecessor` hands on the memory of stateful matches; it is to be deallocated afterwards.
-    init(_ set: RuleSet, after predecessor: RuleProgram? = nil) {
+    /// `services` stands for the chains `ServiceChain` names; `predecessor` hands on the memory of stateful matches; it is to be deallocated afterwards.
+    init(_ set: RuleSet, services: ServiceTable? = nil, after predecessor: RuleProgram? = nil) {
+        self.services = services
+        affinity = predecessor?.affinity ?? ServiceAffinity()
         var flat: [CompiledRule] = []
         var tests: [PacketTest] = []
         var starts = [Int32](repeating: -1, count: 25)
@@ -61,7 +67,11 @@ struct RuleProgram {
                 for rule in chain.rules {
                     var action = rule.action
                     if let name = rule.chain, let target = first[name] {
-                        action = if case .goTo = action { .goTo(target) } else { .jump(target) }
+                        if let services, let chain = ServiceChain(mode: services.settings.mode, table: loaded.table.name, chain: name) {
+                            action = .services(chain)
+                        } else {
+                            action = if case .goTo = action { .goTo(target) } else { .jump(target) }
+                        }
                     }
                     flat.append(
                         CompiledRule(

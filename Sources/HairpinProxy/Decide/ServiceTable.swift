@@ -1,0 +1,239 @@
+import HairpinWire
+
+/// kube-proxy's decision for one node, compiled: every virtual address and node port in one hash table, endpoints in one flat array. It does not
+/// change once it is made; a change of Services or endpoints makes another.
+///
+/// Complexity: a look-up costs the same for one Service and for ten thousand; choosing among n endpoints is the caller's.
+public final class ServiceTable: Sendable {
+    public struct Endpoint: Sendable, Hashable {
+        public let address: ServiceAddress
+        public let port: UInt16
+        public let isLocal: Bool
+        /// "10.244.0.3:80"
+        public var text: String { address.with(port: port) }
+    }
+
+    /// One Service port with its choices.
+    public struct Entry: Sendable {
+        public let rules: ServicePortRules
+        /// Positions in `endpoints`: for Cluster policy, and for Local.
+        public let cluster: Range<Int>
+        public let local: Range<Int>
+        /// Usable endpoints are somewhere, if not here.
+        public let hasEndpoints: Bool
+        /// A stable hash of name and protocol; remembers clients across tables.
+        public let identity: UInt64
+
+        public var hasInternalEndpoints: Bool { hasEndpoints && (!rules.isInternalLocal || !local.isEmpty) }
+        public var hasExternalEndpoints: Bool { hasEndpoints && (!rules.isExternalLocal || !local.isEmpty) }
+        /// What a packet to the ClusterIP may reach.
+        public var internalList: Range<Int> { rules.isInternalLocal ? local : cluster }
+        public var guardsSources: Bool { !rules.loadBalancerAddresses.isEmpty && !rules.sourceRanges.isEmpty }
+    }
+
+    /// What packets need of an entry: plain data, so that asking touches no reference counts.
+    public struct Choice: Sendable {
+        let clusterStart: UInt32, clusterEnd: UInt32
+        let localStart: UInt32, localEnd: UInt32
+        let hasEndpoints: Bool, isInternalLocal: Bool, isExternalLocal: Bool, guardsSources: Bool
+        /// Zero without affinity.
+        public let affinitySeconds: UInt32
+        public let identity: UInt64
+
+        init(_ entry: Entry) {
+            (clusterStart, clusterEnd) = (UInt32(entry.cluster.lowerBound), UInt32(entry.cluster.upperBound))
+            (localStart, localEnd) = (UInt32(entry.local.lowerBound), UInt32(entry.local.upperBound))
+            (hasEndpoints, isInternalLocal, isExternalLocal) = (entry.hasEndpoints, entry.rules.isInternalLocal, entry.rules.isExternalLocal)
+            guardsSources = entry.guardsSources
+            affinitySeconds = UInt32(entry.rules.affinitySeconds ?? 0)
+            identity = entry.identity
+        }
+        @inline(__always) var cluster: Range<Int> { Int(clusterStart)..<Int(clusterEnd) }
+        @inline(__always) var local: Range<Int> { Int(localStart)..<Int(localEnd) }
+        @inline(__always) var hasInternalEndpoints: Bool { hasEndpoints && (!isInternalLocal || localStart < localEnd) }
+        @inline(__always) var hasExternalEndpoints: Bool { hasEndpoints && (!isExternalLocal || localStart < localEnd) }
+    }
+
+    enum Kind: UInt8 { case cluster, external, loadBalancer, nodePort }
+
+    /// A virtual address and port, or a node port (address zero).
+    struct Frontend {
+        let high: UInt64, low: UInt64
+        let entry: UInt32
+        let port: UInt16
+        let proto: UInt8
+        let kind: Kind
+    }
+
+    public let settings: ProxySettings
+    public let entries: [Entry]
+    /// Of every entry.
+    public let choices: [Choice]
+    let podRanges: [ServicePrefix]
+    let isNFT: Bool
+    public let endpoints: [Endpoint]
+    /// Ports of type LoadBalancer with policy Local, on which kube-proxy tells whether the node has endpoints.
+    let healthCheckPorts: Set<UInt16>
+    /// Every ClusterIP.
+    let clusterAddresses: Set<ServiceAddress>
+    private let frontends: [Frontend]
+    /// Open addressing, a power of two at least twice as large: positions in `frontends` plus one.
+    private let slots: [UInt32]
+
+    /// `services` in the order rules are to be written; of two that claim the same address and port the first has it.
+    public init(_ settings: ProxySettings, services: [(rules: ServicePortRules, endpoints: [ProxyEndpoint])]) {
+        var compiler = Compiler(settings)
+        compiler.reserve(services.count)
+        for service in services { compiler.add(service.rules, service.endpoints) }
+        (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
+        (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
+        (frontends, slots) = (compiler.frontends, compiler.slots())
+    }
+
+    /// As above, for tables so large that their input should not be in memory at once.
+    public init(_ settings: ProxySettings, count: Int, make: (Int) -> (rules: ServicePortRules, endpoints: [ProxyEndpoint])) {
+        var compiler = Compiler(settings)
+        compiler.reserve(count)
+        for index in 0..<count {
+            let (rules, endpoints) = make(index)
+            compiler.add(rules, endpoints)
+        }
+        (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
+        (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
+        (frontends, slots) = (compiler.frontends, compiler.slots())
+    }
+
+    @inline(__always)
+    static func hash(_ high: UInt64, _ low: UInt64, _ port: UInt16, _ proto: UInt8) -> UInt64 {
+        var x = low ^ UInt64(port) &<< 40 ^ UInt64(proto) &<< 56
+        x = (x ^ high &* 0x9e37_79b9_7f4a_7c15) &* 0xbf58_476d_1ce4_e5b9
+        x ^= x &>> 32
+        x = x &* 0x94d0_49bb_1331_11eb
+        return x ^ x &>> 29
+    }
+
+    private func find(_ high: UInt64, _ low: UInt64, _ port: UInt16, _ proto: UInt8) -> Frontend? {
+        let mask = slots.count - 1
+        var place = Int(truncatingIfNeeded: ServiceTable.hash(high, low, port, proto)) & mask
+        while slots[place] != 0 {
+            let frontend = frontends[Int(slots[place]) - 1]
+            if frontend.low == low, frontend.port == port, frontend.proto == proto, frontend.high == high { return frontend }
+            place = (place + 1) & mask
+        }
+        return nil
+    }
+
+    func frontend(_ address: ServiceAddress, _ port: UInt16, _ proto: UInt8) -> Frontend? { find(address.high, address.low, port, proto) }
+    func nodePort(_ port: UInt16, _ proto: UInt8) -> Frontend? { find(0, 0, port, proto) }
+}
+
+extension ServiceTable {
+    private struct Compiler {
+        let settings: ProxySettings
+        var entries: [Entry] = []
+        var endpoints: [Endpoint] = []
+        var healthCheckPorts: Set<UInt16> = []
+        var clusterAddresses: Set<ServiceAddress> = []
+        var frontends: [Frontend] = []
+
+        init(_ settings: ProxySettings) { self.settings = settings }
+
+        mutating func reserve(_ count: Int) {
+            entries.reserveCapacity(count)
+            frontends.reserveCapacity(count)
+            clusterAddresses.reserveCapacity(count)
+        }
+
+        mutating func add(_ rules: ServicePortRules, _ given: [ProxyEndpoint]) {
+            let selection = EndpointSelection(given, rules, settings)
+            let cluster = append(selection.cluster, of: given)
+            let local = selection.local == selection.cluster ? cluster : append(selection.local, of: given)
+            let number = UInt32(entries.count)
+            entries.append(Entry(rules: rules, cluster: cluster, local: local, hasEndpoints: selection.hasAny, identity: ServiceTable.identity(rules)))
+            clusterAddresses.insert(rules.clusterAddress)
+            if rules.healthCheckNodePort != 0 { healthCheckPorts.insert(rules.healthCheckNodePort) }
+            func claim(_ address: ServiceAddress, _ port: UInt16, _ kind: Kind) {
+                frontends.append(Frontend(high: address.high, low: address.low, entry: number, port: port, proto: rules.proto, kind: kind))
+            }
+            claim(rules.clusterAddress, rules.port, .cluster)
+            for address in rules.externalAddresses { claim(address, rules.port, .external) }
+            for address in rules.loadBalancerAddresses { claim(address, rules.port, .loadBalancer) }
+            if rules.nodePort != 0 { claim(ServiceAddress(high: 0, low: 0), rules.nodePort, .nodePort) }
+        }
+
+        /// Sorted by their text, as kube-proxy sorts them; each once.
+        private mutating func append(_ chosen: [Int], of given: [ProxyEndpoint]) -> Range<Int> {
+            let first = endpoints.count
+            var keys: [(key: UInt128, index: Int)] = []
+            keys.reserveCapacity(chosen.count)
+            var isSorted = true
+            for index in chosen {
+                let key = TextOrder.key(given[index].address)
+                if let last = keys.last, last.key >= key { isSorted = false }
+                keys.append((key, index))
+            }
+            if !isSorted {
+                keys.sort { a, b in
+                    if a.key != b.key, a.key != 0, b.key != 0 { return a.key < b.key }
+                    let (x, y) = (given[a.index], given[b.index])
+                    return x.address.with(port: x.port) < y.address.with(port: y.port)
+                }
+            }
+            for (_, index) in keys {
+                let endpoint = Endpoint(address: given[index].address, port: given[index].port, isLocal: given[index].isLocal)
+                if !isSorted, endpoints.count > first, let last = endpoints.last, last.address == endpoint.address, last.port == endpoint.port { continue }
+                endpoints.append(endpoint)
+            }
+            return first..<endpoints.count
+        }
+
+        func slots() -> [UInt32] {
+            var size = 8
+            while size < 2 * frontends.count { size *= 2 }
+            var slots = [UInt32](repeating: 0, count: size)
+            next: for (number, frontend) in frontends.enumerated() {
+                var place = Int(truncatingIfNeeded: ServiceTable.hash(frontend.high, frontend.low, frontend.port, frontend.proto)) & (size - 1)
+                while slots[place] != 0 {
+                    let other = frontends[Int(slots[place]) - 1]
+                    if other.high == frontend.high, other.low == frontend.low, other.port == frontend.port, other.proto == frontend.proto { continue next }
+                    place = (place + 1) & (size - 1)
+                }
+                slots[place] = UInt32(number) + 1
+            }
+            return slots
+        }
+    }
+
+    /// FNV-1a.
+    private static func identity(_ rules: ServicePortRules) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for text in [rules.namespace, "/", rules.service, ":", rules.portName, rules.protocolName] {
+            for byte in text.utf8 { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3 }
+        }
+        return hash
+    }
+}
+
+/// The order of "10.0.0.10:80" and "10.0.0.9:80" as texts, without making them.
+enum TextOrder {
+    /// The bytes of the dotted address and its colon, from the highest; zero for IPv6.
+    static func key(_ address: ServiceAddress) -> UInt128 {
+        guard let ipv4 = address.ipv4 else { return 0 }
+        var key: UInt128 = 0
+        var free: UInt128 = 128
+        func put(_ byte: UInt32) {
+            free -= 8
+            key |= UInt128(byte) << free
+        }
+        for shift in [UInt32(24), 16, 8, 0] {
+            let part = ipv4.rawValue >> shift & 0xff
+            if part >= 100 { put(48 + part / 100) }
+            if part >= 10 { put(48 + part / 10 % 10) }
+            put(48 + part % 10)
+            put(shift == 0 ? 58 : 46)
+        }
+        return key
+    }
+}

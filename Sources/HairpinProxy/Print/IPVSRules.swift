@@ -1,0 +1,122 @@
+/// kube-proxy in IPVS mode, as text: virtual servers, and the rules over ipsets that mark what must be masqueraded (pkg/proxy/ipvs).
+extension ServiceTable {
+    func writeIPVSBase(_ set: inout SavedRules) {
+        set.filter.chain("KUBE-FORWARD")
+        for chain in ["KUBE-LOAD-BALANCER", "KUBE-MARK-MASQ", "KUBE-NODE-PORT", "KUBE-POSTROUTING", "KUBE-SERVICES"] { set.nat.chain(chain) }
+        set.filter.append("FORWARD", "-m comment --comment \"kubernetes forwarding rules\" -j KUBE-FORWARD")
+        // IPVS mode accepts what is marked and what belongs to a connection; it has no rule for INVALID.
+        writeForwarding(&set)
+        set.nat.append("PREROUTING", "-m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES")
+        set.nat.append("OUTPUT", "-m comment --comment \"kubernetes service portals\" -j KUBE-SERVICES")
+        set.nat.append("POSTROUTING", "-m comment --comment \"kubernetes postrouting rules\" -j KUBE-POSTROUTING")
+        writeSourceRanges(&set)
+        struct Hairpin: Hashable {
+            var endpoint: Endpoint
+            var proto: UInt8
+        }
+        var hairpins: Set<Hairpin> = []
+        for entry in entries {
+            for index in entry.cluster where endpoints[index].isLocal {
+                let endpoint = endpoints[index]
+                let proto = entry.rules.protocolName
+                guard hairpins.insert(Hairpin(endpoint: endpoint, proto: entry.rules.proto)).inserted else { continue }
+                // KUBE-LOOP-BACK dst,dst,src, written out: it is the one set whose answer depends on the endpoint the packet went to.
+                set.nat.append(
+                    "KUBE-POSTROUTING",
+                    "-s \(endpoint.address.prefixText) -d \(endpoint.address.prefixText) -p \(proto) -m comment --comment \"Kubernetes endpoints dst ip:port, source ip for solving hairpin purpose\" -m \(proto) --dport \(endpoint.port) -j MASQUERADE"
+                )
+            }
+        }
+        writeMasquerade(&set)
+    }
+
+    /// KUBE-PROXY-FIREWALL of ipvs mode, with KUBE-LOAD-BALANCER-FW and KUBE-LOAD-BALANCER-SOURCE-CIDR written out.
+    private func writeSourceRanges(_ set: inout SavedRules) {
+        let guarded = entries.filter(\.guardsSources)
+        guard !guarded.isEmpty else { return }
+        for chain in ["INPUT", "FORWARD"] { set.filter.append(chain, "-m comment --comment \"kube-proxy firewall rules\" -j KUBE-PROXY-FIREWALL") }
+        for entry in guarded {
+            let sources = entry.rules.sourceRanges.map(\.description) + (allowsNode(entry) ? entry.rules.loadBalancerAddresses.map(\.prefixText) : [])
+            for address in entry.rules.loadBalancerAddresses {
+                let destination = "-d \(address.prefixText) -p \(entry.rules.protocolName) -m \(entry.rules.protocolName) --dport \(entry.rules.port)"
+                for source in sources { set.filter.append("KUBE-PROXY-FIREWALL", "-s \(source) \(destination) -j RETURN") }
+                set.filter.append("KUBE-PROXY-FIREWALL", "\(destination) -j DROP")
+            }
+        }
+    }
+
+    private func allowsNode(_ entry: Entry) -> Bool { entry.rules.sourceRanges.contains { $0.contains(settings.nodeAddress) } }
+
+    func writeIPVSServices(_ set: inout SavedRules) {
+        func match(_ name: String, _ comment: String) -> String { "-m comment --comment \"\(comment)\" -m set --match-set \(name)" }
+        set.nat.append("KUBE-SERVICES", "-s 127.0.0.0/8 -j RETURN")
+        let isLoadBalanced = entries.contains { !$0.rules.loadBalancerAddresses.isEmpty }
+        if isLoadBalanced {
+            set.nat.append("KUBE-SERVICES", match("KUBE-LOAD-BALANCER dst,dst", "Kubernetes service lb portal") + " -j KUBE-LOAD-BALANCER")
+            if entries.contains(where: { $0.rules.isExternalLocal && !$0.rules.loadBalancerAddresses.isEmpty }) {
+                set.nat.append(
+                    "KUBE-LOAD-BALANCER", match("KUBE-LOAD-BALANCER-LOCAL dst,dst", "Kubernetes service load balancer ip + port with externalTrafficPolicy=local") + " -j RETURN")
+            }
+            set.nat.append("KUBE-LOAD-BALANCER", "-j KUBE-MARK-MASQ")
+        }
+        let comment = "Kubernetes service cluster ip + port for masquerade purpose"
+        let source = settings.masqueradeAll ? "" : settings.podRanges.first { $0.isIPv4 == settings.isIPv4 }.map { "! -s \($0) " }
+        if let source { set.nat.append("KUBE-SERVICES", source + match("KUBE-CLUSTER-IP dst,dst", comment) + " -j KUBE-MARK-MASQ") }
+        if entries.contains(where: { !$0.rules.externalAddresses.isEmpty && !$0.rules.isExternalLocal }) {
+            set.nat.append(
+                "KUBE-SERVICES", match("KUBE-EXTERNAL-IP dst,dst", "Kubernetes service external ip + port for masquerade and filter purpose") + " -j KUBE-MARK-MASQ")
+        }
+        for (proto, number) in [("tcp", UInt8(6)), ("udp", 17), ("sctp", 132)] where entries.contains(where: { $0.rules.nodePort != 0 && $0.rules.proto == number }) {
+            let set_ = "KUBE-NODE-PORT-\(proto.uppercased())"
+            if entries.contains(where: { $0.rules.nodePort != 0 && $0.rules.proto == number && $0.rules.isExternalLocal }) {
+                set.nat.append(
+                    "KUBE-NODE-PORT",
+                    "-p \(proto) " + match("KUBE-NODE-PORT-LOCAL-\(proto.uppercased()) dst", "Kubernetes nodeport \(proto.uppercased()) port with externalTrafficPolicy=local")
+                        + " -j RETURN")
+            }
+            set.nat.append("KUBE-NODE-PORT", "-p \(proto) " + match("\(set_) dst", "Kubernetes nodeport \(proto.uppercased()) port for masquerade purpose") + " -j KUBE-MARK-MASQ")
+        }
+        set.nat.append("KUBE-SERVICES", "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT")
+        set.nat.append("KUBE-SERVICES", match("KUBE-CLUSTER-IP dst,dst", comment) + " -j ACCEPT")
+    }
+}
+
+/// What `ipvsadm -Ln` lists, from what IPVS was told.
+public enum IPVSListing {
+    public struct Service {
+        public var proto: UInt8
+        public var address: ServiceAddress
+        public var port: UInt16
+        public var scheduler: String
+        public var persistenceSeconds: Int?
+        public var servers: [(address: ServiceAddress, port: UInt16, weight: Int)]
+        public init(
+            proto: UInt8, address: ServiceAddress, port: UInt16, scheduler: String, persistenceSeconds: Int?, servers: [(address: ServiceAddress, port: UInt16, weight: Int)]
+        ) {
+            self.proto = proto
+            self.address = address
+            self.port = port
+            self.scheduler = scheduler
+            self.persistenceSeconds = persistenceSeconds
+            self.servers = servers
+        }
+    }
+
+    /// Numeric; connections are not counted. In the order of protocol, address and port.
+    public static func lines(_ services: [Service]) -> [String] {
+        var result = [
+            "IP Virtual Server version 1.2.1 (size=4096)", "Prot LocalAddress:Port Scheduler Flags", "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
+        ]
+        for service in services.sorted(by: { ($0.proto, $0.address, $0.port) < ($1.proto, $1.address, $1.port) }) {
+            let proto = service.proto == 17 ? "UDP" : service.proto == 132 ? "SCTP" : "TCP"
+            let persistent = service.persistenceSeconds.map { " persistent \($0)" } ?? ""
+            result.append("\(proto)  \(service.address.with(port: service.port)) \(service.scheduler)\(persistent)")
+            for server in service.servers {
+                result.append("  -> \(padded(server.address.with(port: server.port), 28)) Masq    \(padded(String(server.weight), 6)) 0          0         ")
+            }
+        }
+        return result
+    }
+
+    private static func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(0, width - text.count)) }
+}

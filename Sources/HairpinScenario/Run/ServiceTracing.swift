@@ -1,0 +1,229 @@
+import HairpinCluster
+import HairpinEngine
+import HairpinHost
+import HairpinProxy
+import HairpinWire
+
+/// What `hairpin trace` found: the fate of a connection's first packet, from the table that frames meet.
+public struct TraceResult: Sendable, Encodable {
+    public struct Endpoint: Sendable, Encodable {
+        public var address: String
+        public var port: UInt16
+        public var pod: String?
+        public var node: String?
+        public var probability: Double
+        public var masqueraded: Bool
+    }
+    public var apiVersion = "hairpin.sim/v1"
+    public var kind = "ServiceTrace"
+    public var from: String, to: String
+    public var `protocol`: String
+    public var proxyMode: String
+    /// The node whose rules decided.
+    public var node: String
+    /// ENDPOINT, REJECT, DROP, ACCEPT or NONE.
+    public var verdict: String
+    public var service: String?
+    public var masqueraded: Bool
+    public var affinitySeconds: Int?
+    public var endpoints: [Endpoint]
+    /// Chains and rules by name, in the order the packet meets them.
+    public var path: [String]
+}
+
+/// `hairpin trace`: one packet's fate in a booted cluster, what-if.
+public final class ServiceTracing {
+    private let world: World
+    private let hooks: RunHooks
+
+    public init(_ loaded: LoadedScenario, hooks: RunHooks) throws(Failure) {
+        self.hooks = hooks
+        world = try World(loaded, seed: loaded.scenario.seed, log: hooks.log)
+        world.settle(isInterrupted: hooks.isInterrupted)
+        if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
+    }
+
+    private struct Source {
+        var address: ServiceAddress
+        /// Where its first rules are, in the plan's nodes; nil for machines outside.
+        var place: Int?
+        var isNode = false
+        var words: String
+    }
+    private func node(of source: Source) -> PlannedNode? { source.place.map { world.plan.nodes[$0] } }
+
+    /// `from`: a pod, TYPE/NAME, node/NAME, host/NAME or an address. `to`: HOST:PORT with a Service's name, a node's, or an address.
+    public func trace(from: String, to: String, proto: UInt8, namespace: String, at nodeName: String? = nil) throws(Failure) -> TraceResult {
+        let source = try source(from, namespace: namespace)
+        let (address, port, words) = try destination(to, proto: proto, namespace: self.namespace(of: from, namespace), source: source)
+        var node = node(of: source)
+        if let nodeName {
+            guard let named = world.plan.node(nodeName) else { throw Failure(.notFound, "there is no node \"\(nodeName)\"") }
+            node = named
+        }
+        let owner = world.plan.nodes.first { ServiceAddress($0.address) == address }
+        let first = node ?? owner ?? world.plan.nodes[0]
+        var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == self.node(of: source)?.name)
+        var decidedBy = first
+        if trace.verdict == .none, let owner, owner.name != first.name {
+            // On to the node that has the address; pods leave the pod network with their node's address.
+            let isPod = source.address.ipv4.map { world.plan.configuration.podCIDR.contains($0) } ?? false
+            if isPod { path.append("\(first.name): the network plugin masquerades what leaves the pod network") }
+            let (second, more) = decide(at: owner, isPod ? ServiceAddress(first.address) : source.address, address, port, proto, isFromNode: false)
+            (trace, decidedBy) = (second, owner)
+            path += more
+        }
+        let podCIDR = world.plan.configuration.podCIDR
+        if let own = source.address.ipv4, podCIDR.contains(own) {
+            // Not kube-proxy's doing: whatever leaves the pod network takes the node's address.
+            var isLeaving = false
+            for index in trace.choices.indices where !trace.choices[index].isMasqueraded {
+                guard let far = trace.choices[index].endpoint.address.ipv4, !podCIDR.contains(far) else { continue }
+                trace.choices[index].isMasqueraded = true
+                isLeaving = true
+            }
+            if isLeaving { path.append("\(decidedBy.name): the network plugin masquerades what leaves the pod network") }
+        }
+        let pods = Dictionary(world.plan.pods.compactMap { pod in pod.address.map { (ServiceAddress($0), pod) } }) { a, _ in a }
+        return TraceResult(
+            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: world.scenario.cluster.proxyMode.rawValue,
+            node: decidedBy.name, verdict: trace.verdict.rawValue, service: trace.service, masqueraded: trace.isMasqueraded, affinitySeconds: trace.affinitySeconds,
+            endpoints: trace.choices.map { choice in
+                let pod = pods[choice.endpoint.address]
+                return TraceResult.Endpoint(
+                    address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
+                    masqueraded: choice.isMasqueraded)
+            }, path: path)
+    }
+
+    private func decide(
+        at node: PlannedNode, _ source: ServiceAddress, _ destination: ServiceAddress, _ port: UInt16, _ proto: UInt8, isFromNode: Bool
+    ) -> (ServiceTrace, [String]) {
+        guard let table = world.simulation.services(of: node.name) else { return (ServiceTrace.nothing, []) }
+        func isLocal(_ address: ServiceAddress) -> Bool {
+            address.isLoopback || address == ServiceAddress(node.address) || address == ServiceAddress(node.gateway)
+        }
+        let flow = ServiceFlow(
+            source: source, destination: destination, proto: proto, port: port, isSourceLocal: isLocal(source), isDestinationLocal: isLocal(destination))
+        let trace = table.trace(flow, isFromNode: isFromNode)
+        return (trace, trace.path.map { "\(node.name): \($0)" })
+    }
+
+    /// Sends `count` first packets as frames and reads from the node's connection table where each of them went; "10.244.0.2:80 masqueraded".
+    public func observe(from: String, to: String, proto: UInt8, namespace: String, count: Int) throws(Failure) -> [String: Int] {
+        let source = try source(from, namespace: namespace)
+        let (address, port, _) = try destination(to, proto: proto, namespace: namespace, source: source)
+        guard let target = address.ipv4, let own = source.address.ipv4, let node = node(of: source) else {
+            throw Failure(.usage, "frames go from pods and nodes to IPv4 addresses")
+        }
+        let host = source.isNode ? node.name : world.plan.pods.first { $0.address == own }?.hostName ?? ""
+        guard let socket = world.simulation.rawSocket(on: host) else { throw Failure(.notFound, "\(from) has no machine") }
+        var seen: [String: Int] = [:]
+        for number in 0..<count {
+            let sourcePort = UInt16(10_000 + number % 40_000)
+            let length = proto == 6 ? 20 : 8
+            try? socket.send(from: own, to: target, IPProtocol(proto), count: length) { packet in
+                packet.initializeMemory(as: UInt8.self, repeating: 0, count: length)
+                func put(_ value: UInt16, _ offset: Int) { packet.storeBytes(of: value.bigEndian, toByteOffset: offset, as: UInt16.self) }
+                put(sourcePort, 0)
+                put(port, 2)
+                if proto == 6 { put(0x5002, 12) } else { put(UInt16(length), 4) }
+                put(
+                    InternetChecksum.checksum(
+                        UnsafeRawBufferPointer(start: packet, count: length),
+                        initial: InternetChecksum.pseudoHeader(source: own, destination: target, protocol: proto, length: length)), proto == 6 ? 16 : 6)
+            }
+            world.simulation.run(until: world.simulation.now + .milliseconds(1))
+            let line = world.simulation.connections(of: node.name).first { $0.contains("src=\(own) dst=\(target) sport=\(sourcePort) ") }
+            seen[line.map { ServiceTracing.describe($0, source: own, port: sourcePort) } ?? "nothing", default: 0] += 1
+        }
+        return seen
+    }
+
+    /// The reply direction of a line of `conntrack -L`.
+    private static func describe(_ line: String, source: IPv4Address, port sourcePort: UInt16) -> String {
+        var values: [String: [String]] = [:]
+        for word in line.split(separator: " ") {
+            let halves = word.split(separator: "=", maxSplits: 1).map(String.init)
+            if halves.count == 2 { values[halves[0], default: []].append(halves[1]) }
+        }
+        guard let from = values["src"]?.last, let to = values["dst"]?.last, let port = values["sport"]?.last else { return "nothing" }
+        // Masquerading may find the address right as it is, and still draws a port.
+        let isMasqueraded = to != source.description || values["dport"]?.last != String(sourcePort)
+        return "\(from):\(port)" + (isMasqueraded ? " masqueraded" : "")
+    }
+
+    // MARK: Names
+
+    private func namespace(of from: String, _ namespace: String) -> String {
+        guard let place = Place(from), from.split(separator: "/").count == 3 else { return namespace }
+        return place.namespace
+    }
+
+    private func source(_ text: String, namespace: String) throws(Failure) -> Source {
+        if let found = source(address: text) ?? source(node: text, words: "node/\(text)") { return found }
+        guard let place = Place(text) else { throw Failure(.usage, "\"\(text)\" names nothing: write POD, TYPE/NAME, node/NAME, host/NAME or an address") }
+        let isQualified = text.split(separator: "/").count == 3
+        let target = try world.resolve(Place(kind: place.kind, namespace: isQualified ? place.namespace : namespace, name: place.name), container: nil)
+        guard let found = source(target, place) else { throw Failure(.notFound, "\(text) has no address") }
+        return found
+    }
+
+    private func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
+
+    private func source(node name: String, words: String) -> Source? {
+        guard let place = place(ofNode: name) else { return nil }
+        return Source(address: ServiceAddress(world.plan.nodes[place].address), place: place, isNode: true, words: words)
+    }
+
+    private func source(address text: String) -> Source? {
+        guard let address = ServiceAddress(text) else { return nil }
+        let owner = world.plan.nodes.firstIndex { ServiceAddress($0.address) == address || ServiceAddress($0.gateway) == address }
+        if let place = owner ?? (address.isLoopback ? 0 : nil) { return Source(address: address, place: place, isNode: true, words: text) }
+        let pod = world.plan.pods.first { pod in pod.address.map { ServiceAddress($0) } == address }
+        return Source(address: address, place: place(ofNode: pod?.node), words: text)
+    }
+
+    private func source(_ target: CommandTarget, _ place: Place) -> Source? {
+        if place.kind == .node { return source(node: target.host, words: place.description) }
+        if place.kind == .host {
+            guard let host = world.scenario.hosts.first(where: { $0.name == target.host }) else { return nil }
+            return Source(address: ServiceAddress(host.address), words: place.description)
+        }
+        guard let pod = target.pod?.pod, let address = pod.address else { return nil }
+        return Source(address: ServiceAddress(address), place: self.place(ofNode: pod.node), words: "pod/\(pod.metadata.name) (\(address))")
+    }
+
+    private func destination(_ text: String, proto: UInt8, namespace: String, source: Source) throws(Failure) -> (ServiceAddress, UInt16, String) {
+        guard let colon = text.lastIndex(of: ":") else { throw Failure(.usage, "--to \"\(text)\": write HOST:PORT, such as web:80") }
+        let host = String(text[..<colon]).filter { $0 != "[" && $0 != "]" }
+        let portText = String(text[text.index(after: colon)...])
+        let service = service(named: host, namespace: namespace)
+        let number = UInt16(portText) ?? service?.ports.first { $0.name == portText }?.port
+        guard let number, number > 0 else { throw Failure(.usage, "--to \"\(text)\": \"\(portText)\" is neither a port nor the name of one of the Service's") }
+        if let address = ServiceAddress(host) { return (address, number, text) }
+        if host == "localhost" { return (ServiceAddress(.loopback), number, text) }
+        if let service {
+            if let address = service.clusterAddress { return (ServiceAddress(address), number, "\(text) (\(address))") }
+            // A headless Service's name is its endpoints' addresses: no rule has a part in it.
+            let slices = world.endpoints.filter { $0.service == service.key }
+            guard let first = slices.flatMap(\.endpoints).first(where: \.ready) else { throw Failure(.notFound, "\(host) has no address: no endpoint of it is ready") }
+            return (ServiceAddress(first.address), number, "\(text) (\(first.address))")
+        }
+        let name = host.hasPrefix("node/") ? String(host.dropFirst(5)) : host
+        if let node = world.plan.node(name) { return (ServiceAddress(node.address), number, "\(text) (\(node.address))") }
+        if let pod = world.plan.pod(ObjectKey(namespace: namespace, name: name)), let address = pod.address {
+            return (ServiceAddress(address), number, "\(text) (\(address))")
+        }
+        let known = world.plan.services.filter { $0.namespace == namespace }.map(\.name)
+        let near = nearestWord(to: host, among: known).map { "Did you mean \"\($0)\"?" }
+        throw Failure(.notFound, "--to \"\(text)\": no Service, node or pod is called \"\(host)\"", hint: near)
+    }
+
+    /// "web", "web.shop", "web.shop.svc" and "web.shop.svc.cluster.local".
+    private func service(named host: String, namespace: String) -> PlannedService? {
+        let parts = host.split(separator: ".").map(String.init)
+        guard let name = parts.first, parts.count <= 2 || parts[2] == "svc" else { return nil }
+        return world.plan.service(ObjectKey(namespace: parts.count > 1 ? parts[1] : namespace, name: name))
+    }
+}

@@ -29,18 +29,20 @@ let package = Package(
         // Bytes and time.
         library("HairpinWire"),
         library("HairpinEngine"),
+        // Who may send to whom, for the packet filter and for whoever asks without a packet.
+        library("HairpinPolicy", ["HairpinWire"]),
         // The kernel's packet path, and the protocols on top of it.
-        library("HairpinDatapath", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinPolicy"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.
         library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
         library("HairpinTopology", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"]),
+        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms"]),
         // Kubernetes.
         library(
             "HairpinCluster",
             [
-                "HairpinWire", "HairpinEngine", "HairpinTopology",
+                "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology",
                 .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
             ]),
         // Observation.
@@ -53,10 +55,16 @@ let package = Package(
         library(
             "HairpinScenario",
             [
-                "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+                "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster",
+                "HairpinCapture",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ], resources: [.copy("Builtin")]),
-        library("HairpinConformance", ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture"]),
+        library(
+            "HairpinConformance",
+            [
+                "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
+                "HairpinCluster", "HairpinCapture",
+            ]),
         library(
             "HairpinBenchmarks",
             [
@@ -66,22 +74,23 @@ let package = Package(
         .executableTarget(
             name: "hairpin",
             dependencies: [
-                "HairpinScenario", "HairpinConformance", "HairpinBenchmarks",
+                "HairpinScenario", "HairpinCluster", "HairpinConformance", "HairpinBenchmarks",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         // Tests, one target per layer.
         tests("HairpinWireTests", ["HairpinWire"]),
         tests("HairpinEngineTests", ["HairpinEngine"]),
-        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinPolicyTests", ["HairpinPolicy", "HairpinWire"]),
+        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinPolicy", "HairpinWire", "HairpinEngine"]),
         tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
-        tests("HairpinClusterTests", ["HairpinCluster", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinClusterTests", ["HairpinCluster", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
         tests(
             "SimulationTests",
             [
-                "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
-                "HairpinPrograms",
+                "HairpinScenario", "HairpinCluster", "HairpinHost", "HairpinDatapath", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine",
+                "HairpinCapture", "HairpinPrograms",
             ]),
         tests("ConformanceTests", ["HairpinConformance"]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),

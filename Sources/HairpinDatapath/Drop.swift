@@ -10,7 +10,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case malformedIP, checksumIP, martianSource, martianDestination, noRoute, timeToLiveExceeded, mustNotFragment
     case reversePathFilter, notForwarding, fragmentInvalid, fragmentTimeout, fragmentQueueFull, unhandledIPProtocol
     // Netfilter
-    case ruleDrop, ruleReject, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
+    case ruleDrop, ruleReject, networkPolicyEgress, networkPolicyIngress, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
     // Transport
     case malformedTransport, checksumTransport, noSocket, socketBufferFull
 

@@ -6,23 +6,27 @@ struct ImportTests {
     static let allowed: [String: Set<String>] = [
         "HairpinWire": [],
         "HairpinEngine": [],
-        "HairpinDatapath": ["HairpinWire", "HairpinEngine"],
+        "HairpinPolicy": ["HairpinWire"],
+        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "HairpinPolicy"],
         // Never the datapath: protocols run in a unit test without a network.
         "HairpinTransport": ["HairpinWire", "HairpinEngine"],
         "HairpinPrograms": ["HairpinWire", "HairpinEngine", "HairpinTransport"],
         "HairpinTopology": ["HairpinWire", "HairpinEngine"],
         "HairpinHost": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
+            "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
             // Threads that run logical processes, and nothing else of the system.
             "Synchronization", "Glibc", "Musl", "Darwin",
         ],
-        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
+        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Foundation"],
         "HairpinScenario": [
-            "HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture", "Logging", "Yams",
-            "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster",
+            "HairpinCapture", "Logging", "Yams", "Foundation",
         ],
-        "HairpinConformance": ["HairpinWire", "HairpinEngine", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCapture", "Foundation"],
+        "HairpinConformance": [
+            "HairpinWire", "HairpinEngine", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
+            "HairpinCluster", "HairpinCapture", "Foundation",
+        ],
     ]
     /// The command line and the benchmarks may import anything.
     static let free: Set<String> = ["hairpin", "HairpinBenchmarks"]

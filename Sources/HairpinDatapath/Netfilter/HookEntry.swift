@@ -49,6 +49,12 @@ extension LogicalProcess {
         case .reject(let kind):
             reject(frame, kind, input: input, networkOffset: networkOffset, namespace: interface(device).pointee.namespace)
             drop(frame, .ruleReject, at: device)
+        case .policy(let direction, let kind):
+            if let kind { reject(frame, kind, input: input, networkOffset: networkOffset, namespace: interface(device).pointee.namespace) }
+            // At the pod's own port where the frame passes one: the one it came in by, or the one a bridge was about to send it out of.
+            let entry = pool.pointee[frame]
+            let port = direction == .egress ? entry.pointee.physicalIn : entry.pointee.physicalOut
+            drop(frame, direction == .egress ? .networkPolicyEgress : .networkPolicyIngress, at: port == .none ? device : port)
         }
     }
 }

@@ -1,12 +1,13 @@
 import HairpinEngine
+import HairpinPolicy
 import HairpinWire
 
 /// The packet filter of one network namespace: rules, connection tracking, NAT and virtual servers, in the order of Linux's hooks.
 ///
 ///     PREROUTING   raw, track, mangle, nat (destination)
 ///     LOCAL_IN     mangle, filter, security, virtual servers, nat (source), confirm
-///     FORWARD      mangle, filter, security, virtual servers' replies
-///     LOCAL_OUT    raw, track, mangle, nat (destination), virtual servers, filter, security
+///     FORWARD      mangle, network policies, filter, security, virtual servers' replies
+///     LOCAL_OUT    raw, track, mangle, nat (destination), virtual servers, network policies (what IPVS took from LOCAL_IN), filter, security
 ///     POSTROUTING  mangle, nat (source), confirm
 ///
 /// A packet comes in through `run` at each hook it meets; `release` must be called when a frame whose `connection` is not zero ends its life or
@@ -16,6 +17,9 @@ struct Netfilter {
     private var program: RuleProgram
     var connections = ConnectionTable()
     var virtualServers = VirtualServerTable()
+    var policies = PolicyFilter()
+    /// Some pod is isolated.
+    private(set) var isPolicing = false
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -68,6 +72,13 @@ struct Netfilter {
         refreshActivity()
     }
 
+    /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
+    mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {
+        policies.set(table, style: style)
+        isPolicing = !table.isEmpty
+        refreshActivity()
+    }
+
     /// To be called when interfaces come, go or change their names.
     mutating func interfacesChanged() { program.interfacesChanged() }
 
@@ -79,7 +90,7 @@ struct Netfilter {
     }
 
     private mutating func refreshActivity() {
-        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty
+        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || isPolicing
         isActive = isTracking || !program.isEmpty
     }
 
@@ -104,6 +115,7 @@ struct Netfilter {
             return confirm(frame, pool, env)
         case .forward:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
+            if let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
@@ -113,6 +125,7 @@ struct Netfilter {
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if pool[frame].pointee.flags.contains(.virtualServer), let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
         case .postrouting:

@@ -86,6 +86,8 @@ public struct BooksResult: Codable, Sendable {
     public var inFlight: UInt64 = 0
     /// Only reasons that occurred, in the order of the data path.
     public var drops: [DropResult] = []
+    /// Those of network policies again, by the policies that isolate the pod and allow the packet by no rule.
+    public var policyDrops: [PolicyDropResult] = []
     public var balanced = true
 
     /// Drops of one reason, by its words ("no socket"), or all of them.
@@ -97,6 +99,15 @@ public struct BooksResult: Codable, Sendable {
 
 public struct DropResult: Codable, Sendable {
     public var reason: String
+    public var count: UInt64
+}
+
+public struct PolicyDropResult: Codable, Sendable {
+    /// "egress" or "ingress".
+    public var direction: String
+    /// "namespace/name", joined by ", ".
+    public var policies: String
+    public var pod: String
     public var count: UInt64
 }
 

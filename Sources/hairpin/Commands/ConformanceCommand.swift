@@ -5,7 +5,7 @@ import HairpinScenario
 
 struct ConformanceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "conformance", abstract: "Run a body of reference cases and print a table of fidelity.", subcommands: [RealityCommand.self])
+        commandName: "conformance", abstract: "Run a body of reference cases and print a table of fidelity.", subcommands: [RealityCommand.self, NetpolCommand.self])
 }
 
 struct RealityCommand: ParsableCommand {

@@ -66,6 +66,19 @@ struct EventQueueTests {
         }
     }
 
+    @Test("an earlier event for a moment with many equal ones, whatever their number: none is lost and none comes twice", arguments: 10..<20)
+    func manyEqual(count: Int) {
+        var queue = EventQueue()
+        // A stretch of 4096 ns with room behind the event that comes next.
+        for time: UInt64 in [0x1000, 0x1010, 0x1fa0] { queue.push(Instant(nanoseconds: time), EventSource(kind: 1, index: 0)) }
+        #expect(queue.pop().time.nanoseconds == 0x1000)
+        for _ in 0..<count { queue.push(Instant(nanoseconds: 0x1100), EventSource(kind: 1, index: 5)) }
+        queue.push(Instant(nanoseconds: 0x1100), EventSource(kind: 1, index: 4))
+        var seen: [UInt32] = []
+        while !queue.isEmpty, seen.count < 100 { seen.append(queue.pop().source.index) }
+        #expect(seen == [0, 4] + [UInt32](repeating: 5, count: count) + [0])
+    }
+
     @Test("times near the end of the range keep their order")
     func extremes() {
         var queue = EventQueue()

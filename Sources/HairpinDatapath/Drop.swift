@@ -16,6 +16,12 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
 
     /// Words for people: "rule drop", "no route".
     public var words: String {
+        switch self {
+        // The rule below takes a capital I for the beginning of "IP".
+        case .networkPolicyEgress: return "network policy egress"
+        case .networkPolicyIngress: return "network policy ingress"
+        default: break
+        }
         var text = ""
         for character in String(describing: self) {
             if character.isUppercase, let last = text.last, !last.isUppercase { text += " " }

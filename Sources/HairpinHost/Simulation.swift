@@ -82,6 +82,8 @@ public final class Simulation {
             if proceed() { settle(limit) }
             return
         }
+        // What was sent between runs, by raw sockets and changed addresses, is on its way already.
+        exchange()
         while true {
             var next = Instant.distantFuture
             for n in kernels.indices {

@@ -77,4 +77,17 @@ extension Netfilter {
         connection?.pointee.policyEpoch = policies.epoch
         return nil
     }
+
+    /// Undoes DNAT on a packet that is about to be refused: its destination is again the one its sender chose.
+    mutating func restoreDestination(_ handle: FrameHandle, offset: Int, _ pool: inout FramePool) {
+        let frame = pool[handle]
+        guard let connection = connections.entry(frame.pointee.connection), !frame.pointee.connectionInfo.isReply,
+            connection.pointee.status.contains(.destinationTranslated)
+        else { return }
+        pool.makeWritable(handle)
+        guard var packet = PacketHeaders(pool[handle], offset: offset) else { return }
+        let original = connection.pointee.original
+        packet.rewrite(
+            isSource: false, address: original.destination, port: original.destinationPort, isPartial: frame.pointee.flags.contains(.partialChecksum))
+    }
 }

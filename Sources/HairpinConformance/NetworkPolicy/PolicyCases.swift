@@ -94,19 +94,19 @@ struct PolicyCase {
     private static func change(_ value: YAMLValue, in file: PolicyCaseFile) throws -> ClusterChange {
         let op = try value.require("op").string()
         switch op {
-        case "create", "update", "replace", "apply", "patch":
+        case "create", "update", "replace", "apply", "patch", "createPolicy", "updatePolicy":
             let policy = try value.require("policy")
             var loader = ManifestLoader()
-            try loader.load(document: manifest(policy, line: value))
+            try loader.load(document: policy["kind"] == nil ? manifest(policy) : policy)
             return .apply(policies: loader.manifests.networkPolicies, namespaces: [])
-        case "delete":
+        case "delete", "deletePolicy":
             if let policy = value["policy"], policy.isScalar { return .deletePolicy(try PolicyCaseFile.key(policy.string(), at: policy)) }
             let named = value["policy"] ?? value
             return .deletePolicy(ObjectKey(namespace: try named.require("namespace").string(), name: try named.require("name").string()))
-        case "labelPod", "setPodLabels", "unlabelPod":
+        case "labelPod", "addPodLabels", "setPodLabels", "unlabelPod", "removePodLabels":
             let pod = try value.require("pod")
             return .labelPod(try PolicyCaseFile.key(pod.string(), at: pod), try labels(value))
-        case "labelNamespace", "setNamespaceLabels", "unlabelNamespace":
+        case "labelNamespace", "addNamespaceLabels", "setNamespaceLabels", "unlabelNamespace", "removeNamespaceLabels":
             return .labelNamespace(try (value["namespace"] ?? value.require("ns")).string(), try labels(value))
         default: throw Unsupported("the action \(op)")
         }
@@ -128,7 +128,7 @@ struct PolicyCase {
     }
 
     /// `{name, namespace, spec}` as the NetworkPolicy it means, with its places in the file.
-    private static func manifest(_ policy: YAMLValue, line: YAMLValue) throws -> YAMLValue {
+    private static func manifest(_ policy: YAMLValue) throws -> YAMLValue {
         func entry(_ key: String, _ node: YAMLNode) -> YAMLEntry { YAMLEntry(key: key, keyLine: node.line, keyColumn: node.column, value: node) }
         func text(_ text: String) -> YAMLNode { YAMLNode(.string(text), line: policy.line, column: policy.column, text: text) }
         let metadata = YAMLNode(

@@ -89,7 +89,7 @@ enum ScenarioReader {
                 throw (item["id"] ?? item).error(problem: "is the id of an earlier step", fix: "Give every step an id of its own.")
             }
             if let change {
-                var step = Step(id: id, place: Place(kind: .cluster, name: "kubectl"), command: change.command, position: item.position)
+                var step = Step(id: id, place: Place(kind: .cluster, name: "cluster"), command: change.command, position: item.position)
                 step.change = change.change
                 step.start = try start(of: item, after: steps)
                 steps.append(step)

@@ -90,6 +90,11 @@ public struct BooksResult: Codable, Sendable {
     public var policyDrops: [PolicyDropResult] = []
     public var balanced = true
 
+    /// Drops that a policy, "namespace/name", has part in.
+    public func drops(byPolicy policy: String) -> UInt64 {
+        policyDrops.filter { $0.policies.split(separator: ", ").contains(policy[...]) }.reduce(0) { $0 + $1.count }
+    }
+
     /// Drops of one reason, by its words ("no socket"), or all of them.
     public func drops(of reason: String?) -> UInt64 {
         guard let reason else { return dropped }

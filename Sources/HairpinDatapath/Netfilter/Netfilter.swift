@@ -125,7 +125,7 @@ struct Netfilter {
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
-            if pool[frame].pointee.flags.contains(.virtualServer), let end = police(frame, packet, pool, env) { return end }
+            if isPolicing, pool[frame].pointee.flags.contains(.virtualServer), let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
         case .postrouting:

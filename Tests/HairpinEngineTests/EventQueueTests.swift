@@ -100,7 +100,8 @@ struct EventQueueTests {
             pending.removeFirst(count)
             if let last = popped.last { now = last.time.nanoseconds }
         }
-        #expect(queue.isEmpty)
+        let isEmpty = queue.isEmpty
+        #expect(isEmpty)
     }
 
     @Test("times near the end of the range keep their order")

@@ -68,7 +68,8 @@ extension ClusterPlan {
     public func serviceReachability(_ proto: PortProtocol, port: UInt16, endpoints slices: [EndpointSlice], includingSystem: Bool = false) -> Reachability {
         let table = policyTable()
         let peers = reachabilityPeers(includingSystem: includingSystem).filter { $0.node != nil }
-        let names = Dictionary(pods.compactMap { pod in pod.address.map { ($0, pod.key.description) } }, uniquingKeysWith: { first, _ in first })
+        var names: [IPv4Address: String] = [:]
+        for peer in reachabilityPeers(includingSystem: true) { names[peer.address] = peer.name }
         let columns = services.compactMap { service -> (PlannedService, ServicePort)? in
             guard service.clusterAddress != nil, includingSystem || !isSystem(service) else { return nil }
             return service.ports.first { $0.port == port && $0.proto == proto }.map { (service, $0) }

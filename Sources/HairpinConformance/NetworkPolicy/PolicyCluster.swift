@@ -18,8 +18,7 @@ final class PolicyCluster {
     private var containers: [String: ContainerID] = [:]
     private var rulesWritten: [String: [String]] = [:]
     private var serversWritten: [String: [VirtualServerDescription]] = [:]
-    private lazy var associations = AssociationProbe(
-        on: simulation, pods: Dictionary(uniqueKeysWithValues: plan.pods.compactMap { pod in pod.address.map { (pod.hostName, $0) } }))
+    private lazy var associations = AssociationProbe(on: simulation, pods: addresses)
     private var nextPort: UInt16 = 32768
 
     /// Before the second SYN, which comes after a second.
@@ -96,6 +95,12 @@ final class PolicyCluster {
         return documents.joined(separator: "\n---\n")
     }
     private static func service(_ pod: ObjectKey) -> String { "s-\(pod.namespace)-\(pod.name)" }
+
+    private var addresses: [String: IPv4Address] {
+        var result: [String: IPv4Address] = [:]
+        for pod in plan.pods { result[pod.hostName] = pod.address }
+        return result
+    }
 
     // MARK: Changes
 

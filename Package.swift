@@ -31,19 +31,27 @@ let package = Package(
         // Bytes and time.
         library("HairpinWire"),
         library("HairpinEngine"),
+        // Who may send to whom, for the packet filter and for whoever asks without a packet.
+        library("HairpinPolicy", ["HairpinWire"]),
         // The kernel's packet path, and the protocols on top of it.
         library("HairpinProxy", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinProxy", "CProcessor"]),
+        library("HairpinPolicy", ["HairpinWire"]),
+        library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "CProcessor"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.
         library("HairpinPrograms", ["HairpinWire", "HairpinEngine", "HairpinTransport"]),
         library("HairpinTopology", ["HairpinWire", "HairpinEngine", "HairpinProxy"]),
-        library("HairpinHost", ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms", "CProcessor"]),
+        library(
+            "HairpinHost",
+            [
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
+                "CProcessor",
+            ]),
         // Kubernetes.
         library(
             "HairpinCluster",
             [
-                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology",
                 .product(name: "Yams", package: "Yams"), .product(name: "OrderedCollections", package: "swift-collections"),
             ]),
         // Observation.
@@ -56,14 +64,15 @@ let package = Package(
         library(
             "HairpinScenario",
             [
-                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms",
+                "HairpinCluster", "HairpinCapture",
                 .product(name: "Logging", package: "swift-log"), .product(name: "Yams", package: "Yams"),
             ], resources: [.copy("Builtin")]),
         library(
             "HairpinConformance",
             [
-                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
-                "HairpinCapture",
+                "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost",
+                "HairpinPrograms", "HairpinCluster", "HairpinCapture",
             ]),
         library(
             "HairpinBenchmarks",
@@ -74,23 +83,24 @@ let package = Package(
         .executableTarget(
             name: "hairpin",
             dependencies: [
-                "HairpinScenario", "HairpinConformance", "HairpinBenchmarks", "HairpinProxy",
+                "HairpinScenario", "HairpinCluster", "HairpinConformance", "HairpinBenchmarks", "HairpinProxy",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"), .product(name: "Logging", package: "swift-log"),
             ], swiftSettings: strict),
         // Tests, one target per layer.
         tests("HairpinWireTests", ["HairpinWire"]),
         tests("HairpinEngineTests", ["HairpinEngine"]),
         tests("HairpinProxyTests", ["HairpinProxy", "HairpinWire"]),
-        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinPolicyTests", ["HairpinPolicy", "HairpinWire"]),
+        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinPolicy", "HairpinWire", "HairpinEngine"]),
         tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
-        tests("HairpinClusterTests", ["HairpinCluster", "HairpinProxy", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinClusterTests", ["HairpinCluster", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine"]),
         tests("HairpinCaptureTests", ["HairpinCapture", "HairpinWire", "HairpinEngine", "HairpinDatapath"]),
         tests(
             "SimulationTests",
             [
-                "HairpinScenario", "HairpinCluster", "HairpinProxy", "HairpinHost", "HairpinDatapath", "HairpinTopology", "HairpinWire", "HairpinEngine", "HairpinCapture",
-                "HairpinPrograms",
+                "HairpinScenario", "HairpinCluster", "HairpinProxy", "HairpinHost", "HairpinDatapath", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine",
+                "HairpinCapture", "HairpinPrograms",
             ]),
         tests("ConformanceTests", ["HairpinConformance", "HairpinProxy"], resources: [.copy("Packetdrill")]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),

@@ -5,6 +5,7 @@
 //   Objects/    Pod template, workloads, Service, and the rest, as manifests write them
 //   Plan/       controllers, scheduler and allocators in one deterministic pass: pods on nodes, addresses, endpoints, what containers find
 //   Network/    the plan as a `Topology`: cables, addresses, routes; kube-proxy's rules in iptables and IPVS mode; what DNS answers
+//   Policy/     NetworkPolicies as a table of who may send to whom; the reachability matrix
 //   Get/        objects as kubectl prints them
 //
 // Manifests come in at `ManifestLoader`, become a `ClusterPlan` in `ClusterPlanner.plan`, and leave as `ClusterPlan.topology`. No packets and

@@ -10,12 +10,18 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     case malformedIP, checksumIP, martianSource, martianDestination, noRoute, timeToLiveExceeded, mustNotFragment
     case reversePathFilter, notForwarding, fragmentInvalid, fragmentTimeout, fragmentQueueFull, unhandledIPProtocol
     // Netfilter
-    case ruleDrop, ruleReject, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
+    case ruleDrop, ruleReject, networkPolicyEgress, networkPolicyIngress, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
     // Transport
     case malformedTransport, checksumTransport, noSocket, socketBufferFull
 
     /// Words for people: "rule drop", "no route".
     public var words: String {
+        switch self {
+        // The rule below takes a capital I for the beginning of "IP".
+        case .networkPolicyEgress: return "network policy egress"
+        case .networkPolicyIngress: return "network policy ingress"
+        default: break
+        }
         var text = ""
         for character in String(describing: self) {
             if character.isUppercase, let last = text.last, !last.isUppercase { text += " " }

@@ -93,19 +93,22 @@ struct KeySlots {
         }
         let new = free
         if new == 0 { return false }
-        var key = key
-        if key < self.key(slot).pointee { swap(&key, &self.key(slot).pointee) }
+        // A key before the slot's own takes its place, and that one goes into the list: not before there is room for it.
+        let own = self.key(slot).pointee
+        let isFirst = key < own
+        let listed = isFirst ? own : key
         let hasList = listWord(slot &>> 6).pointee & 1 &<< (slot & 63) != 0
         var before: UInt8 = 0
         var after = hasList ? list(slot).pointee : 0
         var steps = 0
-        while after != 0, place(after).pointee <= key {
+        while after != 0, place(after).pointee <= listed {
             (before, after) = (after, link(after).pointee)
             steps &+= 1
             if steps > KeySlots.listLimit { return false }
         }
         free = link(new).pointee
-        place(new).initialize(to: key)
+        if isFirst { self.key(slot).pointee = key }
+        place(new).initialize(to: listed)
         link(new).pointee = after
         if before == 0 {
             list(slot).initialize(to: new)

@@ -1,5 +1,6 @@
 import HairpinDatapath
 import HairpinEngine
+import HairpinPolicy
 import HairpinPrograms
 import HairpinProxy
 import HairpinTopology
@@ -204,6 +205,18 @@ public final class Simulation {
     public func connections(of host: String) -> [String] {
         guard let place = places[host] else { return [] }
         return kernels[place.kernel].process.connectionLines(namespace: place.namespace)
+    }
+
+    /// Replaces the network policies a node enforces for its pods.
+    public func setPolicies(_ table: PolicyTable, style: PolicyStyle = .drop, on host: String) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        kernels[place.kernel].process.setPolicies(table, style: style, namespace: place.namespace)
+    }
+
+    /// Packets a node refused because of network policies, by the policies that did.
+    public func policyDrops(of host: String) -> [PolicyDropCount] {
+        guard let place = places[host] else { return [] }
+        return kernels[place.kernel].process.policyDrops(namespace: place.namespace)
     }
 
     /// Replaces a host's IPVS table. Addresses of virtual services are put on `kube-ipvs0`, which the topology must have.

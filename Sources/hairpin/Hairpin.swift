@@ -21,8 +21,8 @@ struct Hairpin: ParsableCommand {
             """,
         version: HairpinVersion.current,
         subcommands: [
-            RunCommand.self, ExecCommand.self, GetCommand.self, ScenariosCommand.self, ValidateCommand.self, TraceCommand.self, ConformanceCommand.self, BenchCommand.self,
-            CompletionCommand.self, VersionCommand.self,
+            RunCommand.self, ExecCommand.self, GetCommand.self, TraceCommand.self, ReachabilityCommand.self, ScenariosCommand.self, ValidateCommand.self,
+            ConformanceCommand.self, BenchCommand.self, CompletionCommand.self, VersionCommand.self,
         ])
 
     static func main() {

@@ -18,6 +18,8 @@ final class World: UpperLayer, TapObserver {
     private(set) var errors: [(type: UInt8, code: UInt8, offender: IPv4Address, namespace: NamespaceIndex)] = []
     private(set) var seen: [(interface: InterfaceIndex, direction: TapDirection, time: Instant, bytes: [UInt8])] = []
     private(set) var drops: [DropReason] = []
+    /// Where, drop by drop.
+    private(set) var dropPlaces: [InterfaceIndex] = []
     var answersPings = true
     private var nextSequence: UInt16 = 0
 
@@ -125,5 +127,8 @@ final class World: UpperLayer, TapObserver {
     // MARK: TapObserver
 
     func saw(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent) { seen.append((event.interface, event.direction, event.time, Array(bytes))) }
-    func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason) { drops.append(reason) }
+    func dropped(_ bytes: UnsafeRawBufferPointer, _ event: TapEvent, reason: DropReason) {
+        drops.append(reason)
+        dropPlaces.append(event.interface)
+    }
 }

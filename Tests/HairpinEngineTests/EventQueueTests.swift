@@ -66,6 +66,44 @@ struct EventQueueTests {
         }
     }
 
+    @Test("an earlier event for a moment with many equal ones, whatever their number: none is lost and none comes twice", arguments: 10..<20)
+    func manyEqual(count: Int) {
+        var queue = EventQueue()
+        // A stretch of 4096 ns with room behind the event that comes next.
+        for time: UInt64 in [0x1000, 0x1010, 0x1fa0] { queue.push(Instant(nanoseconds: time), EventSource(kind: 1, index: 0)) }
+        #expect(queue.pop().time.nanoseconds == 0x1000)
+        for _ in 0..<count { queue.push(Instant(nanoseconds: 0x1100), EventSource(kind: 1, index: 5)) }
+        queue.push(Instant(nanoseconds: 0x1100), EventSource(kind: 1, index: 4))
+        var seen: [UInt32] = []
+        while !queue.isEmpty, seen.count < 100 { seen.append(queue.pop().source.index) }
+        #expect(seen == [0, 4] + [UInt32](repeating: 5, count: count) + [0])
+    }
+
+    @Test("few moments and few sources, so that most events have equals, come out as a sorted list would give them", arguments: UInt64(1)...6)
+    func equals(seed: UInt64) {
+        var random = SeededRandom(seed: seed, name: "equals")
+        var queue = EventQueue()
+        var pending: [(UInt64, UInt32)] = []
+        var now: UInt64 = 0
+        for round in 0..<400 {
+            let spread = [1, 8, 200, 5_000][Int(random.below(4))]
+            for _ in 0..<random.below(60) {
+                let time = now + UInt64(random.below(4)) * UInt64(spread)
+                let source = EventSource(kind: 1, index: random.below(3))
+                queue.push(Instant(nanoseconds: time), source)
+                pending.append((time, source.rawValue))
+            }
+            pending.sort { $0 < $1 }
+            let count = round == 399 ? pending.count : min(pending.count, Int(random.below(60)))
+            let popped = (0..<count).map { _ in queue.pop() }
+            #expect(popped.map { "\($0.time.nanoseconds) \($0.source.rawValue)" } == pending.prefix(count).map { "\($0.0) \($0.1)" })
+            pending.removeFirst(count)
+            if let last = popped.last { now = last.time.nanoseconds }
+        }
+        let isEmpty = queue.isEmpty
+        #expect(isEmpty)
+    }
+
     @Test("times near the end of the range keep their order")
     func extremes() {
         var queue = EventQueue()

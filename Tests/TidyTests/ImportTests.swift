@@ -7,25 +7,26 @@ struct ImportTests {
         "HairpinWire": [],
         "HairpinEngine": [],
         "HairpinProxy": ["HairpinWire", "HairpinEngine"],
-        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "HairpinProxy", "CProcessor"],
+        "HairpinPolicy": ["HairpinWire"],
+        "HairpinDatapath": ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "CProcessor"],
         // Never the datapath: protocols run in a unit test without a network.
         "HairpinTransport": ["HairpinWire", "HairpinEngine"],
         "HairpinPrograms": ["HairpinWire", "HairpinEngine", "HairpinTransport"],
         "HairpinTopology": ["HairpinWire", "HairpinEngine", "HairpinProxy"],
         "HairpinHost": [
-            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinPrograms",
             // Threads that run logical processes, and nothing else of the system.
             "Synchronization", "Glibc", "Musl", "Darwin", "CProcessor",
         ],
-        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
+        "HairpinCluster": ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "Yams", "OrderedCollections", "Foundation"],
         "HairpinCapture": ["HairpinWire", "HairpinEngine", "HairpinDatapath", "CLibPCAP", "CZlib", "SystemPackage", "Glibc", "Musl", "Foundation"],
         "HairpinScenario": [
-            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster", "HairpinCapture",
-            "Logging", "Yams", "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinHost", "HairpinPrograms", "HairpinCluster",
+            "HairpinCapture", "Logging", "Yams", "Foundation",
         ],
         "HairpinConformance": [
-            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms", "HairpinCapture",
-            "Foundation",
+            "HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinDatapath", "HairpinTransport", "HairpinHost", "HairpinPrograms",
+            "HairpinCluster", "HairpinCapture", "Foundation",
         ],
     ]
     /// The command line and the benchmarks may import anything.

@@ -1,4 +1,6 @@
+import Foundation
 import HairpinEngine
+import HairpinPolicy
 import HairpinWire
 
 /// One object as `get` shows it.
@@ -53,7 +55,8 @@ struct ResourceSource {
             case .namespaces: plan.namespaces.map(namespace)
             case .configMaps: plan.configMaps.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
             case .secrets: plan.secrets.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
-            case .cronJobs, .networkPolicies, .serviceAccounts: plan.kept.filter { $0.kind == kind.kind }.map { kept($0, kind) }
+            case .networkPolicies: plan.networkPolicies.map(policy)
+            case .cronJobs, .serviceAccounts: plan.kept.filter { $0.kind == kind.kind }.map { kept($0, kind) }
             default: plan.workloads.filter { $0.kind == kind.workloadKind }.map { workload($0, kind) }
             }
         return list.sorted { ($0.namespace, $0.name) < ($1.namespace, $1.name) }
@@ -234,7 +237,7 @@ struct ResourceSource {
     private static let version = "v1.33.0", kernel = "6.18.44"
 
     private func namespace(_ name: String) -> Resource {
-        let labels = ["kubernetes.io/metadata.name": name]
+        let labels = plan.namespaceLabels[name] ?? Namespace.labels(name, written: [:])
         var object = finished(.object([:]), ObjectMeta(name: name, namespace: "", labels: labels), .namespaces)
         object["spec"] = .object(["finalizers": .array([.string("kubernetes")])])
         object["status"] = .object(["phase": .string("Active")])
@@ -255,15 +258,22 @@ struct ResourceSource {
         let middle: [String]
         switch kind {
         case .cronJobs: middle = [text(spec?["schedule"]), text(spec?["timeZone"]), spec?["suspend"] == .bool(true) ? "True" : "False", "0", "<none>"]
-        case .networkPolicies:
-            var labels: [String: String] = [:]
-            if case .object(let fields)? = spec?["podSelector"]?["matchLabels"] { for (key, value) in fields { labels[key] = text(value) } }
-            middle = [LabelSelector(matchLabels: labels).text]
         default: middle = ["0"]
         }
         return Resource(
             namespace: object.metadata.namespace, name: object.metadata.name, labels: object.metadata.labels, cells: [object.metadata.name] + middle + [age],
             object: finished(object.source, object.metadata, kind))
+    }
+
+    private func policy(_ policy: NetworkPolicy) -> Resource {
+        var object = finished(policy.source, policy.metadata, .networkPolicies)
+        var spec = object["spec"] ?? .object([:])
+        if spec["podSelector"] == nil { spec["podSelector"] = .object([:]) }
+        spec["policyTypes"] = .array([PolicyDirection.ingress, .egress].filter(policy.directions.contains).map { .string($0.rawValue.capitalized) })
+        object["spec"] = spec
+        return Resource(
+            namespace: policy.metadata.namespace, name: policy.metadata.name, labels: policy.metadata.labels,
+            cells: [policy.metadata.name, policy.podSelector.text, age], object: object)
     }
 
     // MARK: Workloads

@@ -100,5 +100,12 @@ enum KubernetesFields {
         EndpointPort: name port protocol appProtocol
         Endpoint: addresses conditions:EndpointConditions hostname targetRef deprecatedTopology nodeName zone hints
         EndpointConditions: ready serving terminating
+        NetworkPolicy: apiVersion kind metadata:ObjectMeta spec:NetworkPolicySpec status
+        NetworkPolicySpec: podSelector:LabelSelector ingress[]:NetworkPolicyIngressRule egress[]:NetworkPolicyEgressRule policyTypes
+        NetworkPolicyIngressRule: ports[]:NetworkPolicyPort from[]:NetworkPolicyPeer
+        NetworkPolicyEgressRule: ports[]:NetworkPolicyPort to[]:NetworkPolicyPeer
+        NetworkPolicyPort: protocol port endPort
+        NetworkPolicyPeer: podSelector:LabelSelector namespaceSelector:LabelSelector ipBlock:IPBlock
+        IPBlock: cidr except
         """
 }

@@ -81,6 +81,7 @@ public struct ManifestLoader: Sendable {
             } else {
                 try keep(document, kind: kind, version: version, metadata: metadata)
             }
+        case "NetworkPolicy": manifests.networkPolicies.append(try NetworkPolicy(document, metadata: metadata))
         case "Endpoints": manifests.endpointSlices += try EndpointSlice.mirroring(document, metadata: metadata)
         default:
             if let workload = Workload.Kind(rawValue: kind) {
@@ -143,6 +144,7 @@ extension ManifestLoader {
         "Namespace": ["v1"], "Node": ["v1"], "Pod": ["v1"], "Service": ["v1"], "Endpoints": ["v1"], "ConfigMap": ["v1"], "Secret": ["v1"],
         "ReplicationController": ["v1"], "Deployment": ["apps/v1"], "ReplicaSet": ["apps/v1"], "StatefulSet": ["apps/v1"], "DaemonSet": ["apps/v1"],
         "Job": ["batch/v1"], "CronJob": ["batch/v1"], "EndpointSlice": ["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
+        "NetworkPolicy": ["networking.k8s.io/v1"],
     ]
     private static let coreKinds: Set<String> = ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]
     /// Kinds that belong to no namespace.

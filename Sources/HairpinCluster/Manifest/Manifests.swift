@@ -9,11 +9,15 @@ public struct Manifests: Sendable {
     public var endpointSlices: [EndpointSlice] = []
     public var configMaps: [ConfigMap] = []
     public var secrets: [Secret] = []
-    /// Kinds without a model: NetworkPolicy, ServiceAccount, CronJob, custom resources, …
+    public var networkPolicies: [NetworkPolicy] = []
+    /// Kinds without a model: ServiceAccount, CronJob, custom resources, …
     public var kept: [KeptObject] = []
     /// For people: what was kept without being modelled. In the order found.
     public var warnings: [InputWarning] = []
     public init() {}
+
+    /// A text that may be a label's value.
+    public static func labelValue(_ value: YAMLValue) throws(InputError) -> String { try Names.labelValue(value) }
 }
 
 /// Something the user should know, that stops nothing.

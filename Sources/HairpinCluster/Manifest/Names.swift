@@ -54,17 +54,23 @@ enum Names {
         guard let value else { return [:] }
         var result: [String: String] = [:]
         for (key, text) in try value.stringMap() {
-            guard text.utf8.count <= 63, text.isEmpty || isLabelValue(text) else {
-                throw (value[key] ?? value).error(
-                    problem: "is not a valid label value", fix: "Use at most 63 letters, digits, \"-\", \"_\" and \".\", and begin and end with a letter or a digit.")
-            }
+            guard text.isEmpty || isLabelValue(text) else { throw notLabel(value[key] ?? value) }
             result[key] = text
         }
         return result
     }
+    static func labelValue(_ value: YAMLValue) throws(InputError) -> String {
+        let text = try value.string()
+        guard text.isEmpty || isLabelValue(text) else { throw notLabel(value) }
+        return text
+    }
+    private static func notLabel(_ value: YAMLValue) -> InputError {
+        value.error(
+            problem: "is not a valid label value", fix: "Use at most 63 letters, digits, \"-\", \"_\" and \".\", and begin and end with a letter or a digit.")
+    }
     private static func isLabelValue(_ text: String) -> Bool {
         func isAlphanumeric(_ byte: UInt8) -> Bool { (97...122).contains(byte | 32) || (48...57).contains(byte) }
-        return text.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".") }
+        return text.utf8.count <= 63 && text.utf8.allSatisfy { isAlphanumeric($0) || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".") }
             && isAlphanumeric(text.utf8.first!) && isAlphanumeric(text.utf8.last!)
     }
     /// "Write "web-1". " when lower case and hyphens would do.

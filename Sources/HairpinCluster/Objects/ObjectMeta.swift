@@ -106,7 +106,18 @@ extension LabelSelector {
         requirements = []
         for item in try value.items("matchExpressions") {
             let word = try item.require("operator").word(among: ["In", "NotIn", "Exists", "DoesNotExist"])
-            requirements.append(Requirement(key: try item.require("key").string(), operation: Operator(rawValue: word)!, values: try item.strings("values") ?? []))
+            let operation = Operator(rawValue: word)!
+            let values = try item.strings("values") ?? []
+            if operation == .isIn || operation == .notIn {
+                guard !values.isEmpty else {
+                    throw (item["values"] ?? item).error(
+                        problem: "must be specified when operator is In or NotIn", fix: "Add \"values:\" with at least one value, or use Exists or DoesNotExist.")
+                }
+            } else if !values.isEmpty {
+                throw item["values"]!.error(
+                    problem: "may not be specified when operator is Exists or DoesNotExist", fix: "Remove the values, or use In or NotIn.")
+            }
+            requirements.append(Requirement(key: try item.require("key").string(), operation: operation, values: values))
         }
     }
 }

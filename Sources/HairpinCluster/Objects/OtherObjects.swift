@@ -18,6 +18,11 @@ public struct Namespace: Sendable {
     public var source: JSONValue
 }
 
+extension Namespace {
+    /// The API server keeps this label on every namespace, whatever a manifest says.
+    public static func labels(_ name: String, written: [String: String]) -> [String: String] { written.merging(["kubernetes.io/metadata.name": name]) { $1 } }
+}
+
 public struct ConfigMap: Sendable {
     public var metadata: ObjectMeta
     /// In the order written.

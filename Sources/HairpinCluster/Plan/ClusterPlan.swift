@@ -11,6 +11,9 @@ public struct ClusterPlan: Sendable {
     /// Controllers, with those that other controllers made (a Deployment's ReplicaSet).
     public var workloads: [PlannedWorkload]
     public var namespaces: [String]
+    /// With `kubernetes.io/metadata.name`, which the API server sets on every namespace.
+    public var namespaceLabels: [String: [String: String]]
+    public var networkPolicies: [NetworkPolicy]
     public var configMaps: [ObjectKey: ConfigMap]
     public var secrets: [ObjectKey: Secret]
     public var manualSlices: [EndpointSlice]

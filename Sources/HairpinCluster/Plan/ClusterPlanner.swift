@@ -36,6 +36,7 @@ public struct ClusterPlanner {
         let services = try allocator.allocate(manifests.services)
         return ClusterPlan(
             configuration: configuration, nodes: nodes, pods: pods, services: services, workloads: workloads, namespaces: namespaces,
+            namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies,
             configMaps: configMaps, secrets: secrets, manualSlices: manifests.endpointSlices, kept: manifests.kept, warnings: warnings, podIndex: podIndex)
     }
 
@@ -47,6 +48,7 @@ public struct ClusterPlanner {
         let names = Self.systemNamespaces + manifests.namespaces.map(\.metadata.name)
         let known = Set(names)
         let objects = manifests.pods.map(\.metadata) + manifests.workloads.map(\.metadata) + manifests.services.map(\.metadata) + manifests.configMaps.map(\.metadata)
+            + manifests.networkPolicies.map(\.metadata)
         for metadata in objects where !known.contains(metadata.namespace) {
             let near = nearestWord(to: metadata.namespace, among: names).map { "Did you mean \"\($0)\"? " } ?? ""
             throw InputError(
@@ -55,6 +57,11 @@ public struct ClusterPlanner {
                 fix: "\(near)Add a manifest of kind: Namespace with this name.")
         }
         return Set(names).sorted()
+    }
+
+    private func labels(ofNamespaces names: [String]) -> [String: [String: String]] {
+        let written = Dictionary(manifests.namespaces.map { ($0.metadata.name, $0.metadata.labels) }, uniquingKeysWith: { first, _ in first })
+        return Dictionary(uniqueKeysWithValues: names.map { ($0, Namespace.labels($0, written: written[$0] ?? [:])) })
     }
 
     private mutating func checkReferences(configMaps: [ObjectKey: ConfigMap], secrets: [ObjectKey: Secret]) throws(InputError) {

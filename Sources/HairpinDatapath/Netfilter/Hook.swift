@@ -1,3 +1,4 @@
+import HairpinPolicy
 import HairpinWire
 
 /// Netfilter's five hooks of the IPv4 family (`nf_inet_hooks`).
@@ -15,6 +16,8 @@ enum HookVerdict {
     case drop(DropReason)
     /// REJECT: dropped, and the sender is told as `RejectKind` says.
     case reject(RejectKind)
+    /// No network policy allows the packet: dropped, and its sender told if so wanted.
+    case policy(PolicyDirection, RejectKind?)
     /// IPVS at LOCAL_IN took the packet and rewrote it: it goes out through routing and LOCAL_OUT instead of to a socket.
     case reroute
 }

@@ -49,6 +49,17 @@ extension LogicalProcess {
         case .reject(let kind):
             reject(frame, kind, input: input, networkOffset: networkOffset, namespace: interface(device).pointee.namespace)
             drop(frame, .ruleReject, at: device)
+        case .policy(let direction, let kind):
+            if let kind {
+                let index = interface(device).pointee.namespace
+                // A bridge's reset goes out as it is made, past NAT: it has to come from whom the sender spoke to.
+                if kind == .tcpReset, networkOffset > 0 { namespace(index).pointee.netfilter.made.pointee.restoreDestination(frame, offset: networkOffset, &pool.pointee) }
+                reject(frame, kind, input: input, networkOffset: networkOffset, namespace: index)
+            }
+            // At the pod's own port where the frame passes one: the one it came in by, or the one a bridge was about to send it out of.
+            let entry = pool.pointee[frame]
+            let port = direction == .egress ? entry.pointee.physicalIn : entry.pointee.physicalOut
+            drop(frame, direction == .egress ? .networkPolicyEgress : .networkPolicyIngress, at: port == .none ? device : port)
         }
     }
 }

@@ -1,3 +1,5 @@
+import HairpinPolicy
+
 /// The packet filter of a namespace, made when somebody first asks for it: most pods never have a rule, a virtual service or a setting of their own,
 /// and a packet passes by a filter that is not there as it does by an empty one.
 ///
@@ -22,6 +24,8 @@ struct LazyNetfilter {
             return new
         }
     }
+
+    var policyDrops: [PolicyDropCount] { filter?.pointee.policies.drops ?? [] }
 
     // What packets meet; see `Netfilter`.
 

@@ -1,3 +1,4 @@
+import HairpinPolicy
 import HairpinProxy
 import HairpinWire
 
@@ -29,6 +30,14 @@ extension LogicalProcess {
     public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
         namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
     }
+
+    /// Replaces the network policies a node enforces for its pods; connections are judged again at their next packets.
+    public func setPolicies(_ table: PolicyTable, style: PolicyStyle, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.setPolicies(table, style: style)
+    }
+
+    /// Packets refused so far, by the policies that did.
+    public func policyDrops(namespace index: NamespaceIndex) -> [PolicyDropCount] { namespace(index).pointee.netfilter.policyDrops }
 
     /// The table of connections as `conntrack -L` prints it.
     public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }

@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinPolicy
 import HairpinProxy
 import HairpinWire
 
@@ -6,8 +7,8 @@ import HairpinWire
 ///
 ///     PREROUTING   raw, track, mangle, nat (destination)
 ///     LOCAL_IN     mangle, filter, security, virtual servers, nat (source), confirm
-///     FORWARD      mangle, filter, security, virtual servers' replies
-///     LOCAL_OUT    raw, track, mangle, nat (destination), virtual servers, filter, security
+///     FORWARD      mangle, network policies, filter, security, virtual servers' replies
+///     LOCAL_OUT    raw, track, mangle, nat (destination), virtual servers, network policies (what IPVS took from LOCAL_IN), filter, security
 ///     POSTROUTING  mangle, nat (source), confirm
 ///
 /// A packet comes in through `run` at each hook it meets; `release` must be called when a frame whose `connection` is not zero ends its life or
@@ -19,6 +20,9 @@ struct Netfilter {
     var virtualServers = VirtualServerTable()
     /// kube-proxy's table of Services: in iptables and IPVS mode it stands for chains of the rule set, in nftables mode for a table of its own.
     private(set) var services: ServiceTable?
+    var policies = PolicyFilter()
+    /// Some pod is isolated.
+    private(set) var isPolicing = false
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -88,6 +92,13 @@ struct Netfilter {
         refreshActivity()
     }
 
+    /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
+    mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {
+        policies.set(table, style: style)
+        isPolicing = !table.isEmpty
+        refreshActivity()
+    }
+
     /// To be called when interfaces come, go or change their names.
     mutating func interfacesChanged() { program.interfacesChanged() }
 
@@ -99,7 +110,7 @@ struct Netfilter {
     }
 
     private mutating func refreshActivity() {
-        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil
+        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil || isPolicing
         isActive = isTracking || !program.isEmpty
     }
 
@@ -127,6 +138,7 @@ struct Netfilter {
         case .forward:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
+            if let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
@@ -138,6 +150,7 @@ struct Netfilter {
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env, isTranslated: true) { return end }
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if isPolicing, pool[frame].pointee.flags.contains(.virtualServer), let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
         case .postrouting:

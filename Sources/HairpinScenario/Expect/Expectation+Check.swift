@@ -38,6 +38,9 @@ extension Scenario {
                 let others = reason == nil ? evidence.books.drops.map { "\($0.reason) × \($0.count)" }.joined(separator: ", ") : ""
                 let found = "\(count) dropped" + (others.isEmpty ? "" : " (\(others))")
                 report("\(bounds.words) \(bounds.plural("frame")) dropped" + (reason.map { " (\($0))" } ?? ""), bounds.admits(Int(clamping: count)) ? nil : found)
+            case .policyDrops(let policy, let bounds):
+                let count = evidence.books.drops(byPolicy: policy)
+                report("\(bounds.words) \(bounds.plural("frame")) dropped (network policy \(policy))", bounds.admits(Int(clamping: count)) ? nil : "\(count) dropped")
             case .frames(let interface, let filter, let bounds):
                 let count = evidence.frameCounts[nextCount]
                 nextCount += 1

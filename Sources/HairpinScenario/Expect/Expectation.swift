@@ -6,6 +6,8 @@ public struct Expectation: Sendable {
         case step(String, [StepCondition])
         /// Frames dropped, of one reason or of any.
         case drops(reason: String?, Bounds)
+        /// Frames refused by a NetworkPolicy, "namespace/name", alone or with others.
+        case policyDrops(policy: String, Bounds)
         /// Frames seen at the interfaces that match a pattern `HOST:INTERFACE`, and a filter.
         case frames(on: String, filter: String, Bounds)
         case captures([CaptureCondition])

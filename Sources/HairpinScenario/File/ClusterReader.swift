@@ -10,7 +10,7 @@ enum ClusterReader {
     static let maximumNodes = 200
 
     static func read(_ value: YAMLValue) throws(InputError) -> ClusterSettings {
-        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "dns", "links"])
+        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "links"])
         var settings = ClusterSettings()
         if let nodes = value["nodes"] { settings.nodes = try self.nodes(nodes) }
         if let range = value["podCIDR"] { settings.podCIDR = try range.prefix() }
@@ -25,6 +25,11 @@ enum ClusterReader {
         }
         if let mode = value["proxyMode"] {
             settings.proxyMode = ProxyMode(rawValue: try mode.word(among: ProxyMode.allCases.map(\.rawValue))) ?? .iptables
+        }
+        if let mode = value["networkPolicy"] {
+            // YAML 1.1 reads a bare "off" as false.
+            let isFalse = if case .bool(false) = mode.content { true } else { false }
+            settings.networkPolicy = isFalse ? .off : PolicyMode(rawValue: try mode.word(among: PolicyMode.allCases.map(\.rawValue))) ?? .drop
         }
         if let links = value["links"] {
             try links.checkKeys(["node"])

@@ -20,7 +20,15 @@ enum ExpectationReader {
         }
         if let drops = value["drops"] {
             if drops.isScalar { return try one(.drops(reason: nil, bounds(drops))) }
-            try drops.checkKeys(["reason", "minimum", "maximum", "exactly"])
+            try drops.checkKeys(["reason", "policy", "minimum", "maximum", "exactly"])
+            if let policy = drops["policy"] {
+                if let reason = drops["reason"] { throw reason.error(problem: "stands beside a policy", fix: "Keep one of them: a policy's drops have reasons of their own.") }
+                let words = try policy.string().split(separator: "/", omittingEmptySubsequences: false)
+                guard words.count <= 2, words.allSatisfy({ !$0.isEmpty }) else {
+                    throw policy.error(problem: "names no NetworkPolicy", fix: "Write NAMESPACE/NAME, or NAME in namespace default.")
+                }
+                return try one(.policyDrops(policy: words.count == 2 ? words.joined(separator: "/") : "default/\(words[0])", bounds(drops)))
+            }
             let reason: String? = if let reason = drops["reason"] { try self.reason(reason) } else { nil }
             return try one(.drops(reason: reason, bounds(drops)))
         }

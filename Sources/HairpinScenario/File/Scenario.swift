@@ -1,3 +1,4 @@
+import HairpinCluster
 import HairpinEngine
 import HairpinWire
 
@@ -37,6 +38,7 @@ public struct ClusterSettings: Sendable {
     public static let networks = ["bridge", "flannel-host-gw"]
     public var cni = "bridge"
     public var proxyMode = ProxyMode.iptables
+    public var networkPolicy = PolicyMode.drop
     public var dns = true
     /// Of every node's uplink.
     public var nodeLink = LinkSettings()
@@ -55,6 +57,9 @@ public struct NodeSettings: Sendable, Equatable {
 
 /// How kube-proxy turns Services into rules.
 public enum ProxyMode: String, Sendable, CaseIterable { case iptables, nftables, ipvs }
+
+/// What becomes of packets that no NetworkPolicy allows; `off` is a network plugin that knows no policies.
+public enum PolicyMode: String, Sendable, CaseIterable { case drop, reject, off }
 
 public struct LinkSettings: Sendable, Equatable {
     /// Bits per second; nil is unlimited.
@@ -84,6 +89,8 @@ public struct Step: Sendable {
     public var place: Place
     public var container: String?
     public var command: String
+    /// What the step does to the cluster instead of running a command; `command` is then how kubectl would be called.
+    public var change: StepChange?
     /// How often the command runs, one after another; output is joined and the last non-zero exit status counts.
     public var repetitions = 1
     /// The command is ended (SIGKILL, exit status 137) when it runs for longer.
@@ -91,11 +98,20 @@ public struct Step: Sendable {
     public var position: Position
 }
 
+/// A step that changes the cluster: `apply`, `delete` or `label`.
+public enum StepChange: Sendable {
+    /// Files relative to the scenario and objects written in it; `ScenarioFile` reads them.
+    case files([YAMLValue])
+    case change(ClusterChange)
+}
+
 /// Where a command runs, as `spec.steps[].in` names it: `pod/web-0`, `deploy/web`, `sts/web`, `ds/agent`, `job/once`, `node/node1`, `host/client`;
 /// pods and controllers may carry a namespace: `shop/pod/web-0`.
 public struct Place: Sendable, Hashable, CustomStringConvertible {
     public enum Kind: String, Sendable, CaseIterable {
         case pod, deployment, statefulSet, daemonSet, replicaSet, replicationController, job, service, node, host
+        /// The API server, for steps that change the cluster; nobody types it.
+        case cluster
     }
     public var kind: Kind
     public var namespace: String
@@ -118,6 +134,7 @@ public struct Place: Sendable, Hashable, CustomStringConvertible {
     }
 
     public var description: String {
+        if kind == .cluster { return name }
         let short = Place.spellings.first { $0.kind == kind }?.words[0] ?? kind.rawValue
         return namespace == "default" ? "\(short)/\(name)" : "\(namespace)/\(short)/\(name)"
     }

@@ -34,7 +34,8 @@ public struct ScenarioFile {
                     fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
             }
             guard scenarios.count == 1 else { throw scenarios[1].error(problem: "is a second scenario in one file", fix: "Put every scenario into a file of its own.") }
-            let scenario = try ScenarioReader.read(document)
+            var scenario = try ScenarioReader.read(document)
+            try ScenarioFile.readChanges(&scenario, from: path)
             try reader.read(path, name: path, documents: documents)
             try reader.readExtra(manifests)
             return LoadedScenario(scenario: scenario, manifests: reader.loader.manifests, files: reader.files)
@@ -56,7 +57,9 @@ public struct ScenarioFile {
                 let documents = try ScenarioFile.documents(path)
                 for document in documents where ScenarioReader.isScenario(document) {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
-                    scenario = try ScenarioReader.read(document)
+                    var read = try ScenarioReader.read(document)
+                    try ScenarioFile.readChanges(&read, from: path)
+                    scenario = read
                 }
                 try reader.read(path, name: name, documents: documents)
             }
@@ -92,7 +95,31 @@ public struct ScenarioFile {
         done.insert(real)
     }
 
-    private mutating func include(_ reference: YAMLValue, from path: String) throws(InputError) {
+    /// What `apply` steps apply: objects of the kinds that can change while the cluster runs.
+    private static func readChanges(_ scenario: inout Scenario, from path: String) throws(InputError) {
+        for index in scenario.steps.indices {
+            guard case .files(let items)? = scenario.steps[index].change else { continue }
+            var loader = ManifestLoader()
+            for item in items {
+                guard item.isScalar else {
+                    try loader.load(document: item)
+                    continue
+                }
+                for file in try expand(existing(item, from: path)) {
+                    for document in try documents(file) { try loader.load(document: document) }
+                }
+            }
+            let manifests = loader.manifests
+            guard manifests.holdsOnlyPoliciesAndNamespaces else {
+                throw items[0].error(
+                    problem: "has objects that cannot be applied while the cluster runs", fix: "Apply NetworkPolicy and Namespace; list the others under spec.manifests.")
+            }
+            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces))
+        }
+    }
+
+    /// The file a reference names, relative to the file it stands in.
+    private static func existing(_ reference: YAMLValue, from path: String) throws(InputError) -> String {
         let text = try reference.string()
         guard !text.isEmpty else { throw reference.error(problem: "is no file name", fix: "Name a manifest, relative to this file.") }
         let folder = (path as NSString).deletingLastPathComponent
@@ -100,7 +127,11 @@ public struct ScenarioFile {
         guard FileManager.default.fileExists(atPath: target) else {
             throw reference.error(problem: "does not exist", fix: "Names are relative to this file; looked for \(target).")
         }
-        for file in try ScenarioFile.expand(target) {
+        return target
+    }
+
+    private mutating func include(_ reference: YAMLValue, from path: String) throws(InputError) {
+        for file in try ScenarioFile.expand(ScenarioFile.existing(reference, from: path)) {
             let real = ScenarioFile.realPath(file)
             if let place = open.firstIndex(where: { $0.path == real }) {
                 let circle = (open[place...].map(\.name) + [file]).joined(separator: " → ")
@@ -145,4 +176,11 @@ public struct ScenarioFile {
     }
 
     private static func builtin(_ name: String) -> BuiltinScenario? { BuiltinScenario.all.first { $0.name == name } }
+}
+
+extension Manifests {
+    fileprivate var holdsOnlyPoliciesAndNamespaces: Bool {
+        nodes.isEmpty && pods.isEmpty && workloads.isEmpty && services.isEmpty && endpointSlices.isEmpty && configMaps.isEmpty && secrets.isEmpty && kept.isEmpty
+            && !(networkPolicies.isEmpty && namespaces.isEmpty)
+    }
 }

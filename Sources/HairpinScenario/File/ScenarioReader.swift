@@ -75,7 +75,11 @@ enum ScenarioReader {
     private static func steps(_ spec: YAMLValue) throws(InputError) -> [Step] {
         var steps: [Step] = []
         for (number, item) in try spec.items("steps").enumerated() {
-            try item.checkKeys(["id", "at", "after", "in", "container", "run", "repeat", "timeout"])
+            let change = try ChangeReader.read(item)
+            try item.checkKeys(
+                change == nil
+                    ? ["id", "at", "after", "in", "container", "run", "repeat", "timeout", "apply", "delete", "label"]
+                    : ["id", "at", "after", "apply", "delete", "label"])
             var id = "step \(number + 1)"
             if let value = item["id"] {
                 id = try value.string()
@@ -83,6 +87,13 @@ enum ScenarioReader {
             }
             if steps.contains(where: { $0.id == id }) {
                 throw (item["id"] ?? item).error(problem: "is the id of an earlier step", fix: "Give every step an id of its own.")
+            }
+            if let change {
+                var step = Step(id: id, place: Place(kind: .cluster, name: "cluster"), command: change.command, position: item.position)
+                step.change = change.change
+                step.start = try start(of: item, after: steps)
+                steps.append(step)
+                continue
             }
             let placeValue = try item.require("in", fix: "Add \"in: pod/NAME\", \"deploy/NAME\", \"node/NAME\" or \"host/NAME\".")
             let run = try item.require("run", fix: "Add \"run:\" with the command line, such as \"curl -sS http://web/\".")

@@ -86,7 +86,14 @@ public struct BooksResult: Codable, Sendable {
     public var inFlight: UInt64 = 0
     /// Only reasons that occurred, in the order of the data path.
     public var drops: [DropResult] = []
+    /// Those of network policies again, by the policies that isolate the pod and allow the packet by no rule.
+    public var policyDrops: [PolicyDropResult] = []
     public var balanced = true
+
+    /// Drops that a policy, "namespace/name", has part in.
+    public func drops(byPolicy policy: String) -> UInt64 {
+        policyDrops.filter { $0.policies.split(separator: ", ").contains(policy[...]) }.reduce(0) { $0 + $1.count }
+    }
 
     /// Drops of one reason, by its words ("no socket"), or all of them.
     public func drops(of reason: String?) -> UInt64 {
@@ -97,6 +104,15 @@ public struct BooksResult: Codable, Sendable {
 
 public struct DropResult: Codable, Sendable {
     public var reason: String
+    public var count: UInt64
+}
+
+public struct PolicyDropResult: Codable, Sendable {
+    /// "egress" or "ingress".
+    public var direction: String
+    /// "namespace/name", joined by ", ".
+    public var policies: String
+    public var pod: String
     public var count: UInt64
 }
 

@@ -62,6 +62,7 @@ struct Transcript {
             if books.handedOver > 0 { text += ", \(grouped(books.handedOver)) handed over between nodes" }
             text += ", \(grouped(books.inFlight)) in flight; the books \(books.balanced ? "balance" : "do NOT balance")\n"
             for drop in books.drops { text += "  \(grouped(drop.count)) × \(drop.reason)\n" }
+            for drop in books.policyDrops { text += "    \(grouped(drop.count)) × \(drop.direction) of \(drop.pod) by \(drop.policies)\n" }
         }
         for capture in result.captures { text += "wrote \(capture.path) (\(count(Int(clamping: capture.frames), "packet")))\n" }
         let failed = result.expectations.filter { !$0.passed }.count

@@ -43,7 +43,7 @@ final class CaptureSet {
                 }
                 questions.append((pattern, try CaptureSet.filter(filter, at: expectation.position)))
             case .captures: needsCapture = true
-            case .step, .drops: break
+            case .step, .drops, .policyDrops: break
             }
         }
         let isCounting = !questions.isEmpty

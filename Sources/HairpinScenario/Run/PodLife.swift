@@ -5,7 +5,7 @@ import HairpinPrograms
 
 /// One pod through its life: init containers one after another, then the containers side by side.
 final class PodLife {
-    let pod: PlannedPod
+    private(set) var pod: PlannedPod
     /// Init containers first, in the order of the manifest.
     let containers: [ContainerLife]
     private var volumes: [String: VolumeID] = [:]
@@ -47,6 +47,9 @@ final class PodLife {
         }
         return result
     }
+
+    /// Its labels have changed; containers and addresses have not.
+    func relabelled(_ pod: PlannedPod) { self.pod = pod }
 
     /// The folder of that name, made when a container first mounts it.
     func volume(_ name: String, make: () -> VolumeID) -> VolumeID {

@@ -2,6 +2,7 @@ import HairpinCluster
 import HairpinDatapath
 import HairpinEngine
 import HairpinHost
+import HairpinPolicy
 
 /// Runs one scenario from boot to its last frame.
 public final class ScenarioRunner {
@@ -30,6 +31,7 @@ public final class ScenarioRunner {
         self.hooks = hooks
         world = try World(loaded, seed: loaded.scenario.seed, threads: options.threads, sharing: options.sharesEveryWindow ? .evenly : .worthwhile, log: hooks.log)
         for step in scenario.steps {
+            if step.change != nil { continue }
             do { _ = try world.resolve(step.place, container: step.container) } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")
             }
@@ -61,7 +63,7 @@ public final class ScenarioRunner {
         result.cluster = world.summary
         result.warnings = world.warnings
         result.virtualNanoseconds = world.simulation.now.nanoseconds
-        result.books = BooksResult(world.simulation.books)
+        result.books = BooksResult(world.simulation.books, policies: world.policyDrops)
         result.captures = try captures.files()
         result.steps = scenario.steps.compactMap { step in results.first { $0.id == step.id } }
         guard let books = result.books else { return result }
@@ -138,6 +140,7 @@ public final class ScenarioRunner {
     /// Starts the next repetition of a step.
     private func again(_ running: RunningStep) {
         running.remaining -= 1
+        if case .change(let change)? = running.step.change { return make(change, for: running) }
         do {
             let target = try world.resolve(running.step.place, container: running.step.container)
             running.target = target
@@ -150,6 +153,13 @@ public final class ScenarioRunner {
             running.problem = error.description
             running.remaining = 0
         }
+    }
+
+    /// A change takes no time; nodes follow it a little later.
+    private func make(_ change: ClusterChange, for running: RunningStep) {
+        do {
+            running.finish(0, try world.apply(change).map { $0 + "\n" }.joined(), isError: false)
+        } catch { running.finish(1, "\(error)\n", isError: true) }
     }
 
     /// Looks after steps that ended, or ran too long; prints what is finished.
@@ -220,7 +230,14 @@ private final class RunningStep {
         remaining = step.repetitions
     }
 
-    var hasEnded: Bool { problem != nil || handle?.exitStatus != nil }
+    private var isChanged = false
+    var hasEnded: Bool { problem != nil || isChanged || handle?.exitStatus != nil }
+    /// A step without a process has done its work.
+    func finish(_ status: Int32, _ text: String, isError: Bool) {
+        isChanged = true
+        self.status = status
+        take(text, isError)
+    }
     func noteExit() { if let exit = handle?.exitStatus, exit != 0 { status = exit } }
 
     func take(_ text: String, _ isError: Bool) {
@@ -230,7 +247,7 @@ private final class RunningStep {
 }
 
 extension BooksResult {
-    init(_ books: FrameBooks) {
+    init(_ books: FrameBooks, policies: [PolicyDropCount] = []) {
         emitted = books.emitted
         copied = books.copied
         delivered = books.delivered
@@ -241,6 +258,7 @@ extension BooksResult {
             let count = books.dropsByReason[Int(reason.rawValue)]
             return count == 0 ? nil : DropResult(reason: reason.words, count: count)
         }
+        policyDrops = policies.map { PolicyDropResult(direction: $0.direction.rawValue, policies: $0.policies, pod: $0.pod, count: $0.packets) }
         balanced = books.isBalanced
     }
 

@@ -24,6 +24,7 @@ public enum Validation {
         let objects = "\(count(cluster.pods, "pod")), \(count(cluster.services, "Service"))"
         guard loaded.hasScenario else { return Check(summary: objects, warnings: world.warnings) }
         for step in loaded.scenario.steps {
+            if step.change != nil { continue }
             do { _ = try world.resolve(step.place, container: step.container) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
         }
         _ = try FaultPlan(loaded.scenario, in: world)

@@ -1,6 +1,7 @@
 import HairpinCluster
 import HairpinEngine
 import HairpinHost
+import HairpinPolicy
 import HairpinPrograms
 import HairpinTopology
 import Logging
@@ -11,7 +12,7 @@ import Logging
 /// but the seed and the manifests.
 final class World {
     let scenario: Scenario
-    let plan: ClusterPlan
+    private(set) var plan: ClusterPlan
     let topology: Topology
     let simulation: Simulation
     let pods: [PodLife]
@@ -26,6 +27,9 @@ final class World {
     private var rulesWritten: [String: [String]] = [:]
     private var serversWritten: [String: [VirtualServerDescription]] = [:]
     private var toldImages: Set<String> = []
+    /// When the nodes' policy agents next follow a change; they start with the nodes.
+    private var policiesDue: Instant? = .zero
+    private var hasPolicies = false
 
     /// How often the kubelets look at their containers.
     private static let tick = Duration.milliseconds(50)
@@ -98,15 +102,15 @@ final class World {
         while !isInterrupted(), simulation.now < ScenarioTiming.patience, !pods.allSatisfy(\.isSettled) {
             advance(to: simulation.now + .milliseconds(100), while: goesOn)
         }
-        // kube-proxy follows the last change.
-        if rulesDue != nil { advance(to: simulation.now + ScenarioTiming.ruleLag, while: goesOn) }
+        // kube-proxy and the policy agents follow the last change.
+        if rulesDue != nil || policiesDue != nil { advance(to: simulation.now + ScenarioTiming.ruleLag, while: goesOn) }
     }
 
     /// The control plane's next look: the next tick, or earlier where something is due.
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)
         var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
-        if let rulesDue, rulesDue > now { next = min(next, rulesDue) }
+        for due in [rulesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
         for pod in pods {
             for container in pod.containers {
                 for due in [container.restartDue, container.nextProbe] { if let due, due > now { next = min(next, due) } }
@@ -137,6 +141,10 @@ final class World {
         if let due = rulesDue, due <= now {
             rulesDue = nil
             writeRules()
+        }
+        if let due = policiesDue, due <= now {
+            policiesDue = nil
+            writePolicies()
         }
     }
 
@@ -199,6 +207,44 @@ final class World {
             }
         }
         log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
+    }
+
+    // MARK: NetworkPolicy
+
+    /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
+    func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
+        let lines = try plan.apply(change)
+        if case .labelPod(let key, _) = change, let pod = plan.pod(key) {
+            pods[pod.index].relabelled(pod)
+            // Services may select it now, or no longer.
+            if rulesDue == nil { rulesDue = simulation.now + ScenarioTiming.ruleLag }
+        }
+        if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }
+        return lines
+    }
+
+    private func writePolicies() {
+        guard scenario.cluster.networkPolicy != .off else {
+            if !plan.networkPolicies.isEmpty { warn("NetworkPolicies have no effect: spec.cluster.networkPolicy is off") }
+            return
+        }
+        if plan.networkPolicies.isEmpty, !hasPolicies { return }
+        hasPolicies = true
+        let table = plan.policyTable()
+        for node in plan.nodes {
+            simulation.setPolicies(table.local(to: node.name), style: scenario.cluster.networkPolicy == .reject ? .reject : .drop, on: node.name)
+        }
+        log.info("\(simulation.now) network policies: \(plan.networkPolicies.count) in force")
+    }
+
+    /// Packets refused by policies on all nodes, in order.
+    var policyDrops: [PolicyDropCount] {
+        var sums: [PolicyDropCount] = []
+        for drop in plan.nodes.flatMap({ simulation.policyDrops(of: $0.name) }) {
+            let same = sums.firstIndex { $0.direction == drop.direction && $0.policies == drop.policies && $0.pod == drop.pod }
+            if let same { sums[same].packets += drop.packets } else { sums.append(drop) }
+        }
+        return sums.sorted { ($0.direction.rawValue, $0.policies, $0.pod) < ($1.direction.rawValue, $1.policies, $1.pod) }
     }
 
     /// What images set, under what the kubelet sets.

@@ -6,7 +6,7 @@ import HairpinScenario
 struct ConformanceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "conformance", abstract: "Run a body of reference cases and print a table of fidelity.",
-        subcommands: [RealityCommand.self, PacketdrillCommand.self, KubeProxyCommand.self])
+        subcommands: [RealityCommand.self, PacketdrillCommand.self, KubeProxyCommand.self, NetpolCommand.self])
 }
 
 struct RealityCommand: ParsableCommand {

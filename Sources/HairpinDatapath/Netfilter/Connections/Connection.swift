@@ -90,6 +90,8 @@ struct Connection {
     var previous: UInt32 = 0
     /// Interface MASQUERADE chose the address of.
     var masqueradeOutput: UInt32 = 0
+    /// The network policies that let it pass, `PolicyFilter.epoch`; 0 before any have.
+    var policyEpoch: UInt32 = 0
     /// UDP: from when on packets in both directions make a stream.
     var streamFrom: UInt64 = 0
     var tcp = TCPTrack()

@@ -1,0 +1,81 @@
+/// What a person does with kubectl to a cluster that runs.
+public enum ClusterChange: Sendable {
+    /// `kubectl apply`: NetworkPolicies and Namespaces, in order.
+    case apply(policies: [NetworkPolicy], namespaces: [Namespace])
+    case deletePolicy(ObjectKey)
+    /// `kubectl label`; a nil value removes the label.
+    case labelPod(ObjectKey, [LabelChange])
+    case labelNamespace(String, [LabelChange])
+
+    public struct LabelChange: Sendable, Hashable {
+        public var key: String
+        public var value: String?
+        public init(key: String, value: String?) {
+            self.key = key
+            self.value = value
+        }
+    }
+}
+
+extension ClusterPlan {
+    /// Applies a change at once. Returns what kubectl prints; nothing is changed when it throws.
+    ///
+    /// Labels of pods decide which policies and Services select them; a controller's pods keep running whatever their labels become.
+    public mutating func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
+        switch change {
+        case .apply(let policies, let namespaces):
+            let known = Set(self.namespaces).union(namespaces.map(\.metadata.name))
+            for policy in policies where !known.contains(policy.metadata.namespace) {
+                throw .notFound("namespaces", policy.metadata.namespace)
+            }
+            return namespaces.map { apply($0) } + policies.map { apply($0) }
+        case .deletePolicy(let key):
+            guard let index = networkPolicies.firstIndex(where: { $0.key == key }) else { throw .notFound("networkpolicies.networking.k8s.io", key.name) }
+            networkPolicies.remove(at: index)
+            return ["networkpolicy.networking.k8s.io \"\(key.name)\" deleted"]
+        case .labelPod(let key, let changes):
+            guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
+            return ["pod/\(key.name) \(ClusterPlan.change(&pods[index].metadata.labels, changes))"]
+        case .labelNamespace(let name, let changes):
+            guard var labels = namespaceLabels[name] else { throw .notFound("namespaces", name) }
+            let word = ClusterPlan.change(&labels, changes)
+            namespaceLabels[name] = Namespace.labels(name, written: labels)
+            return ["namespace/\(name) \(word)"]
+        }
+    }
+
+    private mutating func apply(_ policy: NetworkPolicy) -> String {
+        let name = "networkpolicy.networking.k8s.io/\(policy.metadata.name)"
+        guard let index = networkPolicies.firstIndex(where: { $0.key == policy.key }) else {
+            networkPolicies.append(policy)
+            return "\(name) created"
+        }
+        let isSame = networkPolicies[index].source == policy.source
+        networkPolicies[index] = policy
+        return "\(name) \(isSame ? "unchanged" : "configured")"
+    }
+
+    private mutating func apply(_ namespace: Namespace) -> String {
+        let name = namespace.metadata.name
+        let labels = Namespace.labels(name, written: namespace.metadata.labels)
+        let old = namespaceLabels.updateValue(labels, forKey: name)
+        if old == nil { namespaces = (namespaces + [name]).sorted() }
+        return "namespace/\(name) \(old == nil ? "created" : old == labels ? "unchanged" : "configured")"
+    }
+
+    /// Words of kubectl: "labeled", "unlabeled" where labels only went, "not labeled" where nothing changed.
+    private static func change(_ labels: inout [String: String], _ changes: [ClusterChange.LabelChange]) -> String {
+        let before = labels
+        for change in changes { labels[change.key] = change.value }
+        if labels == before { return "not labeled" }
+        return changes.contains { $0.value != nil } ? "labeled" : "unlabeled"
+    }
+}
+
+/// What the API server answers to a change it cannot make.
+public struct ChangeError: Error, Sendable, CustomStringConvertible {
+    public var description: String
+    static func notFound(_ resource: String, _ name: String) -> ChangeError {
+        ChangeError(description: "Error from server (NotFound): \(resource) \"\(name)\" not found")
+    }
+}

@@ -1,0 +1,75 @@
+import HairpinCluster
+
+/// Reads the steps that change the cluster: `apply: FILE`, `delete: netpol/NAME`, `label: {pod/NAME: {KEY: VALUE}}`.
+enum ChangeReader {
+    /// Nil for a step that runs a command. `command` is how one would call kubectl.
+    static func read(_ item: YAMLValue) throws(InputError) -> (change: StepChange, command: String)? {
+        let given = ["run", "apply", "delete", "label"].filter { item[$0] != nil }
+        if given.count > 1, let second = item[given[1]] {
+            throw second.error(problem: "stands beside \"\(given[0])\"", fix: "Make two steps of it.")
+        }
+        if let value = item["apply"] { return try apply(value) }
+        if let value = item["delete"] { return try delete(value) }
+        if let value = item["label"] { return try label(value) }
+        return nil
+    }
+
+    private static func apply(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
+        var items = [value]
+        if case .sequence = value.content { items = try value.items() }
+        guard !items.isEmpty else { throw value.error(problem: "applies nothing", fix: "Name a file relative to this one, or write an object.") }
+        var words: [String] = []
+        for item in items { words.append(item.isScalar ? try item.string() : "-") }
+        return (.files(items), "kubectl apply " + words.map { "-f \($0)" }.joined(separator: " "))
+    }
+
+    private static func delete(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
+        let target = try Target(value)
+        guard target.kind == .networkPolicies else {
+            throw value.error(problem: "cannot be deleted while the cluster runs", fix: "Only NetworkPolicies can: write netpol/NAME or NAMESPACE/netpol/NAME.")
+        }
+        return (.change(.deletePolicy(ObjectKey(namespace: target.namespace, name: target.name))), "kubectl delete netpol \(target.name)\(target.option)")
+    }
+
+    private static func label(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
+        let entries = try value.entries()
+        guard entries.count == 1, let (_, labels) = entries.first, case .mapping(let nodes) = value.content else {
+            throw value.error(problem: "does not name one object", fix: "Write \"label: {pod/NAME: {KEY: VALUE}}\", a step for each object.")
+        }
+        let target = try Target(
+            YAMLValue(node: YAMLNode(.string(nodes[0].key), line: nodes[0].keyLine, column: nodes[0].keyColumn, text: nodes[0].key), file: value.file, path: value.path))
+        var changes: [ClusterChange.LabelChange] = []
+        // Null removes; everything else has to be a label value.
+        for (key, text) in try labels.entries() { changes.append(.init(key: key, value: text.isNull ? nil : try Manifests.labelValue(text))) }
+        guard !changes.isEmpty else { throw labels.error(problem: "changes no label", fix: "Write \"KEY: VALUE\", or \"KEY: null\" to remove a label.") }
+        let words = changes.map { change in change.value.map { "\(change.key)=\($0)" } ?? "\(change.key)-" }.joined(separator: " ")
+        let kind: String
+        let change: ClusterChange
+        switch target.kind {
+        case .pods: (kind, change) = ("pod", .labelPod(ObjectKey(namespace: target.namespace, name: target.name), changes))
+        case .namespaces: (kind, change) = ("ns", .labelNamespace(target.name, changes))
+        default:
+            throw value.error(problem: "labels neither a pod nor a namespace", fix: "Write pod/NAME, NAMESPACE/pod/NAME or ns/NAME.")
+        }
+        return (.change(change), "kubectl label \(kind) \(target.name) \(words)\(target.option)")
+    }
+
+    /// `KIND/NAME` or `NAMESPACE/KIND/NAME`.
+    private struct Target {
+        var kind: ResourceKind
+        var namespace = "default"
+        var name: String
+        /// " -n shop" where it is needed.
+        var option: String { namespace == "default" || !kind.isNamespaced ? "" : " -n \(namespace)" }
+
+        init(_ value: YAMLValue) throws(InputError) {
+            var words = try value.string().split(separator: "/", omittingEmptySubsequences: false).map(String.init)
+            if words.count == 3 { namespace = words.removeFirst() }
+            guard words.count == 2, let kind = ResourceKind(argument: words[0]), !words[1].isEmpty, !namespace.isEmpty else {
+                throw value.error(problem: "names no object", fix: "Write KIND/NAME or NAMESPACE/KIND/NAME, such as netpol/deny-all or shop/pod/web.")
+            }
+            self.kind = kind
+            name = words[1]
+        }
+    }
+}

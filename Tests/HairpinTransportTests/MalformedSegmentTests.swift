@@ -257,7 +257,8 @@ private struct Malice {
 @Suite("Malformed segments")
 struct MalformedSegmentTests {
     private static let chosen = ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEED"].flatMap { UInt64($0) }
-    private static let seeds: ClosedRange<UInt64> = chosen.map { $0...$0 } ?? 1...(ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEEDS"].flatMap { UInt64($0) } ?? 40)
+    private static let count = ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEEDS"].flatMap { UInt64($0) } ?? 40
+    private static let seeds: ClosedRange<UInt64> = chosen.map { $0...$0 } ?? 1...max(count, 1)
 
     @Test("every state can be reached", arguments: Victim.State.allCases)
     fileprivate func states(state: Victim.State) throws {
@@ -274,8 +275,10 @@ struct MalformedSegmentTests {
             let victim = try Victim(state, seed: seed, usesOptions: seed % 3 != 0, receiveBuffer: seed % 2 == 0 ? 8192 : nil)
             defer { victim.world.tearDown() }
             var malice = Malice(random: SeededRandom(seed: seed, name: "malice \(state)"))
+            var largest = 0
             for step in 0..<60 {
                 let packet = malice.segment(victim)
+                largest = max(largest, packet.count)
                 let before = victim.states
                 let view = packet.withUnsafeBytes { IPv4View($0).flatMap { TCPView($0.payload) } }
                 let isCut = packet.withUnsafeBytes { IPv4View($0) } == nil
@@ -293,7 +296,8 @@ struct MalformedSegmentTests {
                 if let socket = victim.socket, victim.state == "ESTAB" || victim.state == "CLOSE-WAIT" {
                     let unread = try victim.stack.unreadBytes(socket)
                     let buffer = try victim.stack.option(socket, .receiveBuffer)
-                    #expect(unread <= buffer, "\(name), step \(step): \(unread) bytes in a buffer of \(buffer)")
+                    // Into an empty queue one segment is taken whatever its size (`tcp_sequence`).
+                    #expect(unread <= buffer + largest, "\(name), step \(step): \(unread) bytes in a buffer of \(buffer)")
                     if malice.chance(4) { _ = try? victim.stack.receive(socket, 500) }
                     if malice.chance(8) { _ = try? victim.stack.send(socket, [UInt8](repeating: 1, count: 700)[...]) }
                 }
@@ -346,7 +350,8 @@ struct MalformedSegmentTests {
     fileprivate func acknowledgments(state: Victim.State) throws {
         let victim = try Victim(state, seed: 7)
         defer { victim.world.tearDown() }
-        for distance: UInt32 in [1, 5000, 0x4000_0000, 0x8000_0001, 0xfff0_0000] {
+        // The peer's largest window was 8 MiB: what is older than that is very old.
+        for distance: UInt32 in [1, 5000, 0x4000_0000, 0x8000_0001, 0xff00_0000] {
             victim.world.run(.milliseconds(600))
             victim.observe()
             // With the next byte, which must not be taken.
@@ -383,6 +388,53 @@ struct MalformedSegmentTests {
         #expect(victim.state == "SYN-RECV")
         victim.say(.rst, sequence: victim.next)
         #expect(victim.state == nil)
+    }
+
+    // MARK: the window
+
+    @Test("a segment that ends beyond the window: taken if nothing waits to be read, else answered; its FIN alone may")
+    func beyondWindow() throws {
+        let victim = try Victim(.established, seed: 12, receiveBuffer: 4096)
+        defer { victim.world.tearDown() }
+        let socket = try #require(victim.socket)
+        victim.world.run(.milliseconds(600))
+        let window = try #require(victim.stack.tcpInformation(socket)).rcv_wnd
+        let whole = (0..<window + 100).map(Peer.pattern)
+        victim.say(.ack, payload: Array(whole[..<10]))
+        victim.next &+= 10
+        let left = try #require(victim.stack.tcpInformation(socket)).rcv_wnd
+        // Something waits: all of it is refused.
+        let answers = victim.say(.ack, payload: Array(whole[10..<10 + left + 1]))
+        #expect(answers.map { $0.tcp!.acknowledgment.rawValue } == [victim.next])
+        #expect(try victim.stack.unreadBytes(socket) == 10)
+        // To the edge, with a FIN beyond it: taken.
+        victim.say([.ack, .fin], payload: Array(whole[10..<10 + left]))
+        #expect(try victim.stack.unreadBytes(socket) == 10 + left)
+        #expect(victim.state == "CLOSE-WAIT")
+
+        let other = try Victim(.established, seed: 12, receiveBuffer: 4096)
+        defer { other.world.tearDown() }
+        other.say(.ack, payload: Array(whole[..<(window + 1)]))
+        #expect(try other.stack.unreadBytes(#require(other.socket)) == window + 1)
+    }
+
+    @Test("a FIN without data is taken at a closed window")
+    func closedWindow() throws {
+        let victim = try Victim(.established, seed: 13, receiveBuffer: 4096)
+        defer { victim.world.tearDown() }
+        let socket = try #require(victim.socket)
+        for _ in 0..<20 {
+            let count = min(try #require(victim.stack.tcpInformation(socket)).rcv_wnd, 1000)
+            victim.say(.ack, payload: [UInt8](repeating: 1, count: count))
+            victim.next &+= UInt32(count)
+            victim.world.run(.milliseconds(300))
+            victim.observe()
+        }
+        #expect(try #require(victim.stack.tcpInformation(socket)).rcv_wnd == 0)
+        victim.say(.ack, payload: [1])
+        #expect(victim.state == "ESTAB")
+        victim.say([.ack, .fin])
+        #expect(victim.state == "CLOSE-WAIT")
     }
 
     // MARK: memory

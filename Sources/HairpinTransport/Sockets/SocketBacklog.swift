@@ -80,7 +80,8 @@ extension TransportStack {
     }
 
     private func releaseOwner() {
-        defer { (backlog.memory, spareBacklog.memory) = (0, 0) }
+        defer { owner = nil }
+        guard !backlog.isEmpty else { return }
         while !backlog.isEmpty {
             swap(&backlog, &spareBacklog)
             backlog.isDraining = true
@@ -95,6 +96,6 @@ extension TransportStack {
             backlog.isDraining = false
             spareBacklog.removeAll()
         }
-        owner = nil
+        (backlog.memory, spareBacklog.memory) = (0, 0)
     }
 }

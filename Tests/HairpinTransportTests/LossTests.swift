@@ -44,6 +44,8 @@ struct LossTests {
         #expect(world.lines[probes[1] + 1].contains("ack=7482"))
         #expect(world.lines[probes[1] + 1].hasSuffix("sack{8930:9242}>"))
         #expect(world.lines[probes[1] + 2].hasPrefix("b [A] seq=7482"))
+        // The probe's SACK shows the hole, which is filled at once, not by the retransmission timer.
+        #expect(world.times[probes[1] + 2] == world.times[probes[1]] + world.delay + world.delay)
     }
 
     @Test("a lost SYN-ACK is sent again when the SYN is")

@@ -21,8 +21,20 @@ final class World {
     }
 
     private(set) var now = Instant.zero
-    private var queue: [(time: UInt64, order: Int, action: () -> Void)] = []
+    /// A binary heap by time, then order.
+    private var queue: [Event] = []
     private var order = 0
+    private struct Event {
+        var time: UInt64
+        var order: Int
+        var action: () -> Void
+        func precedes(_ other: Event) -> Bool { (time, order) < (other.time, other.order) }
+    }
+    /// False: packets are neither kept nor described, for tests of many worlds.
+    var records = true
+    /// What the stacks said to the packets they were handed.
+    private(set) var receptions: [Reception: Int] = [:]
+    private(set) var packetCount = 0
     var packets: [Packet] = []
     var times: [Instant] = []
     var lines: [String] = []
@@ -38,7 +50,35 @@ final class World {
 
     func at(_ time: Instant, _ action: @escaping () -> Void) {
         order += 1
-        queue.append((max(time, now).nanoseconds, order, action))
+        queue.append(Event(time: max(time, now).nanoseconds, order: order, action: action))
+        var i = queue.count - 1
+        while i > 0, queue[i].precedes(queue[(i - 1) / 2]) {
+            queue.swapAt(i, (i - 1) / 2)
+            i = (i - 1) / 2
+        }
+    }
+
+    private func takeFirst() -> Event {
+        let first = queue[0]
+        let last = queue.removeLast()
+        guard !queue.isEmpty else { return first }
+        queue[0] = last
+        var i = 0
+        while 2 * i + 1 < queue.count {
+            var child = 2 * i + 1
+            if child + 1 < queue.count, queue[child + 1].precedes(queue[child]) { child += 1 }
+            guard queue[child].precedes(queue[i]) else { break }
+            queue.swapAt(i, child)
+            i = child
+        }
+        return first
+    }
+
+    /// Ends the world: hosts and stacks hold each other.
+    func tearDown() {
+        queue = []
+        a.tearDown()
+        b.tearDown()
     }
 
     func after(_ time: HairpinEngine.Duration, _ action: @escaping () -> Void) { at(now + time, action) }
@@ -46,8 +86,8 @@ final class World {
     /// Runs everything due within `time`.
     func run(_ time: HairpinEngine.Duration) {
         let end = now + time
-        while let next = queue.indices.min(by: { (queue[$0].time, queue[$0].order) < (queue[$1].time, queue[$1].order) }), queue[next].time <= end.nanoseconds {
-            let event = queue.remove(at: next)
+        while let next = queue.first, next.time <= end.nanoseconds {
+            let event = takeFirst()
             now = Instant(nanoseconds: event.time)
             event.action()
         }
@@ -55,18 +95,29 @@ final class World {
     }
 
     func sent(_ bytes: [UInt8], _ request: SendRequest, by host: Host) {
-        let packet = Packet(index: packets.count, from: host.name, bytes: bytes, request: request)
-        packets.append(packet)
-        times.append(now)
-        lines.append(describe(packet))
+        let packet = Packet(index: packetCount, from: host.name, bytes: bytes, request: request)
+        packetCount += 1
+        if records {
+            packets.append(packet)
+            times.append(now)
+            lines.append(describe(packet))
+        }
         let peer: Host = request.destination == host.address || request.destination.isLoopback ? host : (host === a ? b : a)
         let arrivals = hasFate ? fate(packet) : [delay]
         for arrival in arrivals {
             after(arrival) {
                 guard !peer.deaf else { return }
-                _ = bytes.withUnsafeBytes { peer.stack.receive($0, checksumVerified: false) }
+                self.deliver(bytes, to: peer)
             }
         }
+    }
+
+    /// Hands a packet to a stack, which has to check it.
+    @discardableResult
+    func deliver(_ bytes: [UInt8], to host: Host) -> Reception {
+        let reception = bytes.withUnsafeBytes { host.stack.receive($0, checksumVerified: false) }
+        receptions[reception, default: 0] += 1
+        return reception
     }
 
     /// `a [PA] seq=1 ack=1 win=502 len=74`
@@ -139,6 +190,11 @@ final class Host: NetworkLayer {
     }
 
     var now: Instant { world.now }
+
+    func tearDown() {
+        ready = [:]
+        stack = nil
+    }
 
     func route(to destination: IPv4Address, from source: IPv4Address, device: String) throws(Errno) -> TransportRoute {
         if unreachable { throw .networkUnreachable }

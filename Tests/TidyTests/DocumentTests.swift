@@ -78,6 +78,26 @@ struct DocumentTests {
         for folder in folders.sorted() { #expect(text.contains("\(folder)/") || text.contains("`\(folder)`"), "\(folder)") }
     }
 
+    @Test("Every source and test that Docs/TCPFeatures.md names exists, and every source file of TCP is named")
+    func tcpFeatures() throws {
+        let text = try #require(SourceTree.text("Docs/TCPFeatures.md"))
+        let transport = "Sources/HairpinTransport/"
+        let named = Set(text.matches(of: /`([\w\/-]+\.(?:swift|pkt))`/).map { String($0.1) })
+        #expect(named.count > 30)
+        for name in named.sorted() {
+            let places =
+                name.hasSuffix(".pkt") ? ["Tests/ConformanceTests/Packetdrill/"]
+                : name.hasSuffix("Tests.swift") ? ["Tests/HairpinTransportTests/"] : [transport, transport + "TCP/"]
+            #expect(places.contains { SourceTree.exists($0 + name) }, "\(name)")
+        }
+        // Declarations without behaviour of their own.
+        let plain: Set = ["AckFindings.swift", "Endpoint.swift"]
+        for path in SourceTree.paths where path.hasPrefix(transport + "TCP/") {
+            let name = String(path.split(separator: "/").last!)
+            #expect(named.contains(name) || plain.contains(name), "\(path)")
+        }
+    }
+
     @Test("The built-in scenarios have their files")
     func scenarios() {
         let folders = Set(

@@ -14,6 +14,9 @@ struct SocketBacklog {
     /// Its packets are being worked off: they go to the connection, not back into the backlog.
     fileprivate(set) var isDraining = false
 
+    /// Kernel memory of its packets (`sk_backlog.len`); counts until the whole backlog is worked off.
+    fileprivate(set) var memory = 0
+
     var isEmpty: Bool { items.isEmpty }
 
     /// Queues a segment. A pure acknowledgment takes the place of the one before it when they differ in nothing but what they acknowledge
@@ -24,6 +27,7 @@ struct SocketBacklog {
             return
         }
         items.append(Item(offset: bytes.count, count: ip.totalLength))
+        memory += tcp.payload.count + TransportStack.segmentOverhead
         bytes.append(contentsOf: ip.bytes)
     }
 
@@ -76,6 +80,8 @@ extension TransportStack {
     }
 
     private func releaseOwner() {
+        defer { owner = nil }
+        guard !backlog.isEmpty else { return }
         while !backlog.isEmpty {
             swap(&backlog, &spareBacklog)
             backlog.isDraining = true
@@ -90,6 +96,6 @@ extension TransportStack {
             backlog.isDraining = false
             spareBacklog.removeAll()
         }
-        owner = nil
+        (backlog.memory, spareBacklog.memory) = (0, 0)
     }
 }

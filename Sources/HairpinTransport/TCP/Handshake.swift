@@ -346,7 +346,8 @@ extension TransportStack {
         let next = e.pointee.receiveNext
         let inWindow =
             segment.sequence == next && segment.end == next
-            || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow))) || segment.sequence == e.pointee.initialReceive
+            || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow)))
+            || (segment.isSYN && segment.sequence == e.pointee.initialReceive)
         if failsPAWS(e, segment) || !inWindow {
             if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }
             return .delivered

@@ -9,7 +9,8 @@ extension TransportStack {
         let next = e.pointee.receiveNext
         if segment.sequence == next || (segment.sequence.isBefore(next) && segment.end.isAfter(next)) {
             if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }
-            if e.pointee.windowLeft == 0 {
+            // A FIN alone takes no room.
+            if e.pointee.windowLeft == 0, !segment.payload.isEmpty {
                 enterQuick(e)
                 e.pointee.flags.insert(.ackScheduled)
                 return .bufferFull

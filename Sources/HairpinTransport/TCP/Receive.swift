@@ -88,8 +88,7 @@ extension TransportStack {
             if !isDisorderedAck(e, segment), !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
             if !isDisorderedAck(e, segment) { return false }
         }
-        let inWindow = segment.end.isAtOrAfter(e.pointee.windowUpdate) && segment.sequence.isAtOrBefore(e.pointee.receiveNext + e.pointee.windowLeft)
-        guard inWindow else {
+        guard isInWindow(e, segment) else {
             if !segment.isReset {
                 if segment.isSYN { sendChallenge(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
             } else if isResetAfterFIN(e, segment) {
@@ -111,6 +110,15 @@ extension TransportStack {
             return false
         }
         return true
+    }
+
+    /// RFC 9293 §3.10.7.4, first check (`tcp_sequence`): a segment that goes beyond the window is taken only if its FIN alone does so, or if it begins
+    /// within the window and nothing waits to be read (a peer that ignores windows shall not come to a stop).
+    private func isInWindow(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        guard segment.end.isAtOrAfter(e.pointee.windowUpdate) else { return false }
+        let limit = e.pointee.receiveNext + e.pointee.windowLeft
+        if (segment.isFIN ? segment.end - 1 : segment.end).isAtOrBefore(limit) { return true }
+        return segment.sequence.isAtOrBefore(limit) && e.pointee.received.count == 0
     }
 
     /// A pure duplicate ACK that was overtaken is not held against its timestamp (`tcp_disordered_ack`).

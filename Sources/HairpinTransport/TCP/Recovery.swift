@@ -333,7 +333,7 @@ extension TransportStack {
             guard e.pointee.packetsOut > out else { return }
             e.pointee.flags.remove(.probeRetransmitted)
         } else {
-            guard retransmit(e, index: e.pointee.sent.count - 1) else { return }
+            guard retransmit(e, index: e.pointee.sent.count - 1, isProbe: true) else { return }
             e.pointee.flags.insert(.probeRetransmitted)
         }
         statistics.lossProbes += 1

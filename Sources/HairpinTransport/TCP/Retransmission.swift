@@ -21,9 +21,9 @@ extension TransportStack {
     }
 
     /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
-    /// shrank below it.
+    /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
-    func retransmit(_ e: EndpointPointer, index: Int) -> Bool {
+    func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
         if network.packetsHeld(by: e.pointee.socket) > 0 { return false }
         if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
         if settings.tcp_retrans_collapse { joinFollowing(e, index) }
@@ -35,16 +35,17 @@ extension TransportStack {
         e.pointee.totalRetransmissions &+= 1
         e.pointee.bytesRetransmitted &+= UInt64(sent.payload)
         let record = e.pointee.sent.pointer(index)
-        if record.pointee.marks & SentSegment.retransmitted == 0 {
+        if !isProbe, record.pointee.marks & SentSegment.retransmitted == 0 {
             record.pointee.marks |= SentSegment.retransmitted
             e.pointee.retransOut += 1
         }
         record.pointee.marks |= SentSegment.everRetransmitted
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
         record.pointee.sentAt = transmissionStamp()
-        if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
-        if e.pointee.undoRetransmissions < 0 { e.pointee.undoRetransmissions = 0 }
-        e.pointee.undoRetransmissions += 1
+        if !isProbe {
+            if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
+            e.pointee.undoRetransmissions = max(e.pointee.undoRetransmissions, 0) + 1
+        }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
         return true

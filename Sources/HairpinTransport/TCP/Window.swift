@@ -9,8 +9,10 @@ extension TransportStack {
     func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { (space * Int(e.pointee.scalingRatio)) >> 8 }
     func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
     func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer)) }
-    /// `tcp_space`
-    func freeSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer) - Int(e.pointee.receiveMemory)) }
+    /// `tcp_space`: what waits in the backlog takes room too, until all of it is worked off.
+    func freeSpace(_ e: EndpointPointer) -> Int {
+        windowFromSpace(e, Int(e.pointee.receiveBuffer) - Int(e.pointee.receiveMemory) - (e == owner ? backlog.memory + spareBacklog.memory : 0))
+    }
 
     /// The window of the SYN or SYN-ACK: as many whole segments as fit (RFC 9293 §3.8.6), and the scale the largest buffer will need.
     func selectInitialWindow(_ e: EndpointPointer, segment: Int) {
@@ -64,6 +66,8 @@ extension TransportStack {
         }
         let scale = Int(e.pointee.receiveScale)
         if free < full >> 1 {
+            // Half full: the reader is slow, and nothing is gained by acknowledging each segment.
+            e.pointee.quickAcks = 0
             // RFC 9293 §3.8.6.2.2: silly windows are not offered.
             free = free / (1 << scale) * (1 << scale)
             if free < allowed >> 4 || free < segment { return 0 }

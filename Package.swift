@@ -35,7 +35,6 @@ let package = Package(
         library("HairpinPolicy", ["HairpinWire"]),
         // The kernel's packet path, and the protocols on top of it.
         library("HairpinProxy", ["HairpinWire", "HairpinEngine"]),
-        library("HairpinPolicy", ["HairpinWire"]),
         library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "CProcessor"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.

@@ -35,6 +35,14 @@ extension ClusterPlan {
         }
     }
 
+    /// The endpoints that a Service's own address stands for on one node, as kube-proxy there chooses them.
+    func clusterEndpoints(_ service: PlannedService, _ port: ServicePort, in slices: [EndpointSlice], on node: PlannedNode) -> [(address: IPv4Address, port: UInt16)] {
+        let own = slices.indices.filter { slices[$0].service == service.key }
+        let table = ServiceTable(proxySettings(node), services: [(service.rules(port), ClusterPlan.endpoints(port, slices, own, node: node.name))])
+        guard let entry = table.entries.first else { return [] }
+        return table.endpoints[entry.internalList].compactMap { endpoint in endpoint.address.ipv4.map { ($0, endpoint.port) } }
+    }
+
     private static func endpoints(_ port: ServicePort, _ slices: [EndpointSlice], _ chosen: [Int], node: String) -> [ProxyEndpoint] {
         var result: [ProxyEndpoint] = []
         result.reserveCapacity(chosen.reduce(0) { $0 + slices[$1].endpoints.count })

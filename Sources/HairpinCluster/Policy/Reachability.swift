@@ -77,8 +77,7 @@ extension ClusterPlan {
         var causes: [String: Int] = [:]
         let cells = peers.map { source in
             columns.map { service, servicePort -> Reachability.Cell in
-                let known = self.endpoints(of: service, servicePort, in: slices, on: source.node ?? "")
-                let chosen = service.service.internalTrafficPolicy == .local ? known.local : known.cluster
+                let chosen = nodes.first { $0.name == source.node }.map { clusterEndpoints(service, servicePort, in: slices, on: $0) } ?? []
                 var cell = Reachability.Cell(reached: 0, total: chosen.count, egress: "no endpoints", ingress: "no endpoints")
                 var refused: String?
                 for (place, endpoint) in chosen.enumerated() {

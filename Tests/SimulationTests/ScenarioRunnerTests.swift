@@ -262,7 +262,7 @@ struct ScenarioRunnerTests {
         #expect(information.hasPrefix("\t ts sack cubic wscale:0,7 rto:"), "\(information)")
         for part in [" pmtu:65536 ", " cwnd:10 ", " bytes_sent:", "bps lastsnd:", "ms rwnd_limited:", " notsent:"] { #expect(information.contains(part), "\(information)") }
         let reader = try #require(lines.firstIndex { $0.contains("127.0.0.1:7001 ") && $0.hasPrefix("ESTAB") })
-        #expect(!lines[reader].contains("timer:") && lines[reader + 1].contains(/ bytes_received:\d+/), "\(lines[reader + 1])")
+        #expect(!lines[reader].contains("timer:") && lines[reader + 1].contains(" bytes_received:"), "\(lines[reader + 1])")
         #expect(lines.last?.contains(/^TIME-WAIT .* timer:\(timewait,5\dsec,0\)$/) == true, "\(lines)")
     }
 }

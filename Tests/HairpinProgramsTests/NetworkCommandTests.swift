@@ -256,4 +256,15 @@ struct CalendarTests {
         #expect(parseDuration("1.2.3") == nil)
         #expect((parseDuration("infinity") ?? .zero) > .seconds(1_000_000_000))
     }
+
+    @Test("numbers of ss as printf of C writes them")
+    func socketNumbers() {
+        let times = [(0, "0"), (9, "0.009"), (40_000, "40"), (1250, "1.25"), (204_000, "204"), (123_456_789, "123457"), (1_234_567, "1234.57")]
+        for (microseconds, text) in times { #expect(TCPInformationText.milliseconds(microseconds) == text) }
+        let rates = [(999, "999"), (8000, "8k"), (9_924_000, "9.92M"), (55_001_000_000, "55G"), (331_174_285, "331M"), (9_996, "10k"), (999_600, "1e+03k")]
+        for (bits, text) in rates { #expect(TCPInformationText.rate(bits, false) == text) }
+        #expect(TCPInformationText.rate(331_174_285, true) == "331174285")
+        let durations: [(Int64, String)] = [(204, "204ms"), (1020, "1.020ms"), (12_345, "12sec"), (63_000, "1min3sec"), (7_140_000, "119min"), (0, "")]
+        for (milliseconds, text) in durations { #expect(TCPInformationText.duration(.milliseconds(milliseconds)) == text) }
+    }
 }

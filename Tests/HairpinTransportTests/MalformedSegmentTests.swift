@@ -257,7 +257,7 @@ private struct Malice {
 @Suite("Malformed segments")
 struct MalformedSegmentTests {
     private static let chosen = ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEED"].flatMap { UInt64($0) }
-    private static let count = ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEEDS"].flatMap { UInt64($0) } ?? 40
+    private static let count = ProcessInfo.processInfo.environment["HAIRPIN_SEGMENT_SEEDS"].flatMap { UInt64($0) } ?? 20
     private static let seeds: ClosedRange<UInt64> = chosen.map { $0...$0 } ?? 1...max(count, 1)
 
     @Test("every state can be reached", arguments: Victim.State.allCases)
@@ -388,6 +388,33 @@ struct MalformedSegmentTests {
         #expect(victim.state == "SYN-RECV")
         victim.say(.rst, sequence: victim.next)
         #expect(victim.state == nil)
+    }
+
+    @Test(
+        "echoes of timestamps that were never sent are no round trips: the retransmission timeout stays sane",
+        arguments: [1_000, 2_000_000, 2_147_000_000, 3_000_000_000])
+    func timestampEchoes(age: UInt32) throws {
+        let victim = try Victim(.established, seed: 14)
+        defer { victim.world.tearDown() }
+        let socket = try #require(victim.socket)
+        func stamp(_ value: UInt32, _ echo: UInt32) -> [UInt8] {
+            [1, 1, 8, 10] + [value, echo].flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> $0) } }
+        }
+        for step in 0..<40 {
+            _ = try? victim.stack.send(socket, [UInt8](repeating: 7, count: 100)[...])
+            let sent = victim.observe().last { $0.from == "b" && $0.tcp!.payload.count > 0 }
+            guard let tcp = sent?.tcp else { continue }
+            let options = Array(tcp.options)
+            let own = options[4..<8].reduce(0 as UInt32) { $0 << 8 | UInt32($1) }
+            // Alternately plausible and absurd.
+            let stamps = stamp(UInt32(truncatingIfNeeded: victim.world.now.nanoseconds / 1_000_000), own &- (step % 2 == 0 ? age : 0))
+            victim.inject(victim.segment(.ack, sequence: victim.next, acknowledgment: victim.victimNext, options: stamps, payload: [UInt8](repeating: 3, count: 600)))
+            victim.next &+= 600
+            _ = try? victim.stack.receive(socket, 600)
+            victim.world.run(.milliseconds(5))
+            #expect(try #require(victim.stack.tcpInformation(socket)).rto <= 120_000_000)
+        }
+        #expect(victim.state == "ESTAB")
     }
 
     // MARK: the window

@@ -240,4 +240,29 @@ struct ScenarioRunnerTests {
         #expect(restarts == [1, 2, 3])
         #expect(world.pods[0].containers[0].state == .waiting("CrashLoopBackOff"))
     }
+
+    @Test("ss -tino shows timers and TCP_INFO of a connection whose reader sleeps")
+    func socketStatistics() throws {
+        let result = try run(
+            """
+              cluster: {dns: false}
+              steps:
+              - in: node/node1
+                run: >-
+                  tcp_peer listen 7001 rcvbuf:8192 sleep:3 recv-eof close > /dev/null &
+                  sleep 0.1; tcp_peer connect 127.0.0.1 7001 send:40000 shutdown recv-eof close > /dev/null &
+                  sleep 1; ss -tinoH; sleep 10; ss -tanoH
+            """)
+        let lines = try #require(result.steps.first?.stdout).split(separator: "\n").map(String.init)
+        // The writer probes the closed window, with what it says of itself on a line of its own below; the reader waits for nothing.
+        let writer = try #require(lines.firstIndex { $0.contains(":7001 timer:(persist,") })
+        let row = /(ESTAB|FIN-WAIT-1) +0 +\d+ +127\.0\.0\.1:\d+ +127\.0\.0\.1:7001 timer:\(persist,[\d.]+ms,[123]\)/
+        #expect(lines[writer].wholeMatch(of: row) != nil, "\(lines[writer])")
+        let information = lines[writer + 1]
+        #expect(information.hasPrefix("\t ts sack cubic wscale:0,7 rto:"), "\(information)")
+        for part in [" pmtu:65536 ", " cwnd:10 ", " bytes_sent:", "bps lastsnd:", "ms rwnd_limited:", " notsent:"] { #expect(information.contains(part), "\(information)") }
+        let reader = try #require(lines.firstIndex { $0.contains("127.0.0.1:7001 ") && $0.hasPrefix("ESTAB") })
+        #expect(!lines[reader].contains("timer:") && lines[reader + 1].contains(" bytes_received:"), "\(lines[reader + 1])")
+        #expect(lines.last?.contains(/^TIME-WAIT .* timer:\(timewait,5\dsec,0\)$/) == true, "\(lines)")
+    }
 }

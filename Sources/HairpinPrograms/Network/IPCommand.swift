@@ -249,13 +249,19 @@ enum IPCommand {
 enum SocketStatistics {
     static func ss(_ arguments: [String]) -> any Program {
         Immediate { system in
-            let options = Options(arguments, flags: "tulanpHe4s")
+            let options = Options(arguments, flags: "tulanpHe4sio")
             let (sockets, mixed) = select(options, system)
             var rows: [[String]] = []
             for socket in sockets {
                 let isListening = socket.state == "LISTEN" || socket.state == "UNCONN"
                 let peer = isListening ? "0.0.0.0:*" : socket.remote.description
-                rows.append([socket.kind == .stream ? "tcp" : "udp", socket.state, String(socket.receiveQueue), String(socket.sendQueue), socket.local.description, peer])
+                var more = ""
+                if options.has("o"), let timer = socket.timer { more += TCPInformationText.timer(timer) }
+                if options.has("i"), let tcp = socket.tcp {
+                    more += "\n\t" + TCPInformationText.line(tcp, congestion: socket.congestion, isListening: isListening, numeric: options.has("n"))
+                }
+                rows.append(
+                    [socket.kind == .stream ? "tcp" : "udp", socket.state, String(socket.receiveQueue), String(socket.sendQueue), socket.local.description, peer, more])
             }
             if !options.has("H") {
                 system.writeOutput(
@@ -264,7 +270,7 @@ enum SocketStatistics {
             }
             for row in rows {
                 system.writeOutput(
-                    "\(mixed ? padded(row[0], 6) : "")\(padded(row[1], 9)) \(padded(row[2], 6)) \(padded(row[3], 6)) \(leftPadded(row[4], 22)) \(leftPadded(row[5], 22))\n"
+                    "\(mixed ? padded(row[0], 6) : "")\(padded(row[1], 9)) \(padded(row[2], 6)) \(padded(row[3], 6)) \(leftPadded(row[4], 22)) \(leftPadded(row[5], 22))\(row[6])\n"
                 )
             }
             return 0

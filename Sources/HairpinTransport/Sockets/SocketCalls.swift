@@ -413,14 +413,20 @@ extension TransportStack {
     /// What ss(8) lists, in the order the sockets were made.
     public func sockets() -> [SocketInformation] {
         var result: [SocketInformation] = []
+        now = network.now
         table.forEachStream { e in
             let isListener = e.pointee.state == .listen
-            result.append(
-                SocketInformation(
-                    kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
-                    local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
-                    receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
-                    sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged)))
+            var information = SocketInformation(
+                kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
+                local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
+                receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
+                sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged))
+            if e.pointee.state != .timeWait, e.pointee.state != .synReceived || !e.pointee.flags.contains(.unaccepted) {
+                information.tcp = tcpInformation(e.pointee.socket)
+                information.congestion = e.pointee.congestion
+            }
+            information.timer = timer(e)
+            result.append(information)
         }
         table.forEachDatagram { s in
             result.append(

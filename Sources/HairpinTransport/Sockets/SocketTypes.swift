@@ -116,6 +116,10 @@ public struct SocketInformation: Sendable {
     public var remote: SocketAddress
     public var receiveQueue: Int
     public var sendQueue: Int
+    /// Of connections and listeners; none of TIME-WAIT and of handshakes nobody accepted, as in `inet_sk_diag_fill` and its sisters.
+    public var tcp: TCPInformation?
+    public var congestion: CongestionControl?
+    public var timer: SocketTimer?
     public init(kind: SocketKind, state: String, local: SocketAddress, remote: SocketAddress, receiveQueue: Int, sendQueue: Int) {
         self.kind = kind
         self.state = state
@@ -124,4 +128,20 @@ public struct SocketInformation: Sendable {
         self.receiveQueue = receiveQueue
         self.sendQueue = sendQueue
     }
+}
+
+/// The timer ss(8) shows of a connection (`idiag_timer`).
+public struct SocketTimer: Sendable, Hashable {
+    public enum Kind: String, Sendable {
+        /// Retransmission, tail loss probe, reordering, SYN-ACK.
+        case on
+        case keepalive, timewait
+        /// Probes of a closed window.
+        case persist
+    }
+    public var kind: Kind
+    public var remaining: Duration
+    /// Retransmissions so far, or probes without an answer.
+    public var count: Int
+    public init(kind: Kind, remaining: Duration, count: Int) { (self.kind, self.remaining, self.count) = (kind, remaining, count) }
 }

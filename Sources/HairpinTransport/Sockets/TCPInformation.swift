@@ -121,6 +121,25 @@ extension TransportStack {
         return info
     }
 
+    /// What a connection waits for (`inet_sk_diag_fill`, `inet_req_diag_fill`, `inet_twsk_diag_fill`).
+    func timer(_ e: EndpointPointer) -> SocketTimer? {
+        func until(_ deadline: UInt64, _ kind: SocketTimer.Kind, _ count: UInt8) -> SocketTimer? {
+            if deadline == .max { return nil }
+            return SocketTimer(kind: kind, remaining: .nanoseconds(Int64(deadline > now.nanoseconds ? deadline - now.nanoseconds : 0)), count: Int(count))
+        }
+        switch e.pointee.state {
+        case .timeWait: return until(e.pointee.slowDeadline, .timewait, 0)
+        case .synReceived: return until(e.pointee.slowDeadline, .on, e.pointee.synRetries)
+        case .synSent: return until(e.pointee.retransmitDeadline, .on, e.pointee.synRetries)
+        default: break
+        }
+        switch e.pointee.timer {
+        case .retransmission, .lossProbe, .reordering: return until(e.pointee.retransmitDeadline, .on, e.pointee.retransmits)
+        case .windowProbe: return until(e.pointee.retransmitDeadline, .persist, e.pointee.probesOut)
+        case .none: return until(e.pointee.slowDeadline, .keepalive, e.pointee.probesOut)
+        }
+    }
+
     /// Bytes a program could read now, as SIOCINQ and TCP_INQ count them: a FIN behind the data counts as one when asked for by TCP_INQ.
     public func unreadBytes(_ socket: SocketID, countingEnd: Bool = false) throws(Errno) -> Int {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }

@@ -118,7 +118,7 @@ extension TransportStack {
             sample = findings.firstSackRoundTrip / 1000
         } else if findings.contains(.acked), e.pointee.flags.contains(.timestamps), e.pointee.receivedEcho != 0 {
             let delta = timestamp(e) &- e.pointee.receivedEcho
-            if delta < 1 << 31 { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
+            if delta < TransportStack.oldestEcho { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
         }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.

@@ -139,7 +139,7 @@ extension TransportStack {
             addRTTSample(e, microseconds: sample)
         } else if e.pointee.flags.contains(.timestamps), segment.timestampEcho != 0 {
             let delta = timestamp(e) &- segment.timestampEcho
-            if delta < 1 << 31 { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
+            if delta < TransportStack.oldestEcho { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
         }
         e.pointee.window = retries > 1 ? 1 : 10
         e.pointee.lastSent = TimerWheel.jiffies(now)

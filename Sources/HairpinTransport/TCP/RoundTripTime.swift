@@ -6,6 +6,9 @@ extension TransportStack {
     private var minimumDeviation: UInt32 { UInt32(settings.tcp_rto_min.nanoseconds / 1000) }
     var maximumTimeoutTicks: UInt32 { UInt32(TimerWheel.ticks(settings.tcp_rto_max)) }
 
+    /// An echoed timestamp older than this, in ms, was never sent by us: no sample (`tcp_rtt_tsopt_us`).
+    static var oldestEcho: UInt32 { UInt32(Int32.max) / 1000 }
+
     /// A sample in microseconds, at least one.
     func addRTTSample(_ e: EndpointPointer, microseconds: UInt32) {
         var m = Int64(max(1, microseconds))
@@ -20,7 +23,7 @@ extension TransportStack {
             } else {
                 m -= Int64(e.pointee.deviation >> 2)
             }
-            e.pointee.deviation = UInt32(max(0, Int64(e.pointee.deviation) + m))
+            e.pointee.deviation = UInt32(clamping: Int64(e.pointee.deviation) + m)
             if e.pointee.deviation > e.pointee.maximumDeviation {
                 e.pointee.maximumDeviation = e.pointee.deviation
                 if e.pointee.maximumDeviation > e.pointee.rttVariation { e.pointee.rttVariation = e.pointee.maximumDeviation }

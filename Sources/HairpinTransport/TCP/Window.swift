@@ -188,13 +188,13 @@ extension TransportStack {
         e.pointee.receiveRTTEcho = segment.timestampEcho
         guard segment.payload.count >= Int(e.pointee.peerSegment) else { return }
         let delta = timestamp(e) &- segment.timestampEcho
-        guard delta < 1 << 31 else { return }
+        guard delta < TransportStack.oldestEcho else { return }
         let sample = max(delta, 1) &* 1000
         let old = e.pointee.receiveRTT
         if old == 0 {
             e.pointee.receiveRTT = sample << 3
         } else {
-            e.pointee.receiveRTT = UInt32(max(1, Int(old) + Int(sample) - Int(old >> 3)))
+            e.pointee.receiveRTT = UInt32(clamping: max(1, Int(old) + Int(sample) - Int(old >> 3)))
         }
     }
 }

@@ -50,7 +50,11 @@ public final class ServiceTracing {
         var isNode = false
         var words: String
     }
-    private func node(of source: Source) -> PlannedNode? { source.place.map { world.plan.nodes[$0] } }
+    @inline(never)
+    private func node(of source: Source) -> PlannedNode? {
+        guard let place = source.place else { return nil }
+        return world.plan.nodes[place]
+    }
 
     /// `from`: a pod, TYPE/NAME, node/NAME, host/NAME or an address. `to`: HOST:PORT with a Service's name, a node's, or an address.
     public func trace(from: String, to: String, proto: UInt8, namespace: String, at nodeName: String? = nil) throws(Failure) -> TraceResult {
@@ -61,7 +65,7 @@ public final class ServiceTracing {
             guard let named = world.plan.node(nodeName) else { throw Failure(.notFound, "there is no node \"\(nodeName)\"") }
             node = named
         }
-        let owner = world.plan.nodes.first { ServiceAddress($0.address) == address }
+        let owner = owner(of: address)
         let first = node ?? owner ?? world.plan.nodes[0]
         var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == self.node(of: source)?.name)
         var decidedBy = first
@@ -84,7 +88,7 @@ public final class ServiceTracing {
             }
             if isLeaving { path.append("\(decidedBy.name): the network plugin masquerades what leaves the pod network") }
         }
-        let pods = Dictionary(world.plan.pods.compactMap { pod in pod.address.map { (ServiceAddress($0), pod) } }) { a, _ in a }
+        let pods = podsByAddress()
         return TraceResult(
             from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: world.scenario.cluster.proxyMode.rawValue,
             node: decidedBy.name, verdict: trace.verdict.rawValue, service: trace.service, masqueraded: trace.isMasqueraded, affinitySeconds: trace.affinitySeconds,
@@ -94,6 +98,22 @@ public final class ServiceTracing {
                     address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
                     masqueraded: choice.isMasqueraded)
             }, path: path)
+    }
+
+    @inline(never)
+    private func owner(of address: ServiceAddress) -> PlannedNode? {
+        for node in world.plan.nodes where ServiceAddress(node.address) == address { return node }
+        return nil
+    }
+
+    @inline(never)
+    private func podsByAddress() -> [ServiceAddress: PlannedPod] {
+        var result: [ServiceAddress: PlannedPod] = [:]
+        for pod in world.plan.pods {
+            guard let address = pod.address, result[ServiceAddress(address)] == nil else { continue }
+            result[ServiceAddress(address)] = pod
+        }
+        return result
     }
 
     private func decide(
@@ -169,6 +189,7 @@ public final class ServiceTracing {
         return found
     }
 
+    @inline(never)
     private func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
 
     private func source(node name: String, words: String) -> Source? {
@@ -176,12 +197,27 @@ public final class ServiceTracing {
         return Source(address: ServiceAddress(world.plan.nodes[place].address), place: place, isNode: true, words: words)
     }
 
+    @inline(never)
     private func source(address text: String) -> Source? {
         guard let address = ServiceAddress(text) else { return nil }
-        let owner = world.plan.nodes.firstIndex { ServiceAddress($0.address) == address || ServiceAddress($0.gateway) == address }
-        if let place = owner ?? (address.isLoopback ? 0 : nil) { return Source(address: address, place: place, isNode: true, words: text) }
-        let pod = world.plan.pods.first { pod in pod.address.map { ServiceAddress($0) } == address }
-        return Source(address: address, place: place(ofNode: pod?.node), words: text)
+        // Loops: the optimizer's ownership check of Swift 6.3 fails on the closures that say the same.
+        var owner = address.isLoopback ? 0 : nil as Int?
+        for (place, node) in world.plan.nodes.enumerated() where ServiceAddress(node.address) == address || ServiceAddress(node.gateway) == address {
+            owner = place
+            break
+        }
+        if let owner { return Source(address: address, place: owner, isNode: true, words: text) }
+        return Source(address: address, place: podPlace(address), words: text)
+    }
+
+    /// The node of the pod that has an address.
+    @inline(never)
+    private func podPlace(_ address: ServiceAddress) -> Int? {
+        for pod in world.plan.pods {
+            guard let own = pod.address, ServiceAddress(own) == address else { continue }
+            return place(ofNode: pod.node)
+        }
+        return nil
     }
 
     private func source(_ target: CommandTarget, _ place: Place) -> Source? {

@@ -32,7 +32,7 @@ public struct EventQueue: ~Copyable {
     /// Times up to here belong to the stretch and the heap; everything in the buckets is later.
     @usableFromInline var reach: UInt64 = 0
     private var late = KeyHeap()
-    /// How many keys the heap has.
+    /// How many keys the heap has, where code in line may see it.
     @usableFromInline var lateCount = 0
 
     /// Where the next key of a bucket goes; see `KeyChunks`.

@@ -119,26 +119,11 @@ static inline event heap_pop(void) {
     return top;
 }
 
-// ---- A timing wheel; hold.c says how it works.
+// ---- A hierarchical timing wheel.
 
 static event *nodes;
 static uint32_t first_free;
-static uint32_t heads[8][256], tails[8][256];
-static uint64_t used[8][4], wheel_now;
-
-static inline void wheel_place(uint32_t n) {
-    uint64_t difference = nodes[n].time ^ wheel_now;
-    int level = difference ? (63 - __builtin_clzll(difference)) >> 3 : 0;
-    uint32_t slot = (uint32_t)(nodes[n].time >> (8 * level)) & 255;
-    nodes[n].next = 0;
-    if (used[level][slot >> 6] >> (slot & 63) & 1) {
-        nodes[tails[level][slot]].next = n;
-    } else {
-        heads[level][slot] = n;
-        used[level][slot >> 6] |= 1ull << (slot & 63);
-    }
-    tails[level][slot] = n;
-}
+#include "wheel.h"
 
 static inline void wheel_push(event e) {
     uint32_t n = first_free;
@@ -147,42 +132,12 @@ static inline void wheel_push(event e) {
     wheel_place(n);
 }
 
-static inline int wheel_first(int level, uint32_t from) {
-    for (uint32_t word = from >> 6; word < 4; word++) {
-        uint64_t bits = used[level][word];
-        if (word == from >> 6) bits &= ~0ull << (from & 63);
-        if (bits) return (int)(word * 64 + (uint32_t)__builtin_ctzll(bits));
-    }
-    return -1;
-}
-
 static inline event wheel_pop(void) {
-    for (;;) {
-        int slot = wheel_first(0, (uint32_t)wheel_now & 255);
-        if (slot >= 0) {
-            uint32_t n = heads[0][slot];
-            event e = nodes[n];
-            wheel_now = e.time;
-            heads[0][slot] = e.next;
-            if (!e.next) used[0][slot >> 6] &= ~(1ull << (slot & 63));
-            nodes[n].next = first_free;
-            first_free = n;
-            return e;
-        }
-        for (int level = 1; level < 8; level++) {
-            slot = wheel_first(level, (uint32_t)(wheel_now >> (8 * level)) & 255);
-            if (slot < 0) continue;
-            wheel_now = (wheel_now & ~((1ull << (8 * (level + 1))) - 1)) | ((uint64_t)slot << (8 * level));
-            uint32_t n = heads[level][slot];
-            used[level][slot >> 6] &= ~(1ull << (slot & 63));
-            while (n) {
-                uint32_t next = nodes[n].next;
-                wheel_place(n);
-                n = next;
-            }
-            break;
-        }
-    }
+    uint32_t n = wheel_next();
+    event e = nodes[n];
+    nodes[n].next = first_free;
+    first_free = n;
+    return e;
 }
 
 // ---- The emulation.

@@ -179,7 +179,7 @@ final class Host: NetworkLayer {
     var held = 0
     var deaf = false
     var unreachable = false
-    private var nextIdentification: UInt16 = 7000
+    private var lastIdentification: UInt16 = 7000
     private var filling: [UnsafeMutableRawBufferPointer] = []
     private var armedAt = Instant.distantFuture
     private var waking: Set<SocketID> = []
@@ -216,18 +216,7 @@ final class Host: NetworkLayer {
             buffer.deallocate()
             if Int(packet.handle) == filling.count - 1 { filling.removeLast() }
         }
-        var header = IPv4Header(source: request.source, destination: request.destination, proto: request.proto, totalLength: buffer.count)
-        header.dontFragment = request.dontFragment
-        header.timeToLive = request.timeToLive
-        header.typeOfService = request.typeOfService
-        switch request.identification {
-        case .zero: header.identification = 0
-        case .value(let id): header.identification = id
-        case .host:
-            nextIdentification &+= 1
-            header.identification = nextIdentification
-        }
-        header.emit(to: buffer.baseAddress!)
+        request.header(totalLength: buffer.count, lastIdentification: &lastIdentification).emit(to: buffer.baseAddress!)
         world.sent(Array(buffer), request, by: self)
         return nil
     }

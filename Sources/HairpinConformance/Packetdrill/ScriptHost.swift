@@ -19,7 +19,7 @@ final class ScriptHost: NetworkLayer {
     private var alarm = Instant.distantFuture
     private var filling: [UInt32: UnsafeMutableRawBufferPointer] = [:]
     private var nextHandle: UInt32 = 0
-    private var nextIdentification: UInt16 = 0
+    private var lastIdentification: UInt16 = 0
     /// `tc qdisc … pfifo limit 0`: nothing leaves.
     var isMuted = false
 
@@ -70,18 +70,7 @@ final class ScriptHost: NetworkLayer {
     func send(_ packet: PacketBuffer, _ request: SendRequest) -> Errno? {
         guard let buffer = filling.removeValue(forKey: packet.handle), let base = buffer.baseAddress else { return nil }
         defer { buffer.deallocate() }
-        var header = IPv4Header(source: request.source, destination: request.destination, proto: request.proto, totalLength: buffer.count)
-        header.dontFragment = request.dontFragment
-        header.timeToLive = request.timeToLive
-        header.typeOfService = request.typeOfService
-        switch request.identification {
-        case .zero: header.identification = 0
-        case .value(let id): header.identification = id
-        case .host:
-            nextIdentification &+= 1
-            header.identification = nextIdentification
-        }
-        header.emit(to: base)
+        request.header(totalLength: buffer.count, lastIdentification: &lastIdentification).emit(to: base)
         if isMuted { return .noBuffers }
         sent.append((Array(buffer), now))
         return nil

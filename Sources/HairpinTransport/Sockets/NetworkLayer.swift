@@ -44,6 +44,22 @@ public struct SendRequest: Sendable {
         self.destination = destination
         self.proto = proto
     }
+
+    /// The IP header of a packet of this length. `lastIdentification` is what the host gave last.
+    public func header(totalLength: Int, lastIdentification: inout UInt16) -> IPv4Header {
+        var header = IPv4Header(source: source, destination: destination, proto: proto, totalLength: totalLength)
+        header.dontFragment = dontFragment
+        header.timeToLive = timeToLive
+        header.typeOfService = typeOfService
+        switch identification {
+        case .zero: header.identification = 0
+        case .value(let id): header.identification = id
+        case .host:
+            lastIdentification &+= 1
+            header.identification = lastIdentification
+        }
+        return header
+    }
 }
 
 /// A packet being filled: `payload` points at the first byte behind the IP header (the transport header).

@@ -11,13 +11,12 @@ extension RuleProgram {
     ) -> RuleVerdict? {
         guard let services, let flow = ServiceFlow(packet, env) else { return nil }
         switch chain {
-        case .translate, .ipvsMarks, .ipvsNodePortMarks:
-            if chain == .ipvsMarks {
-                if flow.source.isLoopback { return nil }
-                if case .mark = services.translation(chain, flow) { frame.pointee.mark |= ProxySettings.masqueradeMark }
-                if flow.isDestinationLocal, case .mark = services.translation(.ipvsNodePortMarks, flow) { frame.pointee.mark |= ProxySettings.masqueradeMark }
-                return nil
-            }
+        case .ipvsMarks:
+            if flow.source.isLoopback { return nil }
+            if case .mark = services.translation(chain, flow) { frame.pointee.mark |= ProxySettings.masqueradeMark }
+            if flow.isDestinationLocal, case .mark = services.translation(.ipvsNodePortMarks, flow) { frame.pointee.mark |= ProxySettings.masqueradeMark }
+            return nil
+        case .translate, .ipvsNodePortMarks:
             return translate(services, flow, frame, packet, &env)
         default:
             switch services.verdict(chain, flow) {

@@ -26,6 +26,9 @@ public struct EventQueue: ~Copyable {
     /// Stands for no key: no event has it, since no kind and index are that large.
     @usableFromInline static var none: UInt128 { .max }
 
+    /// Where the next key of a bucket goes; see `KeyChunks`. It stands first: code for Thread Sanitizer is invalid (Swift 6.3) where a structure begins with
+    /// 128 bits.
+    private let cursors: UnsafeMutablePointer<KeyChunks.Cursor>
     /// The least key of all, and in no other place; `none` if stretch and heap are empty.
     @usableFromInline var front = EventQueue.none
     @usableFromInline var stretch = KeySlots()
@@ -35,8 +38,6 @@ public struct EventQueue: ~Copyable {
     /// How many keys the heap has, where code in line may see it.
     @usableFromInline var lateCount = 0
 
-    /// Where the next key of a bucket goes; see `KeyChunks`.
-    private let cursors: UnsafeMutablePointer<KeyChunks.Cursor>
     /// Which buckets of a level hold keys, and which levels have such buckets.
     private let occupied: UnsafeMutablePointer<UInt32>
     private var occupiedLevels: UInt32 = 0

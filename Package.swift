@@ -26,10 +26,10 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
     ],
     targets: [
-        // Instructions that Swift has no name for: to wait, and to ask for memory in advance.
+        // Instructions that Swift has no name for: to wait, to ask for memory in advance, to add many words at once.
         .systemLibrary(name: "CProcessor"),
         // Bytes and time.
-        library("HairpinWire"),
+        library("HairpinWire", ["CProcessor"]),
         library("HairpinEngine"),
         // Who may send to whom, for the packet filter and for whoever asks without a packet.
         library("HairpinPolicy", ["HairpinWire"]),

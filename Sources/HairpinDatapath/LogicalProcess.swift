@@ -60,7 +60,7 @@ public enum LocalDelivery: Sendable {
 
 /// The layers above IP, one object for all namespaces of a logical process. Called from softirq context: it must not block, and may call `send`.
 public protocol UpperLayer: AnyObject {
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, partialChecksum: Bool) -> LocalDelivery
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery
     /// An ICMP error for something this namespace sent; `quote` starts at the quoted IP header.
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex)
     func stackTimer(namespace: NamespaceIndex)
@@ -404,6 +404,6 @@ public final class LogicalProcess {
         entry.pointee.physicalIn = .none
         entry.pointee.physicalOut = .none
         entry.pointee.largestFragment = 0
-        entry.pointee.flags = []
+        entry.pointee.flags.formIntersection(.checksumFinished)
     }
 }

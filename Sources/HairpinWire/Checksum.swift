@@ -1,3 +1,5 @@
+import CProcessor
+
 /// The Internet checksum, full (RFC 1071) and incremental (RFC 1624).
 public enum InternetChecksum {
     /// The one's complement sum of the bytes as 16-bit big-endian words, not yet folded or complemented.
@@ -5,20 +7,10 @@ public enum InternetChecksum {
     @inlinable
     public static func sum(_ bytes: UnsafeRawBufferPointer, initial: UInt64 = 0) -> UInt64 {
         guard let base = bytes.baseAddress else { return initial }
-        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once. Lanes of 64 bits are added as they
-        // are and their upper halves once more: what the sum of whole lanes has lost beyond 64 bits is the sum of upper halves, shifted.
-        var whole = SIMD4<UInt64>.zero
-        var upper = SIMD4<UInt64>.zero
-        var offset = 0
+        // One's complement addition is byte-order independent (RFC 1071 §2 B): add native 32-bit words, swap once.
         let count = bytes.count
-        while offset &+ 32 <= count {
-            let lanes = base.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
-            whole &+= lanes
-            upper &+= lanes &>> 32
-            offset &+= 32
-        }
-        let lower = whole &- (upper &<< 32)
-        var a = lower.wrappedSum() &+ upper.wrappedSum()
+        var offset = count >= 64 ? count & ~63 : 0
+        var a = offset > 0 ? sumOfWords(base, count: offset) : 0
         while offset &+ 4 <= count {
             a &+= UInt64(base.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
             offset &+= 4
@@ -29,6 +21,25 @@ public enum InternetChecksum {
         }
         if offset < count { a &+= UInt64(UInt16(littleEndian: UInt16(base.load(fromByteOffset: offset, as: UInt8.self)))) }
         return initial &+ UInt64(fold(a).bigEndian)
+    }
+
+    /// The sum of the native 32-bit words of `count` bytes, a multiple of 64.
+    @usableFromInline
+    static func sumOfWords(_ base: UnsafeRawPointer, count: Int) -> UInt64 {
+        if hairpin_has_wide_sum() != 0 { return hairpin_wide_sum(base, UInt(count)) }
+        // Lanes of 64 bits are added as they are and their upper halves once more: what the sum of whole lanes has lost beyond 64 bits is the sum
+        // of upper halves, shifted.
+        var whole = SIMD4<UInt64>.zero
+        var upper = SIMD4<UInt64>.zero
+        var offset = 0
+        while offset < count {
+            let lanes = base.loadUnaligned(fromByteOffset: offset, as: SIMD4<UInt64>.self)
+            whole &+= lanes
+            upper &+= lanes &>> 32
+            offset &+= 32
+        }
+        let lower = whole &- (upper &<< 32)
+        return lower.wrappedSum() &+ upper.wrappedSum()
     }
 
     /// Folds a sum to 16 bits with end-around carry.

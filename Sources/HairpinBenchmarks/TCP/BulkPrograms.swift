@@ -1,3 +1,8 @@
+#if canImport(Glibc)
+import Glibc
+#else
+import Foundation
+#endif
 import HairpinEngine
 import HairpinPrograms
 import HairpinTransport
@@ -49,15 +54,9 @@ enum BulkPattern {
         UnsafeRawBufferPointer(start: memory.baseAddress! + offset % period, count: count)
     }
 
-    /// Word by word: a comparison for bytes that are expected to be equal.
     static func isEqual(_ a: UnsafeRawBufferPointer, _ b: UnsafeRawBufferPointer) -> Bool {
-        var difference: UInt64 = 0
-        let words = a.count & ~7
-        for n in stride(from: 0, to: words, by: 8) {
-            difference |= a.loadUnaligned(fromByteOffset: n, as: UInt64.self) ^ b.loadUnaligned(fromByteOffset: n, as: UInt64.self)
-        }
-        for n in words..<a.count { difference |= UInt64(a[n] ^ b[n]) }
-        return difference == 0
+        guard let left = a.baseAddress, let right = b.baseAddress else { return a.count == b.count }
+        return a.count == b.count && memcmp(left, right, a.count) == 0
     }
 }
 

@@ -78,7 +78,7 @@ extension LogicalProcess {
             // icmp_echo_ignore_broadcasts is on by default.
             return drop(frame, .noSocket, at: device)
         }
-        switch upper.deliver(packet.bytes, namespace: index, partialChecksum: entry.pointee.flags.contains(.partialChecksum)) {
+        switch upper.deliver(packet.bytes, namespace: index, checksumVerified: !entry.pointee.flags.isDisjoint(with: [.partialChecksum, .checksumFinished])) {
         case .delivered: deliverFinished(frame)
         case .dropped(let reason): drop(frame, reason, at: device)
         case .portUnreachable:

@@ -297,7 +297,7 @@ extension LogicalProcess {
     /// The route a socket's packet would take: source address, path MTU, whether it stays on this host; nil if there is none.
     public func outputRoute(to destination: IPv4Address, namespace index: NamespaceIndex) -> (source: IPv4Address, mtu: Int, isLocal: Bool)? {
         guard let found = routeOutput(destination: destination, namespace: index) else { return nil }
-        return (found.source, pathMTU(to: destination, device: found.route.device, namespace(index)), found.isLocal)
+        return (source(of: found, toward: destination, namespace: index), pathMTU(to: destination, device: found.route.device, namespace(index)), found.isLocal)
     }
 
     public func packetsHeld(by socket: UInt32, namespace index: NamespaceIndex) -> Int { Int(namespace(index).pointee.held.find(UInt64(socket)) ?? 0) }

@@ -404,6 +404,6 @@ public final class LogicalProcess {
         entry.pointee.physicalIn = .none
         entry.pointee.physicalOut = .none
         entry.pointee.largestFragment = 0
-        entry.pointee.flags.formIntersection(.checksumFinished)
+        entry.pointee.flags.formIntersection(.checksumsFinished)
     }
 }

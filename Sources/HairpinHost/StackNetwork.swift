@@ -48,7 +48,7 @@ final class StackNetwork: NetworkLayer {
         output.socket = request.socket.rawValue
         output.confirmsNeighbour = request.confirmsNeighbour
         // Every protocol of the stack finishes its checksum.
-        output.hasFinishedChecksum = true
+        output.hasFinishedChecksums = true
         do throws(OutputError) {
             try process.send(process.frameHandle(rawValue: packet.handle), output, namespace: namespace)
             return nil

@@ -103,9 +103,9 @@ struct FrameFlags: OptionSet {
     static let confirmsNeighbour = FrameFlags(rawValue: 128)
     /// The packet was forwarded by this host (IPSKB_FORWARDED).
     static let forwarded = FrameFlags(rawValue: 256)
-    /// A stack of this process finished the transport checksum, and netfilter alone has written to the packet since, which keeps it right: the
-    /// receiver need not verify it (what CHECKSUM_PARTIAL comes to between veths, `skb_csum_unnecessary`).
-    static let checksumFinished = FrameFlags(rawValue: 512)
+    /// A stack of this process finished the checksums of IP and transport, and only routing and netfilter have written to the packet since, which
+    /// keep them right: nobody need verify them (what CHECKSUM_PARTIAL comes to between veths, `skb_csum_unnecessary`).
+    static let checksumsFinished = FrameFlags(rawValue: 512)
 }
 
 /// Frames of one logical process: slabs of fixed-size buffers that are recycled, never freed. No reference counting by the language, no

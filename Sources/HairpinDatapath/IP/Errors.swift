@@ -47,7 +47,7 @@ extension LogicalProcess {
         let isPathMTU = type == ICMPv4.destinationUnreachable && code == ICMPv4.fragmentationNeeded
         if !back.isLocal, !isPathMTU, !space.pointee.errorLimiter.allows(source, now: now) { return }
         // The packet was for us: answer in the name it used. Otherwise in the name the route back has.
-        let own = space.pointee.isLocal(destination) ? destination : back.source
+        let own = space.pointee.isLocal(destination) ? destination : self.source(of: back, toward: source, namespace: index)
         if own == .any { return }
         let quoted = min(count, LogicalProcess.quoteLimit)
         let (reply, payload) = allocatePacket(8 + quoted)

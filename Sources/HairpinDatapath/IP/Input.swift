@@ -4,8 +4,11 @@ import HairpinWire
 extension LogicalProcess {
     /// The sound IP packet at an offset of a frame, nil if `ip_rcv` would not have it (the checksum included).
     func soundPacket(_ frame: FrameHandle, offset: Int) -> IPv4View? {
-        let bytes = pool.pointee[frame].pointee.bytes
-        guard let packet = IPv4View(UnsafeRawBufferPointer(rebasing: bytes[min(offset, bytes.count)...])), packet.isChecksumValid else { return nil }
+        let entry = pool.pointee[frame]
+        let bytes = entry.pointee.bytes
+        guard let packet = IPv4View(UnsafeRawBufferPointer(rebasing: bytes[min(offset, bytes.count)...])),
+            entry.pointee.flags.contains(.checksumsFinished) || packet.isChecksumValid
+        else { return nil }
         return packet
     }
 
@@ -13,7 +16,7 @@ extension LogicalProcess {
     func receiveIPv4(_ original: FrameHandle, _ device: InterfaceIndex) {
         var frame = original
         guard let packet = IPv4View(pool.pointee[frame].pointee.bytes) else { return drop(frame, .malformedIP, at: device) }
-        guard packet.isChecksumValid else { return drop(frame, .checksumIP, at: device) }
+        guard pool.pointee[frame].pointee.flags.contains(.checksumsFinished) || packet.isChecksumValid else { return drop(frame, .checksumIP, at: device) }
         // Link-layer padding ends here.
         pool.pointee[frame].pointee.count = UInt32(packet.totalLength)
         spend(costs.route)
@@ -78,7 +81,7 @@ extension LogicalProcess {
             // icmp_echo_ignore_broadcasts is on by default.
             return drop(frame, .noSocket, at: device)
         }
-        switch upper.deliver(packet.bytes, namespace: index, checksumVerified: !entry.pointee.flags.isDisjoint(with: [.partialChecksum, .checksumFinished])) {
+        switch upper.deliver(packet.bytes, namespace: index, checksumVerified: !entry.pointee.flags.isDisjoint(with: [.partialChecksum, .checksumsFinished])) {
         case .delivered: deliverFinished(frame)
         case .dropped(let reason): drop(frame, reason, at: device)
         case .portUnreachable:

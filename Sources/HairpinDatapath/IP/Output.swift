@@ -18,8 +18,8 @@ public struct OutputRequest: Sendable {
     public var identification = Identification.host
     public var socket: UInt32 = 0
     public var confirmsNeighbour = false
-    /// The transport checksum is known to be right.
-    public var hasFinishedChecksum = false
+    /// The transport checksum is known to be right, so the packet need not be verified anywhere.
+    public var hasFinishedChecksums = false
     public init(source: IPv4Address, destination: IPv4Address, proto: IPProtocol) {
         self.source = source
         self.destination = destination
@@ -68,7 +68,7 @@ extension LogicalProcess {
         entry.pointee.device = found.route.device
         entry.pointee.socket = request.socket
         if request.confirmsNeighbour { entry.pointee.flags.insert(.confirmsNeighbour) }
-        if request.hasFinishedChecksum { entry.pointee.flags.insert(.checksumFinished) }
+        if request.hasFinishedChecksums { entry.pointee.flags.insert(.checksumsFinished) }
         if request.mayFragmentLocally { entry.pointee.flags.insert(.mayFragment) }
         if !request.mayFragmentLocally, request.dontFragment,
             Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space)

@@ -106,7 +106,7 @@ extension LogicalProcess {
         let old = pool.pointee[first]
         entry.pointee.device = old.pointee.device
         entry.pointee.packetID = old.pointee.packetID
-        entry.pointee.flags = old.pointee.flags.subtracting(.checksumFinished)
+        entry.pointee.flags = old.pointee.flags.subtracting(.checksumsFinished)
         entry.pointee.mark = old.pointee.mark
         entry.pointee.largestFragment = UInt16(partial.largest)
         let p = entry.pointee.data

@@ -118,8 +118,15 @@ struct Netfilter {
 
     /// Passes a packet through one hook. `frame` may be rewritten, and is given bytes of its own first if it shares them; its mark and
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
+    @inline(__always)
     mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        guard isActive, var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
+        if !isActive || passes(place, frame, pool) { return .accept }
+        return runTables(place, frame, &pool, &env)
+    }
+
+    @inline(never)
+    private mutating func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+        guard var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
         switch place.hook {
         case .prerouting:
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
@@ -173,6 +180,27 @@ struct Netfilter {
     /// A frame was cloned: both belong to the connection.
     func retain(_ frame: FrameHandle, _ pool: inout FramePool) { connections.retain(pool[frame].pointee.connection) }
 
+    /// What most packets are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before. Nothing
+    /// is read of such a packet but its length.
+    @inline(__always)
+    private mutating func passes(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
+        let frame = pool[handle]
+        let info = frame.pointee.connectionInfo
+        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.isPlain(place.hook),
+            virtualServers.isEmpty, let connection = connections.entry(frame.pointee.connection), connection.pointee.status.contains(.confirmed)
+        else { return false }
+        if place.hook == .forward {
+            guard !isPolicing || connection.pointee.policyEpoch == policies.epoch else { return false }
+        } else {
+            // Nothing to translate: see `translate`.
+            let bit: ConnectionStatus = info.isReply ? .destinationTranslated : .sourceTranslated
+            guard !connection.pointee.status.contains(bit), connection.pointee.masqueradeOutput == 0 else { return false }
+        }
+        guard let start = program.entry(.filter, place.hook) else { return true }
+        let length = (frame.pointee.data + place.networkOffset).u16(IPv4Offset.totalLength)
+        return program.repeats(start, place, frame, connection, length: length)
+    }
+
     /// The filtering tables: nil to go on.
     @inline(__always)
     private mutating func consult<E: NetfilterEnvironment>(
@@ -180,8 +208,13 @@ struct Netfilter {
     ) -> HookVerdict? {
         guard let start = program.entry(table, place.hook) else { return nil }
         let connection = connections.entry(pool[frame].pointee.connection)
+        let info = pool[frame].pointee.connectionInfo
+        let mayRepeat = table == .filter && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
+        if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
-        case .accept: return nil
+        case .accept:
+            if mayRepeat, let connection { program.remember(start, place, pool[frame], packet, connection, &env) }
+            return nil
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)
         // Refused when rules are read: NAT targets belong into nat.
@@ -223,12 +256,12 @@ struct Netfilter {
         // In the reply direction a translated source is what the destination must become again.
         let bit: ConnectionStatus = isSource != info.isReply ? .sourceTranslated : .destinationTranslated
         guard connection.pointee.status.contains(bit) else { return nil }
-        let target = connection.pointee.tuple(isReply: !info.isReply).inverse
-        let address = isSource ? target.source : target.destination
-        let port = isSource || target.proto == 1 ? target.sourcePort : target.destinationPort
+        let (address, port) = connection.pointee.translation(isReply: info.isReply, isSource: isSource)
         pool.makeWritable(handle)
-        guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
-        packet = fresh
+        if frame.pointee.data + place.networkOffset != packet.network {
+            guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
+            packet = fresh
+        }
         packet.rewrite(isSource: isSource, address: address, port: port, isPartial: frame.pointee.flags.contains(.partialChecksum))
         return nil
     }

@@ -29,9 +29,12 @@ struct PacketHeaders {
 
     /// Of a packet quoted in an ICMP error the total length may exceed what is there: `isQuoted`.
     init?(_ network: UnsafeMutableRawPointer, available: Int, isQuoted: Bool = false) {
-        guard available >= 20, network.u8(0) >> 4 == 4 else { return nil }
-        let header = Int(network.u8(0) & 15) * 4
-        var total = Int(network.u16(IPv4Offset.totalLength))
+        guard available >= 20 else { return nil }
+        // Version, header length, type of service, total length.
+        let word = network.u32(0)
+        guard word >> 28 == 4 else { return nil }
+        let header = Int(truncatingIfNeeded: word &>> 24 & 15) &* 4
+        var total = Int(truncatingIfNeeded: word & 0xffff)
         if isQuoted { total = min(total, available) }
         guard header >= 20, total >= header, total <= available else { return nil }
         self.network = network
@@ -46,8 +49,9 @@ struct PacketHeaders {
         switch proto {
         case 6, 17, 132, 136:
             guard length >= 8 else { return }
-            sourcePort = transport.u16(0)
-            destinationPort = transport.u16(2)
+            let ports = transport.u32(0)
+            sourcePort = UInt16(truncatingIfNeeded: ports &>> 16)
+            destinationPort = UInt16(truncatingIfNeeded: ports)
             if proto == 6, !isQuoted {
                 guard length >= 20 else { return }
                 let data = Int(transport.u8(TCPOffset.dataOffset) >> 4) * 4

@@ -49,15 +49,21 @@ extension LogicalProcess {
     }
 
     /// A route for a packet of this namespace's own; nil when there is none.
-    func routeOutput(destination: IPv4Address, namespace index: NamespaceIndex) -> (route: Route, source: IPv4Address, isLocal: Bool)? {
+    @inline(__always)
+    func routeOutput(destination: IPv4Address, namespace index: NamespaceIndex) -> (route: Route, isLocal: Bool)? {
         let space = namespace(index)
         if space.pointee.isLocal(destination) || destination.isLoopback {
             let route = Route(prefix: IPv4Prefix(destination, length: 32), gateway: .any, device: space.pointee.loopback, source: destination)
-            return (route, destination, true)
+            return (route, true)
         }
         guard let route = space.pointee.routes.lookup(destination) else { return nil }
-        let source = selectSource(toward: destination, device: route.device, space) ?? .any
-        return (route, source, false)
+        return (route, false)
+    }
+
+    /// The source of a packet that goes the way of `routeOutput` without having one.
+    func source(of found: (route: Route, isLocal: Bool), toward destination: IPv4Address, namespace index: NamespaceIndex) -> IPv4Address {
+        if found.isLocal { return destination }
+        return selectSource(toward: destination, device: found.route.device, namespace(index)) ?? .any
     }
 
     /// The largest packet that fits on the way to a destination as far as is known (RFC 1191).

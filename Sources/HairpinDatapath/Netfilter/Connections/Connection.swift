@@ -92,6 +92,10 @@ struct Connection {
     var masqueradeOutput: UInt32 = 0
     /// The network policies that let it pass, `PolicyFilter.epoch`; 0 before any have.
     var policyEpoch: UInt32 = 0
+    /// Of the rules `walks` is about.
+    var walkEpoch: UInt32 = 0
+    /// The ways its packets go through the filter table, a number for each hook and direction; see `RuleWalks`.
+    var walks: UInt64 = 0
     /// UDP: from when on packets in both directions make a stream.
     var streamFrom: UInt64 = 0
     var tcp = TCPTrack()

@@ -155,6 +155,16 @@ extension ConnectionTable {
     mutating func advanceTCP(_ place: Int, _ isReply: Bool, _ packet: PacketHeaders, now: UInt64) -> TransportResult {
         let segment = Segment(packet)
         let entry = entries + place
+        if entry.pointee.tcp.state == .established, segment.flags & 0x37 == 0x10, entry.pointee.status.isSuperset(of: [.assured, .seenReply]),
+            isReply ? slide(&entry.pointee.tcp.reply, &entry.pointee.tcp.original, segment) : slide(&entry.pointee.tcp.original, &entry.pointee.tcp.reply, segment)
+        {
+            let last = isReply ? entry.pointee.tcp.reply.end : entry.pointee.tcp.original.end
+            let hasData = segment.sequence != segment.end
+            count(&entry.pointee.tcp, isReply, segment, sequence: hasData ? segment.sequence : last, end: hasData ? segment.end : last)
+            entry.pointee.tcp.lastEvent = .ack
+            refresh(place, seconds: timeout(entry.pointee.tcp, .established, .ack), now: now)
+            return .accept
+        }
         let event = TCPEvent(segment.flags)
         var old = entry.pointee.tcp.state
         let new: TCPState
@@ -285,6 +295,49 @@ extension ConnectionTable {
         if isReply { entry.pointee.tcp.reply = TCPSide() } else { entry.pointee.tcp.original = TCPSide() }
     }
 
+    /// What `checkWindow` comes to for a segment in the middle of a connection that both ends have confirmed: data or an acknowledgment, in the window.
+    /// False, and nothing is changed, if there is more to it.
+    @inline(__always)
+    private func slide(_ sender: inout TCPSide, _ receiver: inout TCPSide, _ segment: Segment) -> Bool {
+        let hasData = segment.sequence != segment.end
+        let sequence = hasData ? segment.sequence : sender.end
+        let end = hasData ? segment.end : sender.end
+        let ack = segment.acknowledgment
+        let sack = receiver.flags.contains(.sackPermitted) ? segment.highestSack : ack
+        guard sender.maximumWindow != 0, receiver.maximumWindow != 0, !isAfter(sequence, sender.maximumEnd), !isAfter(sack, receiver.end),
+            isAfter(end, sender.end &- receiver.maximumWindow &- 1), isAfter(sack, receiver.end &- max(sender.maximumWindow, 66_000) &- 1)
+        else { return false }
+        let window = UInt32(segment.window) &<< UInt32(sender.scale)
+        sender.maximumWindow = max(sender.maximumWindow, window &+ (sack &- ack))
+        if isAfter(end, sender.end) {
+            sender.end = end
+            sender.flags.insert(.unacknowledged)
+        }
+        if !sender.flags.contains(.maximumAckSet) || isAfter(ack, sender.maximumAck) {
+            sender.maximumAck = ack
+            sender.flags.insert(.maximumAckSet)
+        }
+        if isAfter(end, sender.maximumEnd) { receiver.maximumWindow &+= end &- sender.maximumEnd }
+        if isAfter(sack &+ window, receiver.maximumEnd &- 1) { receiver.maximumEnd = sack &+ window &+ (window == 0 ? 1 : 0) }
+        if ack == receiver.end { receiver.flags.remove(.unacknowledged) }
+        return true
+    }
+
+    /// Counts how often the same segment came in a row; `sequence` and `end` are its sender's latest if it has no data.
+    @inline(__always)
+    private func count(_ track: inout TCPTrack, _ isReply: Bool, _ segment: Segment, sequence: UInt32, end: UInt32) {
+        if track.lastReply == isReply, track.lastSequence == sequence, track.lastAck == segment.acknowledgment, track.lastEnd == end, track.lastWindow == segment.window {
+            if track.retransmissions < .max { track.retransmissions += 1 }
+            return
+        }
+        track.lastReply = isReply
+        track.lastSequence = sequence
+        track.lastAck = segment.acknowledgment
+        track.lastEnd = end
+        track.lastWindow = segment.window
+        track.retransmissions = 0
+    }
+
     private enum WindowResult { case inside, late, invalid }
 
     /// `tcp_in_window`.
@@ -359,19 +412,7 @@ extension ConnectionTable {
         if receiver.maximumWindow != 0, isAfter(end, sender.maximumEnd) { receiver.maximumWindow &+= end &- sender.maximumEnd }
         if isAfter(sack &+ window, receiver.maximumEnd &- 1) { receiver.maximumEnd = sack &+ window &+ (window == 0 ? 1 : 0) }
         if ack == receiver.end { receiver.flags.remove(.unacknowledged) }
-        if event == .ack {
-            let track = entry.pointee.tcp
-            if track.lastReply == isReply, track.lastSequence == sequence, track.lastAck == ack, track.lastEnd == end, track.lastWindow == segment.window {
-                if entry.pointee.tcp.retransmissions < .max { entry.pointee.tcp.retransmissions += 1 }
-            } else {
-                entry.pointee.tcp.lastReply = isReply
-                entry.pointee.tcp.lastSequence = sequence
-                entry.pointee.tcp.lastAck = ack
-                entry.pointee.tcp.lastEnd = end
-                entry.pointee.tcp.lastWindow = segment.window
-                entry.pointee.tcp.retransmissions = 0
-            }
-        }
+        if event == .ack { count(&entry.pointee.tcp, isReply, segment, sequence: sequence, end: end) }
         return .inside
     }
 }

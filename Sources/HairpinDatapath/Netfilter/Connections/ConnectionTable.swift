@@ -254,6 +254,15 @@ struct ConnectionTable {
 }
 
 extension Connection {
+    /// What a packet's source or destination becomes: what the other direction's packets have on the other side. The port of an ICMP query is
+    /// its identifier.
+    @inline(__always)
+    func translation(isReply: Bool, isSource: Bool) -> (address: UInt32, port: UInt16) {
+        let other = tuple(isReply: !isReply)
+        return isSource
+            ? (other.destination, other.proto == 1 ? other.sourcePort : other.destinationPort) : (other.source, other.sourcePort)
+    }
+
     @inline(__always)
     func tuple(isReply: Bool) -> ConnectionTuple { isReply ? reply : original }
 }

@@ -95,7 +95,7 @@ extension RuleProgram {
     }
 
     @inline(__always)
-    private mutating func matches<E: NetfilterEnvironment>(
+    mutating func matches<E: NetfilterEnvironment>(
         _ rule: UnsafeMutablePointer<CompiledRule>, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders,
         _ connection: UnsafeMutablePointer<Connection>?, _ env: inout E
     ) -> Bool {

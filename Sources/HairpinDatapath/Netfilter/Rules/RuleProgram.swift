@@ -16,6 +16,9 @@ struct RuleProgram {
         var proto: UInt8
         var inverted: RuleInversions
         var secondFragments: Bool
+        /// Answers the same for all packets of one direction of a connection; see `RuleWalk`.
+        var isSteady: Bool
+        var looksAtDevices: Bool
         var action: RuleAction
     }
 
@@ -40,6 +43,11 @@ struct RuleProgram {
     let hasNAT: Bool
     let needsConnections: Bool
     private(set) var isEmpty = true
+    var walks = RuleWalks()
+    /// Changes whenever the walks are void; never zero.
+    private(set) var walkEpoch: UInt32
+    /// By hook: no table but filter and nat has anything to say.
+    private var plainHooks: UInt8 = 0
     let services: ServiceTable?
     let affinity: ServiceAffinity
 
@@ -47,6 +55,7 @@ struct RuleProgram {
     init(_ set: RuleSet, services: ServiceTable? = nil, after predecessor: RuleProgram? = nil) {
         self.services = services
         affinity = predecessor?.affinity ?? ServiceAffinity()
+        walkEpoch = RuleProgram.epoch(after: predecessor?.walkEpoch ?? 0)
         var flat: [CompiledRule] = []
         var tests: [PacketTest] = []
         var starts = [Int32](repeating: -1, count: 25)
@@ -78,14 +87,15 @@ struct RuleProgram {
                             source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
                             packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), testCount: UInt16(rule.tests.count),
                             input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
-                            action: action))
+                            isSteady: !rule.secondFragments && rule.tests.allSatisfy(\.isSteady),
+                            looksAtDevices: rule.input != 0 || rule.output != 0 || rule.tests.contains(where: \.looksAtDevices), action: action))
                     tests.append(contentsOf: rule.tests)
                 }
                 flat.append(
                     CompiledRule(
                         source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: chain.packets, bytes: chain.bytes, firstTest: 0, testCount: 0,
-                        input: 0, output: 0, proto: 0, inverted: [], secondFragments: false,
-                        action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
+                        input: 0, output: 0, proto: 0, inverted: [], secondFragments: false, isSteady: true,
+                        looksAtDevices: false, action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
             }
         }
         ruleCount = flat.count
@@ -94,6 +104,10 @@ struct RuleProgram {
         self.tests = RuleProgram.copy(tests)
         portRanges = RuleProgram.copy(set.names.portRanges)
         entries = RuleProgram.copy(starts)
+        for hook in Hook.allCases {
+            let others: [RuleSet.Table] = [.raw, .mangle, .security]
+            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { plainHooks |= 1 << hook.rawValue }
+        }
         stack = .allocate(capacity: chainCount + 1)
         slotCount = Int(set.names.slotCount)
         slots = .allocate(capacity: max(2 * slotCount, 1))
@@ -117,7 +131,14 @@ struct RuleProgram {
         stack.deallocate()
         slots.deallocate()
         interfaceMatches.deallocate()
+        walks.deallocate()
     }
+
+    private static func epoch(after epoch: UInt32) -> UInt32 { epoch == .max ? 1 : epoch + 1 }
+
+    /// Whether no table but filter and nat has rules at a hook.
+    @inline(__always)
+    func isPlain(_ hook: Hook) -> Bool { plainHooks & 1 &<< hook.rawValue != 0 }
 
     /// Nil where no rule and no policy has anything to say.
     @inline(__always)
@@ -128,6 +149,7 @@ struct RuleProgram {
 
     /// Brings the counters back into the rule set they came from.
     func saveCounters(into set: inout RuleSet) {
+        settleWalks()
         var index = 0
         for t in set.tables.indices {
             for c in set.tables[t].chains.indices {
@@ -144,6 +166,7 @@ struct RuleProgram {
     /// Forgets which interfaces have which names.
     mutating func interfacesChanged() {
         interfaceMatches.update(repeating: 0, count: interfaceLimit * patterns.count)
+        walkEpoch = RuleProgram.epoch(after: walkEpoch)
     }
 
     /// Whether an interface has the name of pattern `pattern`; none has no name at all.

@@ -1,0 +1,187 @@
+/// A way through the filter table that ends in ACCEPT and that every packet of one direction of a connection takes again: the tests on it look
+/// at nothing that differs between them. Such packets need not be tested again; they are counted here, and by `RuleProgram.saveCounters` at each
+/// rule of the walk.
+struct RuleWalk {
+    /// The base chain's first rule.
+    var start: UInt32
+    /// The rules that matched, in the program's list of steps.
+    var firstStep: UInt32
+    var stepCount: UInt32
+    /// The packet's mark at the beginning.
+    var mark: UInt32
+    /// Where the packets must be, if a rule on the way looks at interfaces.
+    var devices: RuleWalkDevices?
+    /// Not yet at the rules.
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
+}
+
+struct RuleWalkDevices: Equatable {
+    var input: InterfaceIndex
+    var output: InterfaceIndex
+    var physicalIn: InterfaceIndex
+    var physicalOut: InterfaceIndex
+
+    init(_ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>) {
+        input = place.input
+        output = place.output
+        physicalIn = frame.pointee.physicalIn
+        physicalOut = frame.pointee.physicalOut
+    }
+}
+
+/// The walks a program has seen, in raw memory.
+struct RuleWalks {
+    /// What a connection can name: zero is none, the last "not worth trying again".
+    static let bits: UInt64 = 10
+    static let most = 1 << Int(bits) - 2, never = 1 << Int(bits) - 1
+
+    private var walks: UnsafeMutablePointer<RuleWalk>
+    private var capacity = 8
+    private(set) var count = 0
+    /// In an array: read only where counters are.
+    private(set) var steps: [UInt32] = []
+
+    init() { walks = .allocate(capacity: 8) }
+    func deallocate() { walks.deallocate() }
+
+    /// By number, from one on.
+    @inline(__always)
+    subscript(number: Int) -> UnsafeMutablePointer<RuleWalk> { walks + (number - 1) }
+
+    /// The number of a walk like `walk` through `path`, or `never` if there are too many.
+    mutating func intern(_ walk: RuleWalk, _ path: [UInt32]) -> Int {
+        for number in stride(from: 1, through: count, by: 1) {
+            let known = self[number].pointee
+            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, path.elementsEqual(steps(of: known)) { return number }
+        }
+        guard count < RuleWalks.most else { return RuleWalks.never }
+        if count == capacity {
+            let larger = UnsafeMutablePointer<RuleWalk>.allocate(capacity: capacity * 2)
+            larger.moveInitialize(from: walks, count: count)
+            walks.deallocate()
+            walks = larger
+            capacity *= 2
+        }
+        var walk = walk
+        walk.firstStep = UInt32(steps.count)
+        walk.stepCount = UInt32(path.count)
+        steps += path
+        (walks + count).initialize(to: walk)
+        count += 1
+        return count
+    }
+
+    func steps(of walk: RuleWalk) -> ArraySlice<UInt32> { steps[Int(walk.firstStep)..<Int(walk.firstStep + walk.stepCount)] }
+}
+
+extension RuleProgram {
+    /// Whether a packet of an established connection goes the way its direction went before, in which case it is counted. `start` is the entry of the
+    /// filter table at the hook, `length` that of the IP packet.
+    @inline(__always)
+    mutating func repeats(
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ connection: UnsafeMutablePointer<Connection>, length: UInt16
+    ) -> Bool {
+        guard connection.pointee.walkEpoch == walkEpoch else { return false }
+        let number = Int(truncatingIfNeeded: connection.pointee.walks &>> RuleProgram.shift(place.hook, frame.pointee.connectionInfo)) & RuleWalks.never
+        guard number != 0, number != RuleWalks.never else { return false }
+        let walk = walks[number]
+        guard walk.pointee.start == UInt32(truncatingIfNeeded: start), walk.pointee.mark == frame.pointee.mark else { return false }
+        if let devices = walk.pointee.devices, devices != RuleWalkDevices(place, frame) { return false }
+        walk.pointee.packets &+= 1
+        walk.pointee.bytes &+= UInt64(length)
+        return true
+    }
+
+    /// Where a connection keeps the number of its walk at a hook, by direction.
+    @inline(__always)
+    private static func shift(_ hook: Hook, _ info: ConnectionInfo) -> UInt64 {
+        // localIn, forward, localOut are 1, 2, 3.
+        (UInt64(hook.rawValue &- 1) &* 2 &+ (info.isReply ? 1 : 0)) &* RuleWalks.bits
+    }
+
+    /// Remembers the walk of a packet the filter table has just accepted, for the others of its direction.
+    @inline(never)
+    mutating func remember<E: NetfilterEnvironment>(
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+    ) {
+        let shift = RuleProgram.shift(place.hook, frame.pointee.connectionInfo)
+        if connection.pointee.walkEpoch != walkEpoch {
+            connection.pointee.walkEpoch = walkEpoch
+            connection.pointee.walks = 0
+        }
+        let known = Int(truncatingIfNeeded: connection.pointee.walks >> shift) & RuleWalks.never
+        guard known != RuleWalks.never else { return }
+        let number = trace(start, place, frame, packet, connection, &env)
+        connection.pointee.walks = connection.pointee.walks & ~(UInt64(RuleWalks.never) << shift) | UInt64(number) << shift
+    }
+
+    /// Goes the way again, without counting; `RuleWalks.never` if another packet might go another way.
+    private mutating func trace<E: NetfilterEnvironment>(
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+    ) -> Int {
+        var path: [UInt32] = []
+        var looksAtDevices = false
+        var index = start
+        var depth = 0
+        while true {
+            let rule = rules + index
+            guard rule.pointee.isSteady else { return RuleWalks.never }
+            if rule.pointee.looksAtDevices { looksAtDevices = true }
+            guard matches(rule, place, frame, packet, connection, &env) else {
+                index += 1
+                continue
+            }
+            path.append(UInt32(index))
+            switch rule.pointee.action {
+            case .none: index += 1
+            case .accept, .policy(accept: true):
+                let walk = RuleWalk(
+                    start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? RuleWalkDevices(place, frame) : nil)
+                return walks.intern(walk, path)
+            case .return where depth > 0:
+                depth -= 1
+                index = Int(stack[depth])
+            case .jump(let target):
+                stack[depth] = UInt32(index + 1)
+                depth += 1
+                index = Int(target)
+            default:
+                // Whatever changes something, and what is rare.
+                return RuleWalks.never
+            }
+        }
+    }
+
+    /// Adds what walks have counted to the rules on them.
+    func settleWalks() {
+        for number in stride(from: 1, through: walks.count, by: 1) {
+            let walk = walks[number]
+            for step in walks.steps(of: walk.pointee) {
+                rules[Int(step)].packets &+= walk.pointee.packets
+                rules[Int(step)].bytes &+= walk.pointee.bytes
+            }
+            walk.pointee.packets = 0
+            walk.pointee.bytes = 0
+        }
+    }
+}
+
+extension PacketTest {
+    /// The answer is the same for every packet of one direction of an established connection with the same mark on the same interfaces.
+    var isSteady: Bool {
+        switch self {
+        case .transport, .port, .ports, .connectionState, .connectionAddress, .connectionPort, .connectionProtocol, .connectionReply, .mark, .physicalDevice,
+            .isPhysicalDevice, .isBridged, .addressRange:
+            true
+        case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType: false
+        }
+    }
+
+    var looksAtDevices: Bool {
+        switch self {
+        case .physicalDevice, .isPhysicalDevice, .isBridged: true
+        default: false
+        }
+    }
+}

@@ -6,7 +6,7 @@ import Testing
 
 /// Packets of established connections that go a way through the filter table that is known need not be tested again. Nobody may notice.
 @Suite("Remembered walks")
-struct RuleWalkTests {
+struct RememberedWalkTests {
     private static let tests = [
         "-m conntrack --ctstate NEW", "-m conntrack --ctstate RELATED,ESTABLISHED", "-m conntrack --ctstate ESTABLISHED --ctdir REPLY", "-m conntrack --ctstate DNAT",
         "-m mark --mark 0x1", "-m mark ! --mark 0x0", "-i cni0", "-o eth0", "! -i veth1", "-s 10.244.0.2", "-p tcp --dport 80", "-p tcp --sport 80", "-p udp", "",

@@ -137,7 +137,11 @@ extension TransportStack {
             let rate = max(1, pacingRate(e))
             let ackDelay = min(1000, 65_536 * 4 * 1_000_000 / rate)
             let threshold = (UInt64(e.pointee.cubic.minimumDelay) + ackDelay) >> 1
-            if (now.nanoseconds &- e.pointee.cubic.roundStart) / 1000 > threshold { leaveSlowStart(e) }
+            if (now.nanoseconds &- e.pointee.cubic.roundStart) / 1000 > threshold {
+                statistics.ext.TCPHystartTrainDetect += 1
+                statistics.ext.TCPHystartTrainCwnd += Int(e.pointee.window)
+                leaveSlowStart(e)
+            }
         }
         if settings.cubic_hystart_detect & 2 != 0 {
             e.pointee.cubic.roundDelay = min(e.pointee.cubic.roundDelay, delay)
@@ -145,7 +149,11 @@ extension TransportStack {
                 e.pointee.cubic.samples += 1
             } else {
                 let least = e.pointee.cubic.minimumDelay
-                if e.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) { leaveSlowStart(e) }
+                if e.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) {
+                    statistics.ext.TCPHystartDelayDetect += 1
+                    statistics.ext.TCPHystartDelayCwnd += Int(e.pointee.window)
+                    leaveSlowStart(e)
+                }
             }
         }
     }

@@ -106,7 +106,7 @@ extension TransportStack {
         let cwnd = e.pointee.window
         e.pointee.cubic.epoch = 0
         // Fast convergence: leave room for newcomers.
-        e.pointee.cubic.lastMaximum = cwnd < e.pointee.cubic.lastMaximum ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
+        e.pointee.cubic.lastMaximum = cwnd < e.pointee.cubic.lastMaximum && settings.cubic_fast_convergence ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
         return max(2, cwnd * TransportStack.decrease / 1024)
     }
 

@@ -47,9 +47,8 @@ final class BulkFlow {
     private let chunk = UnsafeMutableRawBufferPointer.allocate(byteCount: 65_536, alignment: 16)
     private var isPaused = false
 
-    /// - Parameter fate: when a packet arrives, given the way there; it replaces the world's.
     init(
-        _ world: World, total: Int = .max, algorithm: String = "cubic", receiveBuffer: Int? = nil, reader: (bytes: Int, pause: HairpinEngine.Duration)? = nil
+        _ world: World, total: Int = .max, algorithm: String = "cubic", sendBuffer: Int? = nil, receiveBuffer: Int? = nil, reader: (bytes: Int, pause: HairpinEngine.Duration)? = nil
     ) throws {
         self.world = world
         self.total = total
@@ -67,6 +66,7 @@ final class BulkFlow {
         let socket = try world.a.stack.socket(.stream)
         self.socket = socket
         try world.a.stack.setCongestionControl(socket, algorithm)
+        if let sendBuffer { try world.a.stack.setOption(socket, .sendBuffer(sendBuffer)) }
         world.a.ready[socket] = { [unowned self] in self.write() }
         do { try world.a.stack.connect(socket, SocketAddress(world.b.address, 5001)) } catch { guard error == .inProgress else { throw error } }
     }

@@ -9,7 +9,7 @@ public struct TCPProbeRecord: Sendable {
         case segment
         /// A segment is sent again, by whatever cause; `sequence` and `length` are its own.
         case retransmit
-        /// A timer has expired; what it causes comes after it.
+        /// A timer has expired, and what it causes has been done.
         case timeout, lossProbe, reordering, windowProbe
 
         /// As the trace file names it.

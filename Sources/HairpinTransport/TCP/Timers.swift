@@ -28,7 +28,6 @@ extension TransportStack {
         if e.pointee.retransmitDeadline <= now.nanoseconds {
             let timer = e.pointee.timer
             disarm(e)
-            if isProbed { probe(e, timer) }
             switch timer {
             case .none: break
             case .retransmission: retransmissionTimeout(e)
@@ -36,6 +35,7 @@ extension TransportStack {
             case .windowProbe: windowProbeTimeout(e)
             case .reordering: reorderingTimeout(e)
             }
+            if isProbed { probe(e, timer) }
         }
         if e.pointee.slowDeadline <= now.nanoseconds {
             e.pointee.slowDeadline = .max

@@ -48,7 +48,8 @@ final class BulkFlow {
     private var isPaused = false
 
     init(
-        _ world: World, total: Int = .max, algorithm: String = "cubic", sendBuffer: Int? = nil, receiveBuffer: Int? = nil, reader: (bytes: Int, pause: HairpinEngine.Duration)? = nil
+        _ world: World, total: Int = .max, algorithm: String = "cubic", sendBuffer: Int? = nil, receiveBuffer: Int? = nil,
+        reader: (bytes: Int, pause: HairpinEngine.Duration)? = nil
     ) throws {
         self.world = world
         self.total = total
@@ -82,7 +83,8 @@ final class BulkFlow {
 
     private func read(_ socket: SocketID) {
         guard !isPaused else { return }
-        while let count = try? world.b.stack.receive(socket, into: UnsafeMutableRawBufferPointer(rebasing: chunk[..<min(chunk.count, reader?.bytes ?? chunk.count)])), count > 0 {
+        let room = UnsafeMutableRawBufferPointer(rebasing: chunk[..<min(chunk.count, reader?.bytes ?? chunk.count)])
+        while let count = try? world.b.stack.receive(socket, into: room), count > 0 {
             received += count
             guard let reader else { continue }
             isPaused = true

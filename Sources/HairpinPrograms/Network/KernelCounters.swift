@@ -56,7 +56,7 @@ enum KernelCounters {
                 system.writeOutput("{\"kernel\":{" + shown.map { "\"\($0.name)\":\($0.value)" }.joined(separator: ",") + "}}\n")
             } else {
                 system.writeOutput("#kernel\n")
-                for counter in shown { system.writeOutput("\(padded(counter.name, 32))\(padded(String(counter.value), 16)) \(leftPadded("0.0", 6))\n") }
+                for counter in shown { system.writeOutput("\(padded(counter.name, 32))\(padded(String(counter.value), 16))\(leftPadded("0.0", 6))\n") }
             }
             return 0
         }

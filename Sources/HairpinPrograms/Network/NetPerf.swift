@@ -337,8 +337,9 @@ final class NetPerf: Program {
                 system.writeOutput("bytes  Bytes  bytes    bytes   secs.    per sec   \n\n")
             }
             let sizes = "\(padded(size("tcp_wmem", 16_384, system), 6)) \(padded(size("tcp_rmem", 131_072, system), 6))"
-            system.writeOutput(
-                "\(sizes) \(padded(String(request), 8)) \(padded(String(response), 7)) \(padded(fixed(elapsed, 2), 8)) \(padded(value("THROUGHPUT", sorted, elapsed), 10))\n\(sizes)\n")
+            let transfer = "\(padded(String(request), 8)) \(padded(String(response), 7))"
+            let rate = padded(value("THROUGHPUT", sorted, elapsed), 10)
+            system.writeOutput("\(sizes) \(transfer) \(padded(fixed(elapsed, 2), 8)) \(rate)\n\(sizes)\n")
         }
         for socket in [control, data] { if let socket { system.close(socket) } }
         return .exit(0)

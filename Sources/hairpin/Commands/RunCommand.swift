@@ -63,7 +63,9 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if scenarios.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
-        if tcpProbe != nil, scenarios.count > 1 { throw ValidationError("--tcp-probe FILE is for one scenario; with several, spec.tcpProbe and --captures DIR give each its file.") }
+        if tcpProbe != nil, scenarios.count > 1 {
+            throw ValidationError("--tcp-probe FILE is for one scenario; with several, spec.tcpProbe and --captures DIR give each its file.")
+        }
         if perInterface, captures == nil { throw ValidationError("--per-interface needs --captures DIR.") }
         if !RunOptions.threadRange.contains(threads) { throw ValidationError("--threads must be from 1 to 256.") }
     }

@@ -38,7 +38,9 @@ final class IPerfClient: Program {
                 }
             case .connecting:
                 guard let control else { return .exit(1) }
-                if let error = system.takeError(control) { return fail("unable to connect to server - server may have stopped running or use a different port, firewall issue, etc.: \(error)", system) }
+                if let error = system.takeError(control) {
+                    return fail("unable to connect to server - server may have stopped running or use a different port, firewall issue, etc.: \(error)", system)
+                }
                 guard system.readiness(control).contains(.writable) else { return .wait(WaitSet(sockets: [(control, [.writable, .error])])) }
                 begin(control, system)
                 phase = .talking
@@ -56,7 +58,9 @@ final class IPerfClient: Program {
                     }
                 }
                 var extra: [(socket: SocketID, interest: Readiness)] = []
-                if isCreating { for entry in opening { extra.append((entry.socket, test.parameters.isUDP ? .readable : entry.isConnected ? .readable : [.writable, .error])) } }
+                if isCreating {
+                    for entry in opening { extra.append((entry.socket, test.parameters.isUDP || entry.isConnected ? .readable : [.writable, .error])) }
+                }
                 return .wait(test.waitSet(extra, system))
             }
         }
@@ -148,7 +152,10 @@ final class IPerfClient: Program {
                 if test.parameters.isUDP { _ = try system.send(socket, IPerf.datagramHello[...]) }
             }
         } catch {
-            return fail(error == Errno(2) ? "unable to set TCP_CONGESTION: Supplied congestion control algorithm not supported on this host" : "unable to create a new stream: \(error)", system)
+            let isUnknown = error == Errno(2)
+            return fail(
+                isUnknown ? "unable to set TCP_CONGESTION: Supplied congestion control algorithm not supported on this host" : "unable to create a new stream: \(error)",
+                system)
         }
         return open(test, system)
     }
@@ -202,7 +209,7 @@ final class IPerfClient: Program {
                 ])
             ),
         ]
-        for stream in test.streams { test.write("[\(leftPadded(stream.number, 3))] local \(stream.local.address) port \(stream.local.port) connected to \(stream.remote.address) port \(stream.remote.port)\n", system) }
+        for stream in test.streams { test.write(stream.heading, system) }
     }
 
     static func connection(_ stream: IPerfStream) -> JSON {

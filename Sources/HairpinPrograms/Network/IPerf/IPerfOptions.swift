@@ -60,7 +60,9 @@ struct IPerfOptions {
                 ("bitrate=", "b"), ("bandwidth=", "b"), ("congestion=", "C"), ("length=", "l"), ("window=", "w"), ("format=", "f"), ("set-mss=", "M"), ("reverse", "R"),
                 ("udp", "u"), ("json", "J"), ("no-delay", "N"), ("one-off", "1"), ("version", "v"), ("verbose", "V"), ("version4", "4"), ("bind=", "B"), ("omit=", "O"),
             ])
-        func fail(_ text: String) -> Failure { Failure(text: "iperf3: parameter error - \(text)\n\nUsage: iperf3 [-s|-c host] [options]\nTry `iperf3 --help' for more information.\n") }
+        func fail(_ text: String) -> Failure {
+            Failure(text: "iperf3: parameter error - \(text)\n\nUsage: iperf3 [-s|-c host] [options]\nTry `iperf3 --help' for more information.\n")
+        }
         if let unknown = options.unknown { throw Failure(text: "iperf3: invalid option -- '\(unknown.drop { $0 == "-" })'\nUsage: iperf3 [-s|-c host] [options]\n") }
         if let incomplete = options.incomplete {
             throw Failure(text: "iperf3: option requires an argument -- '\(incomplete.drop { $0 == "-" })'\nUsage: iperf3 [-s|-c host] [options]\n")

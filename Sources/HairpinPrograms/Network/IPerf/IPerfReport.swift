@@ -88,6 +88,10 @@ struct IPerfStream {
 
     init(socket: SocketID, number: Int) { (self.socket, self.number) = (socket, number) }
 
+    var heading: String {
+        "[\(leftPadded(number, 3))] local \(local.address) port \(local.port) connected to \(remote.address) port \(remote.port)\n"
+    }
+
     /// A datagram has come: its number and when it was sent, in seconds.
     mutating func note(number: Int, sentAt: Double, now: Double) {
         if number >= packets + 1 {

@@ -110,7 +110,7 @@ final class IPerfServer: Program {
             test.say(IPerf.State.testStart)
             test.say(IPerf.State.testRunning)
             test.exchange(system)
-            for stream in test.streams { test.write("[\(leftPadded(stream.number, 3))] local \(stream.local.address) port \(stream.local.port) connected to \(stream.remote.address) port \(stream.remote.port)\n", system) }
+            for stream in test.streams { test.write(stream.heading, system) }
             test.begin(system)
             phase = .running
         case .running:

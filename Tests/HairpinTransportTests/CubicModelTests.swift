@@ -9,8 +9,8 @@ import Testing
 ///
 /// The model's window is a fixed point that hardly attracts: near its plateau the cubic is so flat that windows of whole packets stay what they are while
 /// an epoch T is longer or shorter than K by less than (1/C)^⅓ = 1.36 s, for within that time the curve is less than a packet off the plateau. A flow
-/// comes to rest at the edge of that band on its side. So what is tested is that the model's window is kept where a flow has it, and that the band is
-/// reached from outside. (`Docs/TCPFeatures.md` has the figures.)
+/// comes to rest within that band, on its own side. So what is tested is that the model's window is kept where a flow has it, and that the band is
+/// reached from outside. (`Docs/Measuring.md` has the figures.)
 @Suite("CUBIC against the model of RFC 9438")
 struct CubicModelTests {
     static let c = 0.4, beta = 0.7
@@ -78,7 +78,7 @@ struct CubicModelTests {
         #expect((0.9...1.1).contains(Self.average(windows[2...]) / model), "\(model): \(windows)")
     }
 
-    @Test("A flow that begins with twice or half the window comes to the edge of the flat part", arguments: [2.0, 0.5])
+    @Test("A flow that begins with twice or half the window comes to where the curve is flat", arguments: [2.0, 0.5])
     func attraction(factor: Double) throws {
         let (period, milliseconds) = (10_000, Int64(100))
         let model = Self.cubic(1e-4, roundTrip: 0.1)

@@ -110,6 +110,23 @@ struct MeasuringTests {
         #expect(steps["wrong"]?.exit == 1 && steps["wrong"]?.stderr.contains("only one test end condition") == true)
     }
 
+    @Test("An iperf3 server survives what is no iperf3")
+    func garbage() throws {
+        let result = try run(
+            """
+              steps:
+              - {id: noise, in: client, run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\\0000\\0000\\0000\\0004nope' | nc -w 1 10.244.1.2 5201 >/dev/null"}
+              - {id: huge, in: client, run: "printf 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa~~~~' | nc -w 1 10.244.1.2 5201 >/dev/null"}
+              - {id: gone, in: client, run: "printf 'short' | nc -N -w 1 10.244.1.2 5201 >/dev/null"}
+              - {id: test, in: client, run: "iperf3 -c 10.244.1.2 -n 10K"}
+              - {id: many, in: client, run: "iperf3 -c 10.244.1.2 -k 900000000000000 -t 1"}
+
+            """)
+        let steps = Dictionary(uniqueKeysWithValues: result.steps.map { ($0.id, $0) })
+        #expect(steps["test"]?.exit == 0 && steps["test"]?.stdout.hasSuffix("iperf Done.\n") == true)
+        #expect(steps["many"]?.exit == 1)
+    }
+
     @Test("netperf counts transactions: one round trip each, two with a connection each")
     func transactions() throws {
         let result = try run(

@@ -14,12 +14,14 @@ struct IPerfSummary {
 
         init() {}
         init(_ json: JSON) {
-            bytes = json["bytes"]?.int ?? 0
+            /// What the other side says is added up: a number beyond all measure is none.
+            func count(_ name: String) -> Int { json[name]?.int.flatMap { 0..<1 << 50 ~= $0 ? $0 : nil } ?? 0 }
+            bytes = count("bytes")
             seconds = json["end_time"]?.double ?? 0
-            retransmits = json["retransmits"]?.int ?? -1
+            retransmits = (json["retransmits"]?.int ?? -1) < 0 ? -1 : count("retransmits")
             jitter = json["jitter"]?.double ?? 0
-            lost = json["errors"]?.int ?? 0
-            packets = json["packets"]?.int ?? 0
+            lost = count("errors")
+            packets = count("packets")
         }
     }
     private let isUDP: Bool

@@ -139,7 +139,7 @@ final class IPerfTest {
         if let end, now >= end { return true }
         let total = streams.reduce(0) { $0 + $1.bytes }
         if parameters.bytes > 0, total >= parameters.bytes { return true }
-        return parameters.blocks > 0 && total >= parameters.blocks * parameters.length
+        return parameters.blocks > 0 && total / parameters.length >= parameters.blocks
     }
 
     /// Sends and receives what goes now, and reports intervals that are over. True if there is more to do at once.

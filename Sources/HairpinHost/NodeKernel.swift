@@ -14,6 +14,8 @@ final class NodeKernel {
     private(set) var processes: [Process] = []
     /// Those that have not ended, in the order they were started: what looks for whom to wake does not pay for the dead.
     private var living: [Process] = []
+    /// Where the stacks trace their connections, if somebody asked for it.
+    var probeLog: TCPProbeLog?
     let waiters = SocketWaiters()
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []

@@ -121,6 +121,13 @@ public protocol SystemCalls: AnyObject {
     func localAddress(_ socket: SocketID) -> SocketAddress?
     func remoteAddress(_ socket: SocketID) -> SocketAddress?
     func sockets() -> [SocketInformation]
+    /// TCP_INFO; nil if the socket is no TCP socket.
+    func tcpInformation(_ socket: SocketID) -> TCPInformation?
+    /// TCP_CONGESTION: ENOENT if there is no such algorithm.
+    func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno)
+    func congestionControl(_ socket: SocketID) -> String?
+    /// What the network namespace has counted (/proc/net/snmp, /proc/net/netstat).
+    func transportStatistics() -> TransportStatistics?
 
     // Files (the container's own, plus volumes that other containers share)
     func readFile(_ path: String) -> [UInt8]?
@@ -205,6 +212,11 @@ extension SystemCalls {
         buffer.copyBytes(from: bytes)
         return bytes.count
     }
+    /// For kernels that know nothing of TCP's inside.
+    public func tcpInformation(_ socket: SocketID) -> TCPInformation? { nil }
+    public func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) { throw .noProtocolOption }
+    public func congestionControl(_ socket: SocketID) -> String? { nil }
+    public func transportStatistics() -> TransportStatistics? { nil }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
 }

@@ -71,9 +71,11 @@ public struct TransportSettings: Sendable {
     /// SipHash key of the server's cookies.
     public var tcp_fastopen_key: (UInt64, UInt64) = (0, 0)
     public var tcp_congestion_control = CongestionControl.cubic
-    /// /sys/module/tcp_cubic/parameters: HyStart, and what it goes by (1 trains of ACKs, 2 delay).
+    /// /sys/module/tcp_cubic/parameters: HyStart, what it goes by (1 trains of ACKs, 2 delay), and fast convergence.
     public var cubic_hystart = true
     public var cubic_hystart_detect = 3
+    /// Fast convergence (RFC 9438 §4.7).
+    public var cubic_fast_convergence = true
     /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
     /// full congestion window. No sysctl.
     public var sendsAsBefore6_10 = false

@@ -272,12 +272,14 @@ extension Process: SystemCalls {
 
     func readFile(_ path: String) -> [UInt8]? {
         if path == "/dev/null" { return [] }
+        if let bytes = procFile(path) { return bytes }
         let place = container.resolve(path)
         return place.tree.read(place.path)
     }
 
     func readFile(_ path: String, from offset: Int) -> [UInt8]? {
         if path == "/dev/null" { return [] }
+        if let bytes = procFile(path) { return Array(bytes.dropFirst(offset)) }
         let place = container.resolve(path)
         changedFiles = false
         return place.tree.read(place.path, from: offset)

@@ -139,6 +139,13 @@ public enum ImageCatalogue {
                 kind = .server
                 entry = ["agnhost"]
                 defaults = ["pause"]
+            case "iperf3":
+                kind = .server
+                entry = ["iperf3"]
+                defaults = ["-s"]
+            case "netperf":
+                kind = .server
+                defaults = ["netserver", "-D"]
             case "pause", "pause-amd64":
                 kind = .server
                 entry = ["pause"]

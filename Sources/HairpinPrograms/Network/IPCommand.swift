@@ -279,7 +279,8 @@ enum SocketStatistics {
 
     static func netstat(_ arguments: [String]) -> any Program {
         Immediate { system in
-            let options = Options(arguments, flags: "tulanprieW4")
+            let options = Options(arguments, flags: "tulanprieWs4", long: [("statistics", "s"), ("tcp", "t"), ("udp", "u")])
+            if options.has("s") { return KernelCounters.summary(system, tcpOnly: options.has("t"), udpOnly: options.has("u")) }
             if options.has("r") {
                 guard case .exit(let status) = IPCommand.route(["-n"]).resume(system) else { return 1 }
                 return status

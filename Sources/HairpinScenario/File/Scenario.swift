@@ -25,6 +25,8 @@ public struct Scenario: Sendable {
     public var faults: [Fault] = []
     public var expectations: [Expectation] = []
     public var capture = CaptureSettings()
+    /// Nil: no trace of TCP connections beside the captures; `--tcp-probe` then traces all.
+    public var tcpProbe: TCPProbeSettings?
 
     public init(name: String, origin: String) { (self.name, self.origin) = (name, origin) }
 }
@@ -171,6 +173,17 @@ public struct CaptureSettings: Sendable {
     /// pcap-filter(7) syntax; empty keeps everything.
     public var filter = ""
     public var position: Position?
+    public init() {}
+}
+
+/// `spec.tcpProbe`: which connections are traced.
+public struct TCPProbeSettings: Sendable, Equatable {
+    /// Shell patterns over hosts: `*`, `node1`, `default/web-*`; pods may be named without their namespace.
+    public var hosts = ["*"]
+    /// Connections with one of these ports at either end; empty means all.
+    public var ports: [UInt16] = []
+    /// False: a line only when the congestion window has changed.
+    public var full = true
     public init() {}
 }
 

@@ -21,7 +21,7 @@ enum ScenarioReader {
         var scenario = Scenario(name: try checkedName(name), origin: document.file)
 
         let spec = try document.require("spec", fix: "Add \"spec:\" with the steps of the scenario.")
-        try spec.checkKeys(["summary", "seed", "until", "cluster", "manifests", "hosts", "steps", "faults", "expect", "capture"])
+        try spec.checkKeys(["summary", "seed", "until", "cluster", "manifests", "hosts", "steps", "faults", "expect", "capture", "tcpProbe"])
         scenario.summary = try spec.string("summary") ?? ""
         scenario.seed = UInt64(try spec.integer("seed", in: 0...Int.max) ?? 1)
         if let until = spec["until"] { scenario.until = .zero + (try until.duration()) }
@@ -33,6 +33,7 @@ enum ScenarioReader {
             scenario.expectations += try ExpectationReader.read(expectation, steps: scenario.steps.map(\.id))
         }
         if let capture = spec["capture"] { scenario.capture = try self.capture(capture) }
+        if let probe = spec["tcpProbe"] { scenario.tcpProbe = try tcpProbe(probe) }
         return scenario
     }
 
@@ -157,6 +158,20 @@ enum ScenarioReader {
         if let patterns = try value.strings("interfaces") { settings.interfaces = patterns }
         settings.filter = try value.string("filter") ?? ""
         settings.position = value["filter"]?.position ?? value.position
+        return settings
+    }
+
+    private static func tcpProbe(_ value: YAMLValue) throws(InputError) -> TCPProbeSettings {
+        try value.checkKeys(["hosts", "ports", "full"])
+        var settings = TCPProbeSettings()
+        if let hosts = try value.strings("hosts") { settings.hosts = hosts }
+        for port in try value.items("ports") {
+            guard let number = UInt16(try port.scalarText()), number > 0 else {
+                throw port.error(problem: "is not a port", fix: "Write numbers from 1 to 65535, such as [80, 5201].")
+            }
+            settings.ports.append(number)
+        }
+        if let full = value["full"] { settings.full = try full.bool() }
         return settings
     }
 }

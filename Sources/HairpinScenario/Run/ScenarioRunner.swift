@@ -11,6 +11,7 @@ public final class ScenarioRunner {
     private let hooks: RunHooks
     private let world: World
     private let captures: CaptureSet
+    private let probe: TCPProbeFile?
     private var faults: FaultPlan
     private let transcript: Transcript
 
@@ -38,6 +39,7 @@ public final class ScenarioRunner {
         }
         faults = try FaultPlan(scenario, in: world)
         captures = try CaptureSet(scenario, options: options, on: world.simulation)
+        probe = try TCPProbeFile(scenario, options: options, on: world.simulation)
         transcript = Transcript(style: options.style)
         limit = [options.until, scenario.until].compactMap { $0 }.min() ?? .distantFuture
     }
@@ -58,6 +60,7 @@ public final class ScenarioRunner {
         } catch { outcome = .failure(error) }
         // An error of writing is told only when nothing worse happened before it.
         do { try captures.finish() } catch { if case .success = outcome { throw error } }
+        do { try probe?.finish(world.simulation) } catch { if case .success = outcome { throw error } }
         try outcome.get()
 
         result.cluster = world.summary
@@ -126,6 +129,7 @@ public final class ScenarioRunner {
             }
             if hooks.isInterrupted() { isInterrupted = true }
             try captures.flush(upTo: world.simulation.now)
+            try probe?.flush(world.simulation)
             hooks.progress(RunProgress(scenario: scenario.name, now: world.simulation.now, activity: running.first?.step.id))
         }
     }

@@ -72,6 +72,7 @@ extension TransportSettings {
         case "tcp_ecn": tcp_ecn = try one(0...2)
         case "hystart": cubic_hystart = try one() != 0
         case "hystart_detect": cubic_hystart_detect = try one(0...3)
+        case "fast_convergence": cubic_fast_convergence = try one(0...1) != 0
         case "tcp_abort_on_overflow": tcp_abort_on_overflow = try one() != 0
         case "tcp_rfc1337": tcp_rfc1337 = try one() != 0
         case "tcp_limit_output_bytes": tcp_limit_output_bytes = try one()

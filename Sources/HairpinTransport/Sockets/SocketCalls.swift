@@ -222,6 +222,7 @@ extension TransportStack {
                 e.pointee.localAddress = boundAddress
                 throw .addressNotAvailable
             }
+            statistics.ext.TWRecycled += 1
             leaveTimeWait(other)
         }
         e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .connectDeferred])

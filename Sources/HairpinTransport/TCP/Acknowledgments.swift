@@ -70,7 +70,11 @@ extension TransportStack {
                 rearmRetransmission(e)
             }
         }
-        if findings.contains(.congestionEcho) { e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore }
+        statistics.ext.TCPDelivered &+= Int(e.pointee.delivered &- findings.deliveredBefore)
+        if findings.contains(.congestionEcho) {
+            e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore
+            statistics.ext.TCPDeliveredCE += Int(e.pointee.delivered &- findings.deliveredBefore)
+        }
         control(e, findings)
         continueRecovery(e, findings)
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.pointee.sendRing.release(pool) }

@@ -54,6 +54,7 @@ extension TransportStack {
             // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
             synchronizeSegment(e)
             statistics.retransmitted += 1
+            statistics.ext.TCPSynRetrans += 1
             e.pointee.totalRetransmissions &+= 1
             transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
             return

@@ -77,14 +77,16 @@ extension TransportStack {
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
         let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        statistics.timeouts += 1
         if Int(e.pointee.synRetries) >= retries {
             statistics.attemptFails += 1
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
         e.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.
         if network.packetsHeld(by: e.pointee.socket) == 0 {
             statistics.retransmitted += 1
+            statistics.ext.TCPSynRetrans += 1
             transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
             guard e.pointee.state == .synSent else { return }
         }
@@ -243,6 +245,14 @@ extension TransportStack {
 
     private func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
 
+    /// `tcp_rtx_synack`
+    private func repeatSynAck(_ e: EndpointPointer) {
+        statistics.retransmitted += 1
+        statistics.ext.TCPSynRetrans += 1
+        statistics.ext.synAcksRetransmitted += 1
+        sendSynAck(e)
+    }
+
     func receiveListening(_ listener: EndpointPointer, _ segment: Segment) -> Reception {
         if segment.isReset { return .delivered }
         if segment.isACK {
@@ -323,8 +333,7 @@ extension TransportStack {
         e.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
         if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.pointee.synRetries) >= Int(deferral) - 1 {
-            statistics.retransmitted += 1
-            sendSynAck(e)
+            repeatSynAck(e)
         }
         armSlow(e, ticks: 250 << UInt64(e.pointee.synRetries))
     }
@@ -332,7 +341,7 @@ extension TransportStack {
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.pointee.initialReceive, !failsPAWS(e, segment) {
-            if !isRateLimited(e, segment) { sendSynAck(e) }  // the SYN-ACK was lost
+            if !isRateLimited(e, segment) { repeatSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
         let isFast = e.pointee.flags.contains(.fastOpenChild)
@@ -358,6 +367,7 @@ extension TransportStack {
         }
         if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
             statistics.attemptFails += 1
+            if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
                 completeFastOpen(e)
@@ -381,6 +391,7 @@ extension TransportStack {
         // TCP_DEFER_ACCEPT: an ACK without data is only remembered, until the waiting time is over.
         if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1 {
             e.pointee.flags.insert(.ackDeferred)
+            statistics.ext.TCPDeferAcceptDrop += 1
             return .delivered
         }
         if let listener = e.pointee.listener {

@@ -84,6 +84,7 @@ extension TransportStack {
             // The retransmission is lost as well.
             sent.pointee.marks &= ~SentSegment.retransmitted
             e.pointee.retransOut -= 1
+            statistics.ext.TCPLostRetransmit += 1
         } else {
             sent.pointee.marks |= SentSegment.lost
             e.pointee.lostOut += 1

@@ -12,6 +12,7 @@ extension TransportStack {
             let sent = e.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
                 guard retransmit(e, index: index), e.pointee.state != .closed else { break }
+                if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
                 if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += 1 }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
             }
@@ -24,7 +25,10 @@ extension TransportStack {
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
     func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
-        if network.packetsHeld(by: e.pointee.socket) > 0 { return false }
+        if network.packetsHeld(by: e.pointee.socket) > 0 {
+            statistics.ext.TCPSpuriousRtxHostQueues += 1
+            return false
+        }
         if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
         if settings.tcp_retrans_collapse { joinFollowing(e, index) }
         let sent = e.pointee.sent[index]
@@ -47,6 +51,7 @@ extension TransportStack {
             e.pointee.undoRetransmissions = max(e.pointee.undoRetransmissions, 0) + 1
         }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
+        if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
         return true
     }

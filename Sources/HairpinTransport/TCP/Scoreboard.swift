@@ -39,9 +39,15 @@ extension TransportStack {
             guard segment.sackCount > 1 else { return false }
             let second = segment.sackBlock(1)
             guard !end.isAfter(second.end), !start.isBefore(second.start) else { return false }
+            statistics.ext.TCPDSACKOfoRecv += 1
+        } else {
+            statistics.ext.TCPDSACKRecv += 1
         }
         let length = end - start
-        guard length <= Int(e.pointee.maximumWindow) else { return false }
+        guard length <= Int(e.pointee.maximumWindow) else {
+            statistics.ext.TCPDSACKIgnoredDubious += 1
+            return false
+        }
         let size = max(1, Int(e.pointee.segmentSize))
         var segments = 1
         if length > size {
@@ -51,7 +57,11 @@ extension TransportStack {
         }
         e.pointee.duplicateReports += UInt32(segments)
         // More duplicates than were ever sent again are not ours.
-        guard e.pointee.duplicateReports <= e.pointee.totalRetransmissions else { return false }
+        guard e.pointee.duplicateReports <= e.pointee.totalRetransmissions else {
+            statistics.ext.TCPDSACKIgnoredDubious += 1
+            return false
+        }
+        statistics.ext.TCPDSACKRecvSegs += segments
         if e.pointee.reorderingEvents > 0, !findings.contains(.duplicateProbe) { e.pointee.rackDuplicateSeen = true }
         findings.insert(.duplicateReport)
         e.pointee.delivered &+= UInt32(segments)
@@ -123,7 +133,7 @@ extension TransportStack {
     }
 
     /// `tcp_check_sack_reordering`
-    func checkReordering(_ e: EndpointPointer, from low: SequenceNumber) {
+    func checkReordering(_ e: EndpointPointer, from low: SequenceNumber, byTimestamp: Bool = false) {
         let high = highestSack(e)
         guard low.isBefore(high) else { return }
         let distance = high - low
@@ -131,6 +141,7 @@ extension TransportStack {
         if distance > reorderingDegree(e) * size {
             e.pointee.reordering = UInt16(clamping: min((distance + size - 1) / size, settings.tcp_max_reordering))
         }
+        if byTimestamp { statistics.ext.TCPTSReorder += 1 } else { statistics.ext.TCPSACKReorder += 1 }
         e.pointee.reorderingEvents &+= 1
     }
 
@@ -226,6 +237,7 @@ extension TransportStack {
         guard Int(e.pointee.sackedOut) + holes > e.pointee.packetsOut else { return }
         e.pointee.sackedOut = UInt32(e.pointee.packetsOut - holes)
         e.pointee.reordering = UInt16(clamping: min(e.pointee.packetsOut + added, settings.tcp_max_reordering))
+        statistics.ext.TCPRenoReorder += 1
         e.pointee.reorderingEvents &+= 1
     }
 }

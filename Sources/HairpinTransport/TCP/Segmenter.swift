@@ -248,6 +248,7 @@ extension TransportStack {
             e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
+        statistics.ext.TCPOrigDataSent += max(1, (count + segment - 1) / segment)
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
     }
 }

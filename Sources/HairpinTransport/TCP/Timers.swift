@@ -35,13 +35,16 @@ extension TransportStack {
             case .windowProbe: windowProbeTimeout(e)
             case .reordering: reorderingTimeout(e)
             }
+            if isProbed { probe(e, timer) }
         }
         if e.pointee.slowDeadline <= now.nanoseconds {
             e.pointee.slowDeadline = .max
             switch e.pointee.state {
             case .synReceived: synAckTimeout(e)
             case .finWait1 where e.pointee.flags.contains(.fastOpenChild): synAckTimeout(e)
-            case .timeWait: leaveTimeWait(e)
+            case .timeWait:
+                statistics.ext.TW += 1
+                leaveTimeWait(e)
             default: keepAliveTimeout(e)
             }
         }
@@ -68,8 +71,9 @@ extension TransportStack {
         // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
         if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
-        if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         statistics.timeouts += 1
+        if hasTimedOut(e) { return abortTimedOut(e) }
+        if e.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
         e.pointee.retransmits = e.pointee.retransmits == .max ? .max : e.pointee.retransmits + 1
         retransmit(e, index: 0)
@@ -77,6 +81,24 @@ extension TransportStack {
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
         arm(e, .retransmission, ticks: boundToUserTimeout(e))
+    }
+
+    /// `tcp_write_err`
+    func abortTimedOut(_ e: EndpointPointer) {
+        statistics.ext.TCPAbortOnTimeout += 1
+        abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+    }
+
+    /// What the first of several timeouts interrupts (`tcp_retransmit_timer`).
+    private func countFailure(_ e: EndpointPointer) {
+        let hasSACK = e.pointee.flags.contains(.selectiveAcks)
+        if e.pointee.phase == .recovery {
+            if hasSACK { statistics.ext.TCPSackRecoveryFail += 1 } else { statistics.ext.TCPRenoRecoveryFail += 1 }
+        } else if e.pointee.phase == .loss {
+            statistics.ext.TCPLossFailures += 1
+        } else if e.pointee.phase == .disorder || e.pointee.sackedOut > 0 {
+            if hasSACK { statistics.ext.TCPSackFailures += 1 } else { statistics.ext.TCPRenoFailures += 1 }
+        }
     }
 
     /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
@@ -145,15 +167,16 @@ extension TransportStack {
         if e.pointee.probingSince == 0 {
             e.pointee.probingSince = now.nanoseconds
         } else if e.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.pointee.probingSince) >= e.pointee.userTimeout {
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
         let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
-        if Int(e.pointee.probesOut) >= most { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
+        if Int(e.pointee.probesOut) >= most { return abortTimedOut(e) }
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
             // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
             sendWindowProbeData(e, most: min(currentSegment(e), room))
         } else {
+            statistics.ext.TCPWinProbe += 1
             transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         }
         guard e.pointee.state != .closed, e.pointee.packetsOut == 0 else {
@@ -198,8 +221,9 @@ extension TransportStack {
             : Int(e.pointee.probesOut) >= (e.pointee.keepCount > 0 ? Int(e.pointee.keepCount) : settings.tcp_keepalive_probes)
         if isDead {
             sendReset(e)
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
+        statistics.ext.TCPKeepAlive += 1
         transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         guard e.pointee.state != .closed else { return }
         e.pointee.probesOut += 1

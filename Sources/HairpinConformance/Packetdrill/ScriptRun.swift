@@ -129,10 +129,13 @@ final class ScriptRun {
     }
 
     private func assertions(_ text: String) throws(ScriptStop) {
-        let information = (current?.socket ?? fresh).flatMap { host.stack.tcpInformation($0) }?.fields
+        let socket = current?.socket ?? fresh
+        let information = socket.flatMap { host.stack.tcpInformation($0) }?.fields
+        let details = socket.flatMap { host.stack.congestionInformation($0) }?.fields
         do throws(ScriptCode.Stop) {
             try code.run(text, line: line) { name in
                 if name.hasPrefix("tcpi_") { return information?[String(name.dropFirst(5))].map { Int64($0) } }
+                if CongestionInformation.names.contains(name) { return details?[name].map { Int64($0) } }
                 return ScriptSymbols.codeConstants[name]
             }
         } catch {
@@ -177,7 +180,8 @@ final class ScriptRun {
                     }
                 }
                 for (name, offset) in ScriptCode.namesRead(text) where !assigned.contains(name) && ScriptSymbols.codeConstants[name] == nil {
-                    guard name.hasPrefix("tcpi_"), TCPInformation.names.contains(String(name.dropFirst(5))) else {
+                    let isKnown = name.hasPrefix("tcpi_") && TCPInformation.names.contains(String(name.dropFirst(5))) || CongestionInformation.names.contains(name)
+                    guard isKnown else {
                         throw .unsupported(line + offset, "the name '\(name)' in code")
                     }
                 }

@@ -424,6 +424,7 @@ extension TransportStack {
             if e.pointee.state != .timeWait, e.pointee.state != .synReceived || !e.pointee.flags.contains(.unaccepted) {
                 information.tcp = tcpInformation(e.pointee.socket)
                 information.congestion = e.pointee.congestion
+                information.congestionDetails = congestionInformation(e.pointee.socket)
             }
             information.timer = timer(e)
             result.append(information)

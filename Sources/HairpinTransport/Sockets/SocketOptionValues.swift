@@ -6,6 +6,8 @@ public enum SocketOptionName: Sendable, Hashable {
     case reuseAddress, zeroCopy, timestamping, sendBuffer, receiveBuffer, keepAlive, error, type, proto, acceptsConnections, receiveLowWater
     case noDelay, cork, maximumSegment, keepIdle, keepInterval, keepCount, synCount, linger2, deferAccept, windowClamp, quickAck, userTimeout
     case notSentLowWater, fastOpen, fastOpenConnect, fastOpenNoCookie, reportsUnread
+    /// Bytes a second; -1 or 2^32 - 1: no bound.
+    case maximumPacingRate
     case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
 }
 
@@ -95,6 +97,7 @@ extension TransportStack {
         case .reportsUnread:
             try check(0...1)
             setFlag(e, .reportsUnread, value != 0)
+        case .maximumPacingRate: setMaximumPacingRate(e, value < 0 || value == Int(UInt32.max) ? (value < -1 ? UInt64(UInt32(truncatingIfNeeded: value)) : .max) : UInt64(value))
         case .receiveLowWater: throw .notSupported
         case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
         default: throw .invalid
@@ -126,6 +129,7 @@ extension TransportStack {
         case .type: return 1
         case .proto: return Int(IPProtocol.tcp.rawValue)
         case .acceptsConnections: return e.pointee.state == .listen ? 1 : 0
+        case .maximumPacingRate: return Int(min(maximumPacingRate(e), UInt64(UInt32.max)))
         case .receiveLowWater: return 1
         case .noDelay: return flag(.noDelay)
         case .cork: return flag(.cork)

@@ -119,6 +119,7 @@ public struct SocketInformation: Sendable {
     /// Of connections and listeners; none of TIME-WAIT and of handshakes nobody accepted, as in `inet_sk_diag_fill` and its sisters.
     public var tcp: TCPInformation?
     public var congestion: CongestionControl?
+    public var congestionDetails: CongestionInformation?
     public var timer: SocketTimer?
     public init(kind: SocketKind, state: String, local: SocketAddress, remote: SocketAddress, receiveQueue: Int, sendQueue: Int) {
         self.kind = kind

@@ -19,7 +19,8 @@ extension TransportStack {
         let perSegment = Int(max(e.pointee.segmentClamp, e.pointee.segmentSize)) + 320 + 320
         let rounded = 1 << (Int.bitWidth - (perSegment - 1).leadingZeroBitCount)
         let segments = max(10, Int(e.pointee.window), settings.tcp_reordering + 1)
-        let wanted = min(2 * segments * (rounded + 256), settings.tcp_wmem.maximum)
+        // Room for two windows, for three where recovery goes on sending at the full rate (`sndbuf_expand`).
+        let wanted = min((e.pointee.congestion == .bbr ? 3 : 2) * segments * (rounded + 256), settings.tcp_wmem.maximum)
         if wanted > Int(e.pointee.sendBuffer) { e.pointee.sendBuffer = UInt32(wanted) }
     }
 
@@ -52,6 +53,7 @@ extension TransportStack {
         }
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
+        if e.pointee.modules != nil { noteApplicationLimit(e) }
         var taken = 0
         let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
         let sharesPacket = isZeroCopy && e.pointee.queue.count > 0

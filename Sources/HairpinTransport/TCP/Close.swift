@@ -181,6 +181,7 @@ extension TransportStack {
         e.pointee.ackDeadline = .max
         e.pointee.slowDeadline = .max
         timers.remove(e)
+        stopModules(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
         e.pointee.queue.release(pool)
@@ -203,6 +204,7 @@ extension TransportStack {
         if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
         e.pointee.received.release(pool)
         e.pointee.receiveRing.release(pool)
+        freeModules(e)
         table.free(e)
         e.pointee.slot = 0
     }

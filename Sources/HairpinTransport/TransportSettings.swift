@@ -62,6 +62,8 @@ public struct TransportSettings: Sendable {
     /// Per cent of window over RTT at which bursts are sized, in slow start and after.
     public var tcp_pacing_ss_ratio = 200
     public var tcp_pacing_ca_ratio = 120
+    /// Every connection is paced, as with the queue discipline fq (`SK_PACING_FQ`), but by TCP's own timer. No sysctl.
+    public var pacesAlways = false
     /// 0: no ECN; 1: asked for and accepted; 2: accepted.
     public var tcp_ecn = 2
     /// A repeated SYN does not ask for ECN (RFC 3168 §6.1.1.1).

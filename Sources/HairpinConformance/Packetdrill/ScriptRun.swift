@@ -123,6 +123,10 @@ final class ScriptRun {
             case .restoreDefaults: host.stack.replaceSettings(ScriptConfiguration.referenceProfile)
             case .forgetMetrics: host.stack.forgetMetrics()
             case .mute(let isMuted): host.isMuted = isMuted
+            case .pace(let isOn):
+                var settings = host.stack.settings
+                settings.pacesAlways = isOn
+                host.stack.replaceSettings(settings)
             case .ignored: break
             }
         }
@@ -164,7 +168,7 @@ final class ScriptRun {
                 case .tcp(let segment):
                     for option in segment.options {
                         if case .accurateECN = option { throw .unsupported(line, "the AccECN option") }
-                        if case .md5 = option { throw .unsupported(line, "the MD5 option") }
+                        if case .md5 = option, case .outbound = event.action { throw .unsupported(line, "an outbound MD5 option") }
                     }
                 case .udp: if case .outbound = event.action { throw .unsupported(line, "an outbound UDP packet") }
                 case .icmp(let message):

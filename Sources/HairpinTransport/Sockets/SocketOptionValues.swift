@@ -8,6 +8,8 @@ public enum SocketOptionName: Sendable, Hashable {
     case notSentLowWater, fastOpen, fastOpenConnect, fastOpenNoCookie, reportsUnread
     /// Bytes a second; -1 or 2^32 - 1: no bound.
     case maximumPacingRate
+    /// SO_OOBINLINE
+    case urgentInline
     case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
 }
 
@@ -97,7 +99,10 @@ extension TransportStack {
         case .reportsUnread:
             try check(0...1)
             setFlag(e, .reportsUnread, value != 0)
-        case .maximumPacingRate: setMaximumPacingRate(e, value < 0 || value == Int(UInt32.max) ? (value < -1 ? UInt64(UInt32(truncatingIfNeeded: value)) : .max) : UInt64(value))
+        case .urgentInline: setFlag(e, .urgentInline, value != 0)
+        case .maximumPacingRate:
+            let isUnbounded = value == -1 || value == Int(UInt32.max)
+            setMaximumPacingRate(e, isUnbounded ? .max : value < 0 ? UInt64(UInt32(truncatingIfNeeded: value)) : UInt64(value))
         case .receiveLowWater: throw .notSupported
         case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
         default: throw .invalid
@@ -129,6 +134,7 @@ extension TransportStack {
         case .type: return 1
         case .proto: return Int(IPProtocol.tcp.rawValue)
         case .acceptsConnections: return e.pointee.state == .listen ? 1 : 0
+        case .urgentInline: return flag(.urgentInline)
         case .maximumPacingRate: return Int(min(maximumPacingRate(e), UInt64(UInt32.max)))
         case .receiveLowWater: return 1
         case .noDelay: return flag(.noDelay)

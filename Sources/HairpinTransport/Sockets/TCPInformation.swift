@@ -152,7 +152,8 @@ extension TransportStack {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
         if e.pointee.state == .listen { throw .invalid }
         if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
-        let count = readable(e)
+        var count = readable(e)
+        if count > 0, e.pointee.flags.contains(.urgentIn) { count = bytesBeforeUrgent(e, count) }
         // `tcp_inq_hint`: "so that applications can tell end of file from nothing".
         return count == 0 && countingEnd && (e.pointee.flags.contains(.receiveShut) || e.pointee.state == .closed) ? 1 : count
     }

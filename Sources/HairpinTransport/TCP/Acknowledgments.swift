@@ -42,6 +42,7 @@ extension TransportStack {
         updateSendWindow(e, segment, &findings)
         e.pointee.bytesAcknowledged &+= UInt64(ack - una)
         e.pointee.unacknowledged = ack
+        if e.pointee.flags.contains(.urgentOut) { retireUrgent(e) }
         e.pointee.softError = 0
         e.pointee.probesOut = 0
         e.pointee.recentAckAt = now.nanoseconds

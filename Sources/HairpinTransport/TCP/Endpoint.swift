@@ -69,6 +69,8 @@ struct EndpointFlags: OptionSet {
     static let sentSynData = EndpointFlags(rawValue: 1 << 44)
     /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
     static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
+    /// Urgent data: a pointer has come, something urgent is not acknowledged, SO_OOBINLINE.
+    static let urgentIn = EndpointFlags(rawValue: 1 << 57), urgentOut = EndpointFlags(rawValue: 1 << 58), urgentInline = EndpointFlags(rawValue: 1 << 59)
     /// Made for a SYN cookie.
     static let cookieChild = EndpointFlags(rawValue: 1 << 56)
     /// SO_TIMESTAMPING for what is sent.

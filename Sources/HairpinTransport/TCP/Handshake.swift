@@ -332,7 +332,7 @@ extension TransportStack {
         e.pointee.notSentLowWater = listener.pointee.notSentLowWater
         e.pointee.userClamp = listener.pointee.userClamp
         if listener.pointee.modules != nil { inheritModules(e, from: listener) }
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy])
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …

@@ -118,7 +118,7 @@ extension TransportStack {
             var take = waiting
             if waiting <= segment {
                 // A partial segment waits for what is out (`tcp_nagle_test`, RFC 9293 §3.7.4 with Minshall's change).
-                if isLast, nagle != .push, !carriesFIN, holdsBack(e, partial: waiting < segment, nagle) { break }
+                if isLast, nagle != .push, !carriesFIN, !e.pointee.flags.contains(.urgentOut), holdsBack(e, partial: waiting < segment, nagle) { break }
             } else {
                 if push == .all,
                     defersBurst(

@@ -2,7 +2,7 @@ import HairpinEngine
 import HairpinWire
 
 /// What few connections have beside their endpoint: pacing, samples of the delivery rate, the private state of a congestion control that is not built
-/// into the endpoint (`icsk_ca_priv`), the search for a larger path MTU. Made when the first of them is switched on, at an address of its own, and gone
+/// into the endpoint (`icsk_ca_priv`), the search for a larger path MTU, urgent data. Made when the first of them is switched on, at an address of its own, and gone
 /// with the endpoint; without it the data path pays one comparison.
 struct SenderModules {
     var pacing = Pacing()
@@ -10,6 +10,7 @@ struct SenderModules {
     var bbr = BBR()
     var dctcp = DCTCP()
     var search = PathMTUSearch()
+    var urgent = Urgent()
 }
 
 typealias SenderModulesPointer = UnsafeMutablePointer<SenderModules>

@@ -91,6 +91,10 @@ extension TransportStack {
         p.put(flags.rawValue, at: TCPOffset.flags)
         p.put(window, at: TCPOffset.window)
         p.put(UInt32(0), at: TCPOffset.checksum)  // and the urgent pointer
+        if e.pointee.flags.contains(.urgentOut), !isSYN, let pointer = urgentPointer(e, sequence) {
+            p.put((flags.union(.urg)).rawValue, at: TCPOffset.flags)
+            p.put(pointer, at: TCPOffset.urgentPointer)
+        }
         if isSYN {
             putSYNOptions(e, p + 20, isSYNACK: isSYNACK)
         } else if stamps {

@@ -112,6 +112,7 @@ public final class TransportStack {
             endpoint.pointee.queue.release(pool)
             endpoint.pointee.received.release(pool)
             endpoint.pointee.outOfOrder.release(pool)
+            freeModules(endpoint)
         }
         state.deinitialize(count: 1)
         state.deallocate()
@@ -157,7 +158,7 @@ public final class TransportStack {
         armed = .max
         while timers.earliest <= now.nanoseconds {
             let endpoint = timers.first
-            let deadline = min(endpoint.pointee.retransmitDeadline, endpoint.pointee.ackDeadline, endpoint.pointee.slowDeadline)
+            let deadline = deadline(endpoint)
             timers.settleFirst(deadline: deadline)
             if deadline <= now.nanoseconds { endpointTimer(endpoint) }
         }
@@ -222,6 +223,7 @@ struct ICMPError {
 public struct TransportStatistics: Sendable, Hashable {
     public var segmentsReceived = 0, segmentsSent = 0, retransmitted = 0, resetsSent = 0, resetsReceived = 0
     public var activeOpens = 0, passiveOpens = 0, attemptFails = 0
+    public var cookiesSent = 0, cookiesReceived = 0, cookiesFailed = 0
     public var listenOverflows = 0, challengeACKs = 0, timeouts = 0, lossProbes = 0, fastRetransmits = 0
     public var datagramsReceived = 0, datagramsSent = 0, noPorts = 0, receiveBufferErrors = 0
     public var checksumErrors = 0, echoRequests = 0

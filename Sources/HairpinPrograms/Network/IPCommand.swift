@@ -258,7 +258,7 @@ enum SocketStatistics {
                 var more = ""
                 if options.has("o"), let timer = socket.timer { more += TCPInformationText.timer(timer) }
                 if options.has("i"), let tcp = socket.tcp {
-                    more += "\n\t" + TCPInformationText.line(tcp, congestion: socket.congestion, isListening: isListening, numeric: options.has("n"))
+                    more += "\n\t" + TCPInformationText.line(tcp, congestion: socket.congestion, details: socket.congestionDetails, isListening: isListening, numeric: options.has("n"))
                 }
                 rows.append(
                     [socket.kind == .stream ? "tcp" : "udp", socket.state, String(socket.receiveQueue), String(socket.sendQueue), socket.local.description, peer, more])

@@ -186,6 +186,7 @@ extension TransportStack {
         e.pointee.ackDeadline = .max
         e.pointee.slowDeadline = .max
         timers.remove(e)
+        stopModules(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
         e.pointee.queue.release(pool)
@@ -208,6 +209,7 @@ extension TransportStack {
         if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
         e.pointee.received.release(pool)
         e.pointee.receiveRing.release(pool)
+        freeModules(e)
         table.free(e)
         e.pointee.slot = 0
     }

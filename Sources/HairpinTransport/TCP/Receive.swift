@@ -16,6 +16,8 @@ extension TransportStack {
             return .badChecksum
         }
         let segment = Segment(ip, tcp)
+        // Neither taken nor answered, even by a reset (`tcp_inbound_md5_hash`, `SKB_DROP_REASON_TCP_MD5UNEXPECTED`).
+        if segment.isSigned { return .malformed }
         guard let e = findTCP(segment) else {
             statistics.segmentsReceived += 1
             sendReset(to: segment)
@@ -71,6 +73,7 @@ extension TransportStack {
     func receiveText(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         measureReceiveRTT(e, segment)
         var result = Reception.delivered
+        if segment.flags.contains(.urg) || e.pointee.flags.contains(.urgentIn) { noteUrgent(e, segment) }
         let isBeyondFIN = segment.sequence.isAtOrAfter(e.pointee.receiveNext)
         switch e.pointee.state {
         case .established: result = queueData(e, segment)

@@ -62,6 +62,7 @@ extension TransportStack {
         if e.pointee.phase == .open || e.pointee.phase == .disorder { _ = tryUndoDuplicates(e) }
         identifyLoss(e, &findings)
         guard e.pointee.lostOut > 0 else { return tryToOpen(e, findings) }
+        if e.pointee.modules != nil, losesProbe(e) { return }
         enterRecovery(e, isCongestionEcho: findings.contains(.congestionEcho))
         findings.resend = .lost
     }
@@ -134,6 +135,7 @@ extension TransportStack {
             if !isCongestionEcho { e.pointee.priorThreshold = currentThreshold(e) }
             beginReduction(e)
         }
+        if e.pointee.congestion == .dctcp, e.pointee.phase != .recovery { loseDCTCP(e) }
         e.pointee.phase = .recovery
     }
 
@@ -159,6 +161,7 @@ extension TransportStack {
             e.pointee.priorThreshold = currentThreshold(e)
             e.pointee.priorWindow = e.pointee.window
             e.pointee.slowStartThreshold = thresholdAfterLoss(e)
+            if e.pointee.congestion == .dctcp { loseDCTCP(e) }
             saveForUndo(e)
         }
         e.pointee.window = UInt32(max(0, e.pointee.inFlight) + 1)
@@ -169,7 +172,7 @@ extension TransportStack {
         }
         e.pointee.highSequence = e.pointee.sendNext
         e.pointee.phase = .loss
-        if e.pointee.congestion == .cubic { startCubic(e) }
+        if e.pointee.congestion == .cubic { startCubic(e) } else if e.pointee.congestion == .bbr { timeoutBBR(e) }
         e.pointee.probing = false
         queueCWR(e)
         e.pointee.testsTimeout = settings.tcp_frto != 0 && (isNew || e.pointee.retransmits > 0)
@@ -242,7 +245,7 @@ extension TransportStack {
             e.pointee.lostOut = 0
         }
         if e.pointee.priorThreshold != 0 {
-            e.pointee.window = max(e.pointee.window, e.pointee.priorWindow)
+            undoWindow(e)
             if e.pointee.priorThreshold > e.pointee.slowStartThreshold {
                 e.pointee.slowStartThreshold = e.pointee.priorThreshold
                 withdrawCWR(e)
@@ -251,6 +254,15 @@ extension TransportStack {
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         e.pointee.undoMark = SequenceNumber(0)
         e.pointee.rackAdvanced = true
+    }
+
+    /// The window of before the false alarm (`undo_cwnd`).
+    private func undoWindow(_ e: EndpointPointer) {
+        switch e.pointee.congestion {
+        case .cubic, .reno, .dctcpReno: e.pointee.window = max(e.pointee.window, e.pointee.priorWindow)
+        case .dctcp: e.pointee.window = max(e.pointee.window, e.pointee.modules?.pointee.dctcp.lossWindow ?? 0)
+        case .bbr: undoBBR(e)
+        }
     }
 
     /// True if the phase must be held although all was acknowledged: without SACK, until something above the mark is (RFC 6582 §3.2).

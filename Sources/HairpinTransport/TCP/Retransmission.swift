@@ -9,6 +9,7 @@ extension TransportStack {
         var index = 0
         var rearms = false
         while index < e.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
+            if e.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
                 guard retransmit(e, index: index), e.pointee.state != .closed else { break }
@@ -30,7 +31,12 @@ extension TransportStack {
             return false
         }
         if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
-        if settings.tcp_retrans_collapse { joinFollowing(e, index) }
+        let segment = currentSegment(e)
+        if e.pointee.sent[index].payload > segment {
+            cut(e, index, segment)
+        } else if settings.tcp_retrans_collapse {
+            joinFollowing(e, index, segment)
+        }
         let sent = e.pointee.sent[index]
         var flags: TCPFlags = .ack
         if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
@@ -52,13 +58,29 @@ extension TransportStack {
         }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
+        let previous = e.pointee.lastTransmission
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
+        if let modules = e.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
         return true
     }
 
+    /// The segment is larger than segments are now: the front of it goes, the rest stays (`tcp_fragment`).
+    private func cut(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
+        let whole = e.pointee.sent[index]
+        var rest = whole
+        rest.start = whole.start + segment
+        let front = e.pointee.sent.pointer(index)
+        front.pointee.end = rest.start
+        front.pointee.marks &= ~(SentSegment.psh | SentSegment.fin | SentSegment.endOfRecord | SentSegment.stamped)
+        front.pointee.marks |= SentSegment.endsBurst
+        if whole.marks & SentSegment.lost != 0 { e.pointee.lostOut += 1 }
+        if whole.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut += 1 }
+        e.pointee.heldPackets += 1
+        e.pointee.sent.insert(rest, at: index + 1, pool)
+    }
+
     /// Small packets that follow go with it, as far as they fit (`tcp_retrans_try_collapse`); not across MSG_EOR or what was SACKed.
-    private func joinFollowing(_ e: EndpointPointer, _ index: Int) {
-        let segment = currentSegment(e)
+    private func joinFollowing(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
         while index + 1 < e.pointee.sent.count {
             let record = e.pointee.sent.pointer(index)
             let next = e.pointee.sent[index + 1]

@@ -117,6 +117,7 @@ extension TransportStack {
             }
             sent.pointee.marks |= SentSegment.sacked
             findings.insert(.sacked)
+            if let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent.pointee) }
             if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.pointee.highestSacked) { e.pointee.highestSacked = sent.pointee.end }
             e.pointee.sackedOut += 1
             e.pointee.delivered &+= 1
@@ -154,6 +155,7 @@ extension TransportStack {
         let hasSACK = e.pointee.flags.contains(.selectiveAcks)
         var reordered: SequenceNumber?
         var acked = 0
+        let priorSackedOut = e.pointee.sackedOut
         while e.pointee.sent.count > 0 {
             let head = e.pointee.sent.pointer(0)
             guard head.pointee.end.isAtOrBefore(una) else {
@@ -178,6 +180,7 @@ extension TransportStack {
                 if !isSpurious(e, sent) { advanceRACK(e, sent) }
             }
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
+            if sent.marks & SentSegment.sacked == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
             acked += 1
             findings.insert(.acked)
             if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
@@ -186,9 +189,11 @@ extension TransportStack {
         }
         if e.pointee.sent.count == 0 { stopChronograph(e, .busy) }
         if e.pointee.sent.count > 0, e.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
+        if acked == 1, priorSackedOut == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { noteDelayedAck(e, modules, findings) }
         let hasSample = updateRoundTrip(e, findings)
         if acked > 0 {
             findings.insert(.setsTimer)
+            if let modules = e.pointee.modules, modules.pointee.search.probeSize != 0 { concludeProbe(e, modules) }
             if !hasSACK {
                 removeRenoSacks(e, acked: acked)
                 // Without SACK nobody can tell whether the original or the retransmission arrived.

@@ -6,11 +6,20 @@ extension TransportStack {
     /// Puts the earliest of the endpoint's deadlines into the heap.
     @inline(__always)
     func schedule(_ e: EndpointPointer) {
-        timers.update(e, deadline: min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline))
+        timers.update(e, deadline: deadline(e))
     }
 
-    func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64) {
+    @inline(__always)
+    func deadline(_ e: EndpointPointer) -> UInt64 {
+        let earliest = min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline)
+        guard let modules = e.pointee.modules else { return earliest }
+        return min(earliest, modules.pointee.pacing.deadline)
+    }
+
+    /// `pacing`: the timer is about a packet that pacing may hold back (`tcp_reset_xmit_timer`).
+    func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64, pacing: Bool = true) {
         e.pointee.timer = timer
+        let ticks = pacing && e.pointee.modules != nil ? ticks + pacingDelay(e) : ticks
         e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks)))
         schedule(e)
     }
@@ -36,6 +45,10 @@ extension TransportStack {
             case .reordering: reorderingTimeout(e)
             }
             if isProbed { probe(e, timer) }
+        }
+        if let modules = e.pointee.modules, modules.pointee.pacing.deadline <= now.nanoseconds {
+            modules.pointee.pacing.deadline = .max
+            pacingTimeout(e)
         }
         if e.pointee.slowDeadline <= now.nanoseconds {
             e.pointee.slowDeadline = .max
@@ -72,6 +85,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
         statistics.timeouts += 1
+        if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
         if hasTimedOut(e) { return abortTimedOut(e) }
         if e.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
@@ -80,7 +94,7 @@ extension TransportStack {
         guard e.pointee.state != .closed else { return }
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
-        arm(e, .retransmission, ticks: boundToUserTimeout(e))
+        arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
     }
 
     /// `tcp_write_err`
@@ -112,16 +126,20 @@ extension TransportStack {
     /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).
     private func hasTimedOut(_ e: EndpointPointer) -> Bool {
         guard e.pointee.retransmits > 0 else { return false }
-        let elapsed = Int64(now.nanoseconds &- e.pointee.retransmitStamp)
-        if e.pointee.userTimeout > 0 { return elapsed >= e.pointee.userTimeout }
+        if e.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= e.pointee.userTimeout }
         var boundary = settings.tcp_retries2
         if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
+        return haveTimedOut(e, boundary)
+    }
+
+    private func haveTimedOut(_ e: EndpointPointer, _ boundary: Int) -> Bool {
+        guard e.pointee.retransmits > 0 else { return false }
         let base = settings.tcp_rto_min.nanoseconds
         let most = settings.tcp_rto_max.nanoseconds
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
         let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
-        return elapsed >= limit
+        return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= limit
     }
 
     // MARK: closed windows

@@ -28,7 +28,10 @@ struct AdminNetworkPolicyTests {
             ("priority: 1, subject: {namespaces: {}, pods: {namespaceSelector: {}, podSelector: {}}}", "spec.subject: must have at most 1 property"),
             ("priority: 1, subject: {pods: {podSelector: {}}}", "spec.subject.pods.namespaceSelector: is required"),
             (head + ", ingres: []", "\"ingres\" is an unknown field. Did you mean \"ingress\"?"),
-            (head + ", ingress: [{action: Reject, from: [{namespaces: {}}]}]", "spec.ingress[0].action: \"Reject\" is not supported. Supported values: \"Allow\", \"Deny\", \"Pass\""),
+            (
+                head + ", ingress: [{action: Reject, from: [{namespaces: {}}]}]",
+                "spec.ingress[0].action: \"Reject\" is not supported. Supported values: \"Allow\", \"Deny\", \"Pass\""
+            ),
             (head + ", ingress: [{from: [{namespaces: {}}]}]", "spec.ingress[0].action: is required"),
             (head + ", ingress: [{action: Deny}]", "spec.ingress[0].from: is required"),
             (head + ", ingress: [{action: Deny, from: []}]", "spec.ingress[0].from: should have at least 1 item"),

@@ -124,7 +124,8 @@ struct PolicyTableTests {
     @Test(
         "Administrators decide first, NetworkPolicies next, the baseline where none isolates",
         arguments: [
-            ([PolicyAction.allow], true, [PolicyAction.deny], true), ([.deny], false, [.allow], false), ([.pass], true, [.allow], false), ([.pass, .allow], true, [], false),
+            ([PolicyAction.allow], true, [PolicyAction.deny], true), ([.deny], false, [.allow], false), ([.pass], true, [.allow], false),
+            ([.pass, .allow], true, [], false),
             ([.pass], false, [.deny], false), ([.pass], false, [.allow], true), ([], false, [.deny], false), ([], false, [.pass, .allow], true), ([], false, [], true),
             ([], true, [.allow], false),
         ])

@@ -35,11 +35,15 @@ struct AdminPolicyTests {
         ---
 
         """
-    private static func admin(_ name: String, _ priority: Int, _ rules: String, subject: String = "{pods: {namespaceSelector: {matchLabels: {team: shop}}, podSelector: {matchLabels: {app: web}}}}") -> String {
-        "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: \(name)}, spec: {priority: \(priority), subject: \(subject), \(rules)}}\n---\n"
+    private static let web = "{pods: {namespaceSelector: {matchLabels: {team: shop}}, podSelector: {matchLabels: {app: web}}}}"
+    private static func object(_ kind: String, _ name: String, _ spec: String) -> String {
+        "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: \(kind), metadata: {name: \(name)}, spec: {\(spec)}}"
+    }
+    private static func admin(_ name: String, _ priority: Int, _ rules: String, subject: String = web) -> String {
+        object("AdminNetworkPolicy", name, "priority: \(priority), subject: \(subject), \(rules)") + "\n---\n"
     }
     private static func baseline(_ rules: String) -> String {
-        "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: BaselineAdminNetworkPolicy, metadata: {name: default}, spec: {subject: {namespaces: {matchLabels: {team: shop}}}, \(rules)}}\n---\n"
+        object("BaselineAdminNetworkPolicy", "default", "subject: {namespaces: {matchLabels: {team: shop}}}, \(rules)") + "\n---\n"
     }
     private static func policy(_ spec: String) -> String {
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: own, namespace: shop}, spec: {podSelector: {matchLabels: {app: web}}, \(spec)}}\n---\n"
@@ -87,7 +91,8 @@ struct AdminPolicyTests {
         #expect(try reach(allow + deny).own == false)
         let swapped = Self.admin("a-late", 5, "ingress: [{action: Allow, from: \(Self.everyone)}]")
         #expect(try reach(swapped + deny).own == true)
-        let ordered = "ingress: [{action: Allow, from: [{pods: {namespaceSelector: {matchLabels: {team: shop}}, podSelector: {}}}]}, {action: Deny, from: \(Self.everyone)}]"
+        let neighbours = "[{pods: {namespaceSelector: {matchLabels: {team: shop}}, podSelector: {}}}]"
+        let ordered = "ingress: [{action: Allow, from: \(neighbours)}, {action: Deny, from: \(Self.everyone)}]"
         let (own, other, _) = try reach(Self.admin("order", 0, ordered))
         #expect(own && !other)
     }
@@ -104,7 +109,8 @@ struct AdminPolicyTests {
         #expect(under.own && under.other)
         let above = try reach(closed + Self.admin("open", 1, "ingress: [{action: Allow, from: \(Self.everyone)}]"))
         #expect(above.own && above.other)
-        let allowed = try reach(Self.baseline("ingress: [{action: Allow, from: [{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: client}}}}]}, {action: Deny, from: \(Self.everyone)}]"))
+        let clients = "[{pods: {namespaceSelector: {}, podSelector: {matchLabels: {app: client}}}}]"
+        let allowed = try reach(Self.baseline("ingress: [{action: Allow, from: \(clients)}, {action: Deny, from: \(Self.everyone)}]"))
         #expect(allowed.own && allowed.other)
     }
 
@@ -124,7 +130,8 @@ struct AdminPolicyTests {
     @Test("Egress to networks and nodes: by address, and the first match wins")
     func egress() throws {
         let rules = """
-            egress: [{action: Allow, to: [{networks: [192.168.50.100/32]}]}, {action: Deny, to: [{networks: [192.168.50.0/24, "fd00::/8"]}, {nodes: {matchLabels: {kubernetes.io/hostname: node2}}}]}]
+            egress: [{action: Allow, to: [{networks: [192.168.50.100/32]}]},
+              {action: Deny, to: [{networks: [192.168.50.0/24, "fd00::/8"]}, {nodes: {matchLabels: {kubernetes.io/hostname: node2}}}]}]
             """
         let result = try run(
             """
@@ -144,8 +151,9 @@ struct AdminPolicyTests {
 
     @Test("Administrators' policies come and go as others do, and open connections are judged again")
     func changes() throws {
-        let deny = "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: AdminNetworkPolicy, metadata: {name: stop}, spec: {priority: 1, subject: {namespaces: {matchLabels: {team: shop}}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]}}"
-        let base = "{apiVersion: policy.networking.k8s.io/v1alpha1, kind: BaselineAdminNetworkPolicy, metadata: {name: default}, spec: {subject: {namespaces: {}}}}"
+        let deny = Self.object(
+            "AdminNetworkPolicy", "stop", "priority: 1, subject: {namespaces: {matchLabels: {team: shop}}}, ingress: [{action: Deny, from: [{namespaces: {}}]}]")
+        let base = Self.object("BaselineAdminNetworkPolicy", "default", "subject: {namespaces: {}}")
         let result = try run(
             """
               until: 60s

@@ -66,9 +66,10 @@ struct ConntrackTests {
             udp.hasPrefix("ipv4     2 udp      17 ")
                 && udp.hasSuffix("src=\(client) dst=10.96.0.30 sport=5555 dport=8081 src=\(server) dst=\(client) sport=8081 dport=5555 mark=0 use=1\n"), "\(udp)")
         let state = try step("state", result).stdout
-        #expect(state.contains(" TIME_WAIT src=\(client) dst=10.96.0.30 ") && state.contains("sport=8080 dport=") && state.contains("[ASSURED] mark=0 use=1\n"), "\(state)")
+        #expect(state.contains(" TIME_WAIT src=\(client) dst=10.96.0.30 ") && state.contains("sport=8080 dport="), "\(state)")
+        #expect(state.hasSuffix("[ASSURED] mark=0 use=1\n"), "\(state)")
         #expect(try step("none", result).stderr == "conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n" && step("none", result).exit == 0)
-        #expect(try step("count", result).stdout == "2\n2\n131072\n")
+        #expect(try step("count", result).stdout == "2\n2\n262144\n")
         let delete = try step("delete", result)
         #expect(delete.exit == 0 && delete.stdout.contains("sport=5555") && delete.stderr == "conntrack v1.4.7 (conntrack-tools): 1 flow entries have been deleted.\n")
         let again = try step("again", result)
@@ -118,7 +119,10 @@ struct ConntrackTests {
             """
               cluster: {nodes: \(nodes), proxyMode: \(mode), dns: false}
               steps:
-              - {id: talk, at: 1s, in: pod/client, run: "(echo hostname; sleep 1; echo hostname; sleep 4; echo hostname; sleep 1) | timeout 9 nc -u -p 5555 10.96.0.30 8081"}
+              - id: talk
+                at: 1s
+                in: pod/client
+                run: "(echo hostname; sleep 1; echo hostname; sleep 4; echo hostname; sleep 1) | timeout 9 nc -u -p 5555 10.96.0.30 8081"
               - {id: leave, at: 3s, label: {pod/first: {app: gone}}}
               - {id: join, at: 3s, label: {pod/second: {app: echo}}}
             """, manifests: Self.echo)
@@ -190,9 +194,8 @@ struct ConntrackTests {
         let has = try step("has", result).stdout.replacing("\r\n", with: "\n")
         #expect(
             has.hasPrefix("HTTP/1.1 200 OK\nContent-Type: application/json\nX-Content-Type-Options: nosniff\nX-Load-Balancing-Endpoint-Weight: 1\nDate: "), "\(has)")
-        #expect(
-            has.hasSuffix(
-                "\n\n{\n\t\"service\": {\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t},\n\t\"localEndpoints\": 1,\n\t\"serviceProxyHealthy\": true\n}"), "\(has)")
+        let object = "{\n\t\"service\": {\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t},\n\t\"localEndpoints\": 1,\n\t\"serviceProxyHealthy\": true\n}"
+        #expect(has.hasSuffix("\n\n" + object), "\(has)")
         #expect(try step("lacks", result).stdout.hasSuffix("\"localEndpoints\": 0,\n\t\"serviceProxyHealthy\": true\n}503"))
         #expect(try step("two", result).stdout.contains("\"localEndpoints\": 2,"))
         #expect(try step("gone", result).stdout.hasSuffix("503"))

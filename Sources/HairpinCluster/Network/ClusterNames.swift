@@ -249,7 +249,8 @@ extension ClusterPlan {
 
     /// Of the ConfigMap `kube-system/coredns`, where manifests bring one; else kubeadm's.
     var dnsSettings: DNSSettings {
-        guard let text = configMaps[ObjectKey(namespace: "kube-system", name: "coredns")]?.data.first(where: { $0.key == "Corefile" })?.value else { return DNSSettings() }
-        return DNSSettings(corefile: text)
+        let map = configMaps[ObjectKey(namespace: "kube-system", name: "coredns")]
+        guard let corefile = map?.data.first(where: { $0.key == "Corefile" }) else { return DNSSettings() }
+        return DNSSettings(corefile: corefile.value)
     }
 }

@@ -140,8 +140,8 @@ extension AdminNetworkPolicy.Peer {
         }
         guard given.count == 1 else {
             throw value.error(
-                problem: given.isEmpty ? "should have at least 1 property" : "must have at most 1 property", fix: "Write one of \(known.joined(separator: ", ")) in each list item."
-            )
+                problem: given.isEmpty ? "should have at least 1 property" : "must have at most 1 property",
+                fix: "Write one of \(known.joined(separator: ", ")) in each list item.")
         }
         switch given[0] {
         case "nodes": self = .nodes(try LabelSelector(try value.requireMember("nodes", fix: "Write \"nodes: {}\" for every node.")))

@@ -55,7 +55,9 @@ final class Conntrack: Program {
     }
 
     private func get(_ system: any SystemCalls) -> Suspension {
-        guard let record = system.connections().first(where: { selection.matches($0) }) else { return say("Operation failed: such conntrack doesn't exist", status: 1, system) }
+        guard let record = system.connections().first(where: { selection.matches($0) }) else {
+            return say("Operation failed: such conntrack doesn't exist", status: 1, system)
+        }
         system.writeOutput(line(record) + "\n")
         return say("1 flow entries have been shown.", system)
     }

@@ -44,6 +44,7 @@ final class NameLookup: Program {
                 options.operands.count > 1
                 ? IPv4Address(options.operands[1]) ?? HostsFile.addresses(of: options.operands[1], system).first ?? configuration.nameservers[0]
                 : configuration.nameservers[0]
+            if style == .host { types = [.a, .aaaa, .mx] }
             if let wanted = options["t"].flatMap({ DNSType($0) }) { types = [wanted] }
             if let address = IPv4Address(name) {
                 types = [.ptr]

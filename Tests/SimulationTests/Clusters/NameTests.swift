@@ -279,7 +279,8 @@ struct NameTests {
             let cluster = try Cluster(Self.web + extra + Self.shells()) { $0.hasDNS = true }
             let quiet = try cluster.address("quiet")
             _ = try cluster.run(
-                "printf 'nameserver \(quiet)\\nnameserver 10.96.0.10\\nsearch default.svc.cluster.local\\noptions ndots:5\\n' > /etc/resolv.conf; ping -c 1 web", in: shell)
+                "printf 'nameserver \(quiet)\\nnameserver 10.96.0.10\\nsearch default.svc.cluster.local\\noptions ndots:5\\n' > /etc/resolv.conf; ping -c 1 web",
+                in: shell)
             let asked = messages(cluster, at: shell).filter(\.isQuery)
             let other = IPv4Address(10, 96, 0, 10)
             if shell == "glibc" {

@@ -64,7 +64,8 @@ extension Connection {
                 destinationPort: tuple.destinationPort)
         }
         return ConnectionRecord(
-            identifier: name, proto: IPProtocol(original.proto), original: flow(original), reply: flow(reply), seconds: expires > now ? (expires - now) / 1_000_000_000 : 0,
-            state: original.proto == 6 ? tcp.state.name : nil, isAnswered: status.contains(.seenReply), isAssured: status.contains(.assured), mark: mark)
+            identifier: name, proto: IPProtocol(original.proto), original: flow(original), reply: flow(reply),
+            seconds: expires > now ? (expires - now) / 1_000_000_000 : 0, state: original.proto == 6 ? tcp.state.name : nil,
+            isAnswered: status.contains(.seenReply), isAssured: status.contains(.assured), mark: mark)
     }
 }

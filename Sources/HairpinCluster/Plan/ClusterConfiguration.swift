@@ -47,6 +47,8 @@ public struct ClusterConfiguration: Sendable {
     /// Whether to run a cluster DNS (CoreDNS and its Service kube-dns).
     public var hasDNS = true
     public var clusterDomain = "cluster.local"
+    /// Deployments that will be restarted, and how often: pods for that are planned, and have addresses, before they are made.
+    public var restarts: [ObjectKey: Int] = [:]
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 

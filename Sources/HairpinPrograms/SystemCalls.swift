@@ -12,6 +12,22 @@ public struct ProcessID: Hashable, Sendable {
 public protocol Program: AnyObject {
     /// Called once when the process starts and again each time something it waits for has happened. Never called after `.exit`.
     func resume(_ system: any SystemCalls) -> Suspension
+    /// The signal that asks a container's first process to end: SIGTERM, or what its image names (STOPSIGNAL).
+    func terminate() -> TerminationAnswer
+}
+
+/// What a container's first process does when it is asked to end.
+public enum TerminationAnswer: Sendable {
+    /// It ends at once, as Go's runtime and most servers do.
+    case ends
+    /// It ends when its work is done: it is run once more, knowing.
+    case drains
+    /// It has no handler, and the kernel spares a PID namespace's first process the default action (signal(7)); SIGKILL ends it.
+    case ignores
+}
+
+extension Program {
+    public func terminate() -> TerminationAnswer { .ends }
 }
 
 /// Why a program stopped running for now.

@@ -47,6 +47,7 @@ extension PodTemplate {
         for alias in try spec.items("hostAliases") { hostAliases.append((try alias.require("ip").string(), try alias.strings("hostnames") ?? [])) }
         serviceAccountName = try spec.string("serviceAccountName") ?? "default"
         enableServiceLinks = try spec.bool("enableServiceLinks") ?? true
+        gracePeriodSeconds = try spec.integer("terminationGracePeriodSeconds", in: 0...86_400) ?? 30
         source = JSONValue(value.node)
         try checkResolver(spec)
         if hostNetwork { try checkHostNetworkPorts(spec) }
@@ -145,6 +146,7 @@ extension Container {
         readinessProbe = try value["readinessProbe"].map { probe throws(InputError) in try Probe(probe) }
         livenessProbe = try value["livenessProbe"].map { probe throws(InputError) in try Probe(probe) }
         startupProbe = try value["startupProbe"].map { probe throws(InputError) in try Probe(probe) }
+        preStop = try value["lifecycle"]?["preStop"].flatMap { hook throws(InputError) in try PreStop.read(hook) }
         for key in ["readinessProbe", "livenessProbe", "startupProbe"] { try checkProbePort(value[key]) }
     }
 
@@ -198,6 +200,17 @@ extension Volume {
             let kind = try value.entries().first { $0.key != "name" }?.key ?? "emptyDir"
             source = kind == "emptyDir" ? .emptyDir : .other(kind)
         }
+    }
+}
+
+extension PreStop {
+    /// Nil for hooks over HTTP, which are not modelled: they count as done at once.
+    static func read(_ value: YAMLValue) throws(InputError) -> PreStop? {
+        if let sleep = value["sleep"] { return .sleep(seconds: try sleep.require("seconds").integer(in: 0...86_400)) }
+        guard let exec = value["exec"] else { return nil }
+        let words = try exec.strings("command") ?? []
+        guard !words.isEmpty else { throw exec.error(problem: "has no command", fix: "Add \"command: [sleep, '5']\".") }
+        return .exec(words)
     }
 }
 

@@ -49,6 +49,8 @@ public struct ClusterConfiguration: Sendable {
     public var clusterDomain = "cluster.local"
     /// resolv.conf of the nodes: pods with `dnsPolicy: Default` have it too, and its search list stands behind the cluster's.
     public var nodeResolver = ResolverFile()
+    /// Deployments that will be restarted, and how often: pods for that are planned, and have addresses, before they are made.
+    public var restarts: [ObjectKey: Int] = [:]
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 

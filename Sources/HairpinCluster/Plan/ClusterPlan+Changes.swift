@@ -7,6 +7,8 @@ public enum ClusterChange: Sendable {
     /// `kubectl label`; a nil value removes the label.
     case labelPod(ObjectKey, [LabelChange])
     case labelNamespace(String, [LabelChange])
+    /// `kubectl rollout restart deployment`; whoever runs the cluster makes and ends the pods.
+    case restart(ObjectKey)
 
     public struct LabelChange: Sendable, Hashable {
         public var key: String
@@ -41,6 +43,9 @@ extension ClusterPlan {
             }
             adminPolicies.remove(at: index)
             return ["\(resource.qualifiedName) \"\(name)\" deleted"]
+        case .restart(let key):
+            guard workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { throw .notFound("deployments.apps", key.name) }
+            return ["deployment.apps/\(key.name) restarted"]
         case .labelPod(let key, let changes):
             guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
             return ["pod/\(key.name) \(ClusterPlan.change(&pods[index].metadata.labels, changes))"]

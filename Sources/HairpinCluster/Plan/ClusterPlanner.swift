@@ -29,6 +29,7 @@ public struct ClusterPlanner {
         let configMaps = Dictionary(manifests.configMaps.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         let secrets = Dictionary(manifests.secrets.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         try expandControllers()
+        expandRestarts()
         try checkPodNames()
         try checkReferences(configMaps: configMaps, secrets: secrets)
         schedule()

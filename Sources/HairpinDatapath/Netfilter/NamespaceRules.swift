@@ -1,3 +1,4 @@
+import HairpinEngine
 import HairpinPolicy
 import HairpinProxy
 import HairpinWire
@@ -7,6 +8,22 @@ extension LogicalProcess {
     /// Replaces the rule set by lines in `iptables-save` form.
     public func setRules(_ lines: [String], namespace index: NamespaceIndex) throws(RuleError) {
         try namespace(index).pointee.netfilter.made.pointee.restore(lines)
+    }
+
+    /// Replaces the rule set by one of a machine somewhere, with its sets. What is not understood is treated as `unknown` says; returned are the rules
+    /// that were left out or taken to match in part.
+    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, namespace index: NamespaceIndex) throws(RuleError) -> [RuleError] {
+        try namespace(index).pointee.netfilter.made.pointee.restore(lines, sets: sets, unknown: unknown)
+        let rules = namespace(index).pointee.netfilter.made.pointee.currentRules()
+        return rules.skipped + rules.assumed
+    }
+
+    /// The rule set itself, to be asked what it would do.
+    public func ruleSet(namespace index: NamespaceIndex) -> RuleSet { namespace(index).pointee.netfilter.made.pointee.currentRules() }
+
+    /// Processor time for every iptables rule that a packet is held against, as if none were found by hashing.
+    public func setRuleCost(_ cost: Duration, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.setRuleCost(cost.nanoseconds)
     }
 
     /// Runs one `iptables …` command.

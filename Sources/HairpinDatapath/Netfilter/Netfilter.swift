@@ -23,6 +23,8 @@ struct Netfilter {
     var policies = PolicyFilter()
     /// Some pod is isolated.
     private(set) var isPolicing = false
+    /// Nanoseconds of processor time for every iptables rule a packet is held against; zero charges nothing.
+    private(set) var ruleCost: Int64 = 0
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -55,10 +57,33 @@ struct Netfilter {
     }
 
     /// `iptables-restore`; `keeping` is `--noflush`.
-    mutating func restore(_ lines: [String], keeping: Bool = false, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
+    mutating func restore(_ lines: [String], keeping: Bool = false, sets: IPSetTable? = nil, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
         program.saveCounters(into: &rules)
-        try rules.restore(lines, keeping: keeping, unknown: unknown)
+        var new = rules
+        if let sets { new.sets = sets }
+        try new.restore(lines, keeping: keeping, unknown: unknown)
+        rules = new
         recompile()
+    }
+
+    /// As it stands, with its counters and what its sets hold now.
+    mutating func currentRules() -> RuleSet {
+        program.saveCounters(into: &rules)
+        return rules
+    }
+
+    /// Makes rules take time, one after the other as iptables looks at them, whatever finds them here.
+    mutating func setRuleCost(_ nanoseconds: Int64) {
+        program.saveCounters(into: &rules)
+        ruleCost = nanoseconds
+        recompile()
+    }
+
+    /// The time of the rules since this was last asked.
+    mutating func takeRuleTime() -> Int64 {
+        let time = Int64(clamping: program.walked) &* ruleCost
+        program.walked = 0
+        return time
     }
 
     /// `iptables-save -c` if `counters`.
@@ -104,7 +129,7 @@ struct Netfilter {
 
     private mutating func recompile() {
         let old = program
-        program = RuleProgram(rules, services: services, after: old)
+        program = RuleProgram(rules, services: services, countsServices: ruleCost != 0, after: old)
         old.deallocate()
         refreshActivity()
     }
@@ -211,9 +236,10 @@ struct Netfilter {
         let info = pool[frame].pointee.connectionInfo
         let mayRepeat = table == .filter && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
+        let walked = program.walked
         switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
         case .accept:
-            if mayRepeat, let connection { program.remember(start, place, pool[frame], packet, connection, &env) }
+            if mayRepeat, let connection { program.remember(start, place, pool[frame], packet, connection, walked: program.walked &- walked, &env) }
             return nil
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)

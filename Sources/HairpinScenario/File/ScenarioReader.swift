@@ -86,8 +86,8 @@ enum ScenarioReader {
             let change = try ChangeReader.read(item)
             try item.checkKeys(
                 change == nil
-                    ? ["id", "at", "after", "in", "container", "run", "repeat", "timeout", "apply", "delete", "label"]
-                    : ["id", "at", "after", "apply", "delete", "label"])
+                    ? ["id", "at", "after", "in", "container", "run", "requests", "repeat", "timeout", "apply", "delete", "label", "restart"]
+                    : ["id", "at", "after", "apply", "delete", "label", "restart"])
             var id = "step \(number + 1)"
             if let value = item["id"] {
                 id = try value.string()
@@ -104,6 +104,15 @@ enum ScenarioReader {
                 continue
             }
             let placeValue = try item.require("in", fix: "Add \"in: pod/NAME\", \"deploy/NAME\", \"node/NAME\" or \"host/NAME\".")
+            if let requests = item["requests"] {
+                var step = Step(id: id, place: try placeValue.place(), command: "", position: item.position)
+                step.container = try item.string("container")
+                (step.requests, step.command) = try self.requests(requests)
+                step.start = try start(of: item, after: steps)
+                for key in ["repeat", "timeout"] { if let stray = item[key] { throw stray.error(problem: "belongs to a command", fix: "Write it under requests, or leave it out.") } }
+                steps.append(step)
+                continue
+            }
             let run = try item.require("run", fix: "Add \"run:\" with the command line, such as \"curl -sS http://web/\".")
             let command = try run.scalarText()
             if command.allSatisfy(\.isWhitespace) { throw run.error(problem: "is empty", fix: "Write the command line to run.") }
@@ -115,6 +124,36 @@ enum ScenarioReader {
             steps.append(step)
         }
         return steps
+    }
+
+    /// `{to: http://web/, rate: 20, for: 10s, timeout: 2s, keepAlive: false}`; a rate is requests a second.
+    private static func requests(_ value: YAMLValue) throws(InputError) -> (RequestSettings, String) {
+        try value.checkKeys(["to", "rate", "for", "timeout", "keepAlive"])
+        let to = try value.require("to", fix: "Add \"to: http://web/\".")
+        let text = try to.scalarText()
+        guard text.hasPrefix("http://") else { throw to.error(problem: "is not a URL that begins with http://", fix: "Write http://NAME[:PORT]/PATH.") }
+        let rest = text.dropFirst(7)
+        let authority = String(rest.prefix { $0 != "/" })
+        let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
+        guard let name = parts.first, !name.isEmpty, parts.count <= 2, parts.count == 1 || UInt16(parts[1]) ?? 0 > 0 else {
+            throw to.error(problem: "names no host, or a port that is none", fix: "Write http://NAME[:PORT]/PATH.")
+        }
+        let path = rest.dropFirst(authority.count)
+        let rate = try value.require("rate", fix: "Add \"rate: 20\", requests a second.").integer(in: 1...10_000, what: "requests a second")
+        let duration = try value.require("for", fix: "Add \"for: 10s\".").duration()
+        let count = duration.nanoseconds / 1_000_000 * Int64(rate) / 1000
+        guard count >= 1, count <= 1_000_000 else {
+            throw value.error(problem: "makes \(count) requests", fix: "Choose rate and time so that there are 1 to 1000000.")
+        }
+        var timeout = Duration.seconds(2)
+        if let limit = value["timeout"] {
+            timeout = try limit.duration()
+            guard timeout > .zero else { throw limit.error(problem: "is no time at all", fix: "Write 1ms or more.") }
+        }
+        let settings = RequestSettings(
+            target: parts.count == 2 ? authority : "\(name):80", host: authority, path: path.isEmpty ? "/" : String(path),
+            interval: .nanoseconds(1_000_000_000 / Int64(rate)), count: Int(count), timeout: timeout, keepsAlive: try value.bool("keepAlive") ?? false)
+        return (settings, "\(rate) requests/s for \(Quantity.words(duration)) to \(text)\(settings.keepsAlive ? ", connections kept alive" : "")")
     }
 
     private static func start(of item: YAMLValue, after steps: [Step]) throws(InputError) -> Step.Start {

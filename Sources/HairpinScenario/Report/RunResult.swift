@@ -58,6 +58,8 @@ public struct StepResult: Codable, Sendable {
     public var timedOut = false
     /// Why the step did not run at all.
     public var problem: String?
+    /// Of clients that send requests.
+    public var requests: RequestsResult?
 
     public var duration: Duration { Instant(nanoseconds: endedNanoseconds) - Instant(nanoseconds: startedNanoseconds) }
 }

@@ -15,6 +15,17 @@ public struct TraceResult: Sendable, Encodable {
         public var masqueraded: Bool
         /// Nil where no policy has a word in it.
         public var policy: PolicyVerdict?
+        /// Only of a node with rules of its own: what becomes of it after translation, ACCEPT, DROP or REJECT, and its rules, the translating one first.
+        public var verdict: String?
+        public var rules: [Rule]?
+    }
+    /// A rule of a node's own, where it stands.
+    public struct Rule: Sendable, Encodable, Hashable {
+        public var file: String
+        public var line: Int
+        public var table: String, chain: String
+        public var text: String
+        public var place: String { line > 0 ? "\(file):\(line)" : file }
     }
     public var apiVersion = "hairpin.sim/v1"
     public var kind = "ServiceTrace"
@@ -33,12 +44,18 @@ public struct TraceResult: Sendable, Encodable {
     public var path: [String]
     /// Of a packet that goes to its destination as it is; nil where no policy has a word in it.
     public var policy: PolicyVerdict?
+    /// Of a node with rules of its own: the one that decides, where all packets meet the same.
+    public var decidedBy: Rule?
 }
 
 /// `hairpin trace`: one packet's fate in a booted cluster, what-if.
 public final class ServiceTracing {
-    private let world: World
+    let world: World
     private let hooks: RunHooks
+    /// In place of what the node's interfaces and addresses tell, for rules of a machine that is another.
+    public var inputInterface: String?
+    public var outputInterface: String?
+    public var localAddresses: [IPv4Address] = []
 
     public init(_ loaded: LoadedScenario, hooks: RunHooks) throws(Failure) {
         self.hooks = hooks
@@ -47,7 +64,7 @@ public final class ServiceTracing {
         if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
     }
 
-    private struct Source {
+    struct Source {
         var address: ServiceAddress
         /// Where its first rules are, in the plan's nodes; nil for machines outside.
         var place: Int?
@@ -55,7 +72,7 @@ public final class ServiceTracing {
         var words: String
     }
     @inline(never)
-    private func node(of source: Source) -> PlannedNode? {
+    func node(of source: Source) -> PlannedNode? {
         guard let place = source.place else { return nil }
         return world.plan.nodes[place]
     }
@@ -71,6 +88,9 @@ public final class ServiceTracing {
         }
         let owner = owner(of: address)
         let first = node ?? owner ?? world.plan.nodes[0]
+        if let rules = world.nodeRules[first.name] {
+            return try traceRules(rules, at: first, from: source, to: address, port, words, proto: proto)
+        }
         var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == self.node(of: source)?.name)
         var decidedBy = first
         if trace.verdict == .none, let owner, owner.name != first.name {
@@ -115,7 +135,7 @@ public final class ServiceTracing {
     }
 
     @inline(never)
-    private func podsByAddress() -> [ServiceAddress: PlannedPod] {
+    func podsByAddress() -> [ServiceAddress: PlannedPod] {
         var result: [ServiceAddress: PlannedPod] = [:]
         for pod in world.plan.pods {
             guard let address = pod.address, result[ServiceAddress(address)] == nil else { continue }
@@ -198,7 +218,7 @@ public final class ServiceTracing {
     }
 
     @inline(never)
-    private func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
+    func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
 
     private func source(node name: String, words: String) -> Source? {
         guard let place = place(ofNode: name) else { return nil }

@@ -1,8 +1,10 @@
 import HairpinCluster
+import HairpinDatapath
 import HairpinEngine
 import HairpinHost
 import HairpinPolicy
 import HairpinPrograms
+import HairpinProxy
 import HairpinTopology
 import HairpinWire
 import Logging
@@ -13,19 +15,26 @@ import Logging
 /// but the seed and the manifests.
 final class World {
     let scenario: Scenario
-    private(set) var plan: ClusterPlan
+    var plan: ClusterPlan
     let topology: Topology
     let simulation: Simulation
     let pods: [PodLife]
     /// What kube-proxy and the cluster's DNS know.
     private(set) var endpoints: [EndpointSlice] = []
     private(set) var warnings: [String] = []
-    private let log: Logger
+    let log: Logger
     private let names: NameBoard
     private let healthChecks = HealthChecks()
     /// Files of nodes and outside hosts.
     private var machineFiles: [String: ContainerID] = [:]
     private var rulesDue: Instant? = ScenarioTiming.rules
+    /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
+    private var slicesDue: Instant?
+    private var published: [EndpointSlice]?
+    /// Deployments whose pods are being replaced.
+    var rollouts: [Rollout] = []
+    /// Clients whose losses are looked into.
+    var loads: [RequestWatch] = []
     private var rulesWritten: [String: [String]] = [:]
     private var serversWritten: [String: [VirtualServerDescription]] = [:]
     private var toldImages: Set<String> = []
@@ -52,9 +61,12 @@ final class World {
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
         names = NameBoard(plan.names(endpoints: []), outside: outside)
+        for pod in pods where pod.phase == .absent { cut(pod, true) }
+        if let cost = loaded.scenario.cluster.linearRules { for node in plan.nodes { simulation.setRuleCost(cost, on: node.name) } }
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
+        for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
         for pod in pods {
             switch pod.pod.placement {
             case .scheduled: continue
@@ -68,6 +80,35 @@ final class World {
             name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": Array(plan.configuration.nodeResolver.text.utf8)])
     }
 
+    /// Nodes with rules of a real node, by name; nobody else writes there.
+    private(set) var nodeRules: [String: NodeRules] = [:]
+
+    private func load(_ rules: NodeRules, on node: String) throws(Failure) {
+        guard simulation.hasHost(node) else { return }
+        var sets = IPSetTable()
+        do throws(RuleError) { try sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
+        let unknown: RuleSet.Unknown =
+            switch rules.unknown {
+            case .refuse: .refuse
+            case .skip: .skip
+            case .match: .match
+            }
+        do throws(RuleError) {
+            for note in try simulation.setRules(rules.lines, sets: sets, unknown: unknown, on: node) {
+                warn("\(rules.file):\(note.line): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+            }
+        } catch {
+            let fix = error.isUnknown ? "Write \"unknownRules: skip\" (or --unknown skip) to leave such rules out, \"match\" to take what is unknown to hold" : nil
+            throw World.failure(error, in: rules.file, hint: fix)
+        }
+        simulation.setServices(nil, on: node)
+        nodeRules[node] = rules
+    }
+
+    private static func failure(_ error: RuleError, in file: String, hint: String? = nil) -> Failure {
+        Failure(.input, "\(file)\(error.line > 0 ? ":\(error.line)" : ""): \(error.reason): \(error.text)", hint: hint)
+    }
+
     private func warn(_ text: String) {
         guard !warnings.contains(text) else { return }
         warnings.append(text)
@@ -76,7 +117,7 @@ final class World {
 
     var summary: ClusterResult {
         ClusterResult(
-            nodes: plan.nodes.count, pods: plan.pods.count, readyPods: pods.count(where: \.isReady), services: plan.services.count,
+            nodes: plan.nodes.count, pods: pods.count { $0.phase != .absent && $0.phase != .gone }, readyPods: pods.count(where: \.isReady), services: plan.services.count,
             cni: scenario.cluster.cni, proxyMode: scenario.cluster.proxyMode.rawValue)
     }
     var readyPods: Set<ObjectKey> { Set(pods.filter(\.isReady).map(\.pod.key)) }
@@ -107,15 +148,18 @@ final class World {
             advance(to: simulation.now + .milliseconds(100), while: goesOn)
         }
         // kube-proxy and the policy agents follow the last change.
-        if rulesDue != nil || policiesDue != nil { advance(to: simulation.now + ScenarioTiming.ruleLag, while: goesOn) }
+        if rulesDue != nil || slicesDue != nil || policiesDue != nil {
+            advance(to: simulation.now + max(ScenarioTiming.ruleLag, scenario.cluster.endpointsDelay + scenario.cluster.kubeProxyDelay), while: goesOn)
+        }
     }
 
     /// The control plane's next look: the next tick, or earlier where something is due.
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)
         var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
-        for due in [rulesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
-        for pod in pods {
+        for due in [rulesDue, slicesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
+        for pod in pods where pod.isOnNode {
+            if let due = pod.nextEnd, due > now { next = min(next, due) }
             for container in pod.containers {
                 for due in [container.restartDue, container.nextProbe] { if let due, due > now { next = min(next, due) } }
             }
@@ -140,8 +184,20 @@ final class World {
                 let probed = container.probe(now: now, prober(of: container, in: pod))
                 changed = changed || probed
             }
+            if pod.windDown(at: now, run: { self.start($0, on: CommandTarget(host: pod.pod.hostName, pod: pod, container: $1), observer: nil) }) {
+                cut(pod, true)
+                changed = true
+                log.info("\(now) \(pod.pod.key) is gone")
+            }
         }
-        if changed, rulesDue == nil { rulesDue = now + ScenarioTiming.ruleLag }
+        if !rollouts.isEmpty, reconcile(at: now) { changed = true }
+        if !loads.isEmpty { explainLosses() }
+        if changed { endpointsChanged(at: now) }
+        if let due = slicesDue, due <= now {
+            slicesDue = nil
+            published = currentSlices()
+            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        }
         if let due = rulesDue, due <= now {
             rulesDue = nil
             writeRules()
@@ -188,14 +244,44 @@ final class World {
 
     // MARK: Endpoint controller, kube-proxy and DNS
 
+    /// The endpoint controller and then kube-proxy follow, each a little later.
+    private func endpointsChanged(at now: Instant) {
+        if scenario.cluster.endpointsDelay.isZero {
+            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        } else if slicesDue == nil {
+            slicesDue = now + scenario.cluster.endpointsDelay
+        }
+    }
+
+    private func currentSlices() -> [EndpointSlice] {
+        var left: Set<ObjectKey> = []
+        var terminating: Set<ObjectKey> = []
+        for pod in pods {
+            if pod.isFinished || pod.phase == .absent || pod.phase == .gone { left.insert(pod.pod.key) } else if pod.isTerminating { terminating.insert(pod.pod.key) }
+        }
+        return plan.endpointSlices(readyPods: readyPods, terminating: terminating, finished: left)
+    }
+
     private func writeRules() {
-        let finished = Set(pods.filter(\.isFinished).map(\.pod.key))
-        let slices = plan.endpointSlices(readyPods: readyPods, finished: finished)
+        let slices = published ?? currentSlices()
+        published = nil
+        for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
+            var isListed = false
+            for slice in slices where slice.service.namespace == pod.pod.metadata.namespace {
+                for endpoint in slice.endpoints where endpoint.pod == pod.pod.key && !endpoint.terminating { isListed = true }
+            }
+            if !isListed { pod.leftRulesAt = simulation.now }
+        }
         endpoints = slices
         names.names = plan.names(endpoints: slices)
         names.serial = UInt32(truncatingIfNeeded: VirtualEpoch.unixSeconds + simulation.now.nanoseconds / 1_000_000_000)
         for node in plan.nodes {
             let table = plan.serviceTable(node: node, endpoints: slices)
+            if nodeRules[node.name] != nil {
+                // A real node's kube-proxy wrote its rules; IPVS, which they do not hold, is told as ever.
+                setVirtualServers(of: node, table)
+                continue
+            }
             let rules = plan.baseRules(node: node, table)
             // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
             if rulesWritten[node.name] != rules || simulation.services(of: node.name) == nil {
@@ -203,12 +289,7 @@ final class World {
                 do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
             }
             simulation.setServices(table, on: node.name)
-            let servers = plan.virtualServers(node: node, table)
-            // Writing unchanged servers would start their rotation anew.
-            if serversWritten[node.name] ?? [] != servers {
-                serversWritten[node.name] = servers
-                simulation.setVirtualServers(servers, on: node.name)
-            }
+            setVirtualServers(of: node, table)
         }
         healthChecks.update(plan, slices)
         healthChecks.serve(plan, on: simulation)
@@ -217,15 +298,25 @@ final class World {
         log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
     }
 
+    private func setVirtualServers(of node: PlannedNode, _ table: ServiceTable) {
+        let servers = plan.virtualServers(node: node, table)
+        // Writing unchanged servers would start their rotation anew.
+        if serversWritten[node.name] ?? [] != servers {
+            serversWritten[node.name] = servers
+            simulation.setVirtualServers(servers, on: node.name)
+        }
+    }
+
     // MARK: NetworkPolicy
 
     /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
+        if case .restart(let key) = change { return try restart(key) }
         let lines = try plan.apply(change)
         if case .labelPod(let key, _) = change, let pod = plan.pod(key) {
             pods[pod.index].relabelled(pod)
             // Services may select it now, or no longer.
-            if rulesDue == nil { rulesDue = simulation.now + ScenarioTiming.ruleLag }
+            endpointsChanged(at: simulation.now)
         }
         if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }
         return lines
@@ -263,6 +354,17 @@ final class World {
     }
 
     // MARK: Commands
+
+    /// As below, of a program that no shell knows.
+    func start(_ program: any Program, arguments: [String], on target: CommandTarget) -> ProcessHandle? {
+        var files = machineFiles[target.host]
+        if let life = target.container {
+            guard life.isRunning else { return nil }
+            files = life.identifier
+        }
+        guard let files else { return nil }
+        return simulation.spawn(on: target.host, program, arguments: arguments, environment: World.imageEnvironment, in: files)
+    }
 
     /// Starts a command in a container or on a machine, now. Nil when the container does not run, or there is no such command.
     func start(_ words: [String], on target: CommandTarget, observer: ((String, Bool) -> Void)?) -> ProcessHandle? {

@@ -4,103 +4,181 @@ import Testing
 
 @testable import HairpinDatapath
 
-/// Packets of established connections that go a way through the filter table that is known need not be tested again. Nobody may notice.
-@Suite("Remembered walks")
+/// The compiled rules against the chains as they are written: random rule sets, random packets, the same random numbers for both.
+@Suite("Compiled rules and the walk")
 struct RuleWalkTests {
-    private static let tests = [
-        "-m conntrack --ctstate NEW", "-m conntrack --ctstate RELATED,ESTABLISHED", "-m conntrack --ctstate ESTABLISHED --ctdir REPLY", "-m conntrack --ctstate DNAT",
-        "-m mark --mark 0x1", "-m mark ! --mark 0x0", "-i cni0", "-o eth0", "! -i veth1", "-s 10.244.0.2", "-p tcp --dport 80", "-p tcp --sport 80", "-p udp", "",
-        "-m physdev ! --physdev-is-bridged", "-m statistic --mode nth --every 3 --packet 0", "-m length --length 60:", "-p tcp --tcp-flags PSH PSH",
-        "-m connmark --mark 0x2", "-m ttl --ttl-gt 70", "-m addrtype --dst-type LOCAL", "-p tcp -m multiport --ports 80,443",
-    ]
-    private static let targets = ["ACCEPT", "ACCEPT", "DROP", "RETURN", "A", "B", "MARK --or-mark 0x1", "CONNMARK --set-mark 0x2", "LOG", "REJECT"]
+    private static let chains = ["ALPHA", "BETA", "GAMMA", "DELTA", "EPSILON"]
+    private static let addresses = (0..<12).map { IPv4Address(10, 244, UInt8($0 % 3), UInt8(1 + $0)) } + [IPv4Address(192, 168, 50, 11), IPv4Address(10, 244, 0, 255)]
+    private static let ports: [UInt16] = [53, 80, 443, 8080, 30080]
+    private static let names = ["lo", "eth0", "cni0", "veth1", "veth2"]
+    private static let sets = """
+        create hosts hash:ip family inet hashsize 1024 maxelem 65536
+        add hosts 10.244.0.1
+        add hosts 10.244.1.2
+        create nets hash:net family inet
+        add nets 10.244.0.0/16
+        add nets 10.244.1.0/24 nomatch
+        create pairs hash:ip,port family inet
+        add pairs 10.244.0.4,tcp:80
+        add pairs 10.244.2.3,udp:53
+        add pairs 10.244.2.3,icmp:8/0
+        create seen hash:ip family inet timeout 10
+        """
 
-    private static func rules(_ random: inout SeededRandom) -> String {
-        var lines = ["*filter", ":FORWARD \(random.below(4) == 0 ? "DROP" : "ACCEPT") [0:0]", ":A - [0:0]", ":B - [0:0]"]
-        func pick(_ list: [String]) -> String { list[Int(random.below(UInt32(list.count)))] }
-        for chain in ["FORWARD", "FORWARD", "FORWARD", "A", "A", "B", "B", "LOCAL"] where chain != "LOCAL" || random.below(2) == 0 {
-            let name = chain == "LOCAL" ? "FORWARD" : chain
-            // Jumps go down only: no loops.
-            var target = pick(targets)
-            if name == "A", target == "A" { target = "B" }
-            if name == "B", target == "A" || target == "B" { target = "ACCEPT" }
-            lines.append("-A \(name) \(pick(tests)) -j \(target)")
-        }
-        return (lines + ["COMMIT"]).joined(separator: "\n")
-    }
+    private struct Maker {
+        var random: SeededRandom
+        mutating func pick<T>(_ values: [T]) -> T { values[Int(random.below(UInt32(values.count)))] }
+        mutating func chance(_ oneIn: UInt32) -> Bool { random.below(oneIn) == 0 }
+        mutating func not() -> String { chance(4) ? "! " : "" }
 
-    @Test("Verdicts, marks and counters are those of rules tested packet by packet", arguments: 0..<150)
-    func agreement(seed: Int) throws {
-        var random = SeededRandom(seed: UInt64(seed), name: "walks")
-        let text = Self.rules(&random)
-        var host = try FilterHost(text, tracks: true)
-        var literal = try FilterHost(text, tracks: true)
-        defer {
-            host.deallocate()
-            literal.deallocate()
-        }
-        var sequences = [UInt32](repeating: 1001, count: 3)
-        for step in 0..<200 {
-            let flow = Int(random.below(3))
-            let syn = TestPacket(source: podA, destination: flow == 2 ? outside : podB, sourcePort: 40000 + UInt16(flow), destinationPort: flow == 1 ? 443 : 80)
-            var packet = syn
-            switch step {
-            case 0..<3: packet.sourcePort = 40000 + UInt16(step)
-            default:
-                switch random.below(8) {
-                case 0: packet = syn.reply([.syn, .ack])
-                case 1: packet = syn
-                case 2, 3: packet = syn.reply([.ack], sequence: 5001, acknowledgment: sequences[flow])
-                default:
-                    let payload = Int(random.below(3)) * 20
-                    packet = syn.with(random.below(2) == 0 ? [.ack] : [.ack, .psh], sequence: sequences[flow], acknowledgment: 5001, payload: payload)
-                    sequences[flow] &+= UInt32(payload)
-                }
+        mutating func match(_ proto: String) -> String {
+            switch random.below(18) {
+            case 0: return "-m mark \(not())--mark 0x\(random.below(4))/0x3"
+            case 1: return "-m comment --comment \"a \\\"b\\\" c\""
+            case 2: return "-m statistic --mode random \(not())--probability 0.\(1 + random.below(8))"
+            case 3: return "-m statistic --mode nth \(not())--every \(2 + random.below(3)) --packet \(random.below(2))"
+            case 4: return "-m addrtype \(not())--dst-type \(pick(["LOCAL", "UNICAST", "BROADCAST", "LOCAL,BROADCAST"]))"
+            case 5: return "-m recent --name \(pick(["X", "Y"])) \(pick(["--set", "--rcheck --seconds 2", "--update --seconds 3 --hitcount 2", "--remove"])) --rsource"
+            case 6: return "-m limit --limit \(pick(["1/sec", "30/min", "5/sec"])) --limit-burst \(1 + random.below(3))"
+            case 7: return "-m set \(not())--match-set \(pick(["hosts src", "hosts dst", "nets dst", "nets src --return-nomatch", "pairs dst,dst", "pairs src,src", "seen src"]))"
+            case 8: return "-m conntrack \(not())--ctstate \(pick(["NEW", "INVALID", "NEW,RELATED", "UNTRACKED"]))"
+            case 9: return "-m ttl \(pick(["--ttl-lt 64", "--ttl-gt 3", "--ttl-eq 64"]))"
+            case 10: return "-m length --length \(pick(["0:40", "28:60", "41:"]))"
+            case 11: return "-m iprange \(not())--src-range 10.244.0.1-10.244.1.5"
+            case 12: return "-m u32 \(not())--u32 \"\(pick(["0x6&0xff=0x6", "0xc=0xaf40001:0xaf40104", "0x0>>0x16&0x3c@0x0>>0x10=0x0:0x7fff"]))\""
+            case 13 where proto == "tcp" || proto == "udp": return "-m multiport \(not())--dports 53,80:100,\(pick(ports))"
+            case 14 where proto == "tcp": return "-m tcp \(not())--tcp-flags SYN,ACK,RST SYN"
+            case 15 where proto == "icmp": return "-m icmp \(not())--icmp-type \(pick(["8", "0", "3/1"]))"
+            case 16: return "-m rpfilter\(chance(2) ? " --invert" : "")"
+            default: return ""
             }
-            let mark = random.below(6) == 0 ? UInt32(1) : 0
-            let (input, output) = random.below(8) == 0 ? (UInt32(4), UInt32(2)) : (3, 3)
-            // Whoever forgets all walks before each packet tests each packet.
-            literal.netfilter.interfacesChanged()
-            let a = host.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
-            let b = literal.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
-            #expect("\(a)" == "\(b)", "step \(step) of\n\(text)")
         }
-        #expect(host.ruleLines() == literal.ruleLines(), "\(text)")
+
+        mutating func rule(_ chain: Int) -> String {
+            var words: [String] = []
+            let proto = pick(["", "tcp", "udp", "icmp", "tcp"])
+            if chance(3) { words.append("\(not())-s \(pick(addresses))/\(pick([32, 32, 24, 16]))") }
+            if chance(3) { words.append("\(not())-d \(pick(addresses))/\(pick([32, 32, 24]))") }
+            if chance(6) { words.append("\(not())-i \(pick(["eth0", "cni0", "veth+"]))") }
+            if chance(6) { words.append("\(not())-o \(pick(["eth0", "cni0"]))") }
+            if !proto.isEmpty { words.append("-p \(proto)") }
+            if proto == "tcp" || proto == "udp", chance(2) { words.append("-m \(proto) \(not())--\(pick(["dport", "dport", "sport"])) \(pick(ports))") }
+            for _ in 0..<random.below(3) { words.append(match(proto)) }
+            words.append(target(chain))
+            return words.filter { !$0.isEmpty }.joined(separator: " ")
+        }
+
+        /// Chains jump only to later ones, so that there are no circles.
+        mutating func target(_ chain: Int) -> String {
+            if chain + 1 < chains.count, chance(2) { return "-\(chance(5) ? "g" : "j") \(chains[chain + 1 + Int(random.below(UInt32(chains.count - chain - 1)))])" }
+            return pick([
+                "-j ACCEPT", "-j DROP", "-j RETURN", "-j RETURN", "-j REJECT", "", "-j MARK --set-xmark 0x1/0x1", "-j MARK --set-xmark 0x2/0x0", "-j LOG",
+                "-j SET --add-set seen src --exist", "-j SET --del-set seen dst",
+            ])
+        }
+
+        /// A stretch as kube-proxy writes them: one address, or one port, in every rule.
+        mutating func stretch(_ chain: Int) -> [String] {
+            let isPort = chance(2)
+            let proto = pick(["tcp", "udp"])
+            return (0..<(9 + Int(random.below(20)))).map { _ in
+                let head =
+                    isPort ? "-p \(proto) -m comment --comment x -m \(proto) --dport \(pick(ports))" : "-d \(pick(addresses))/32 -p \(proto) -m \(proto) --dport \(pick(ports))"
+                return head + " " + (chance(3) ? match(proto) + " " : "") + target(chain)
+            }
+        }
+
+        mutating func table() -> String {
+            var text = "*filter\n:INPUT \(pick(["ACCEPT", "DROP"])) [0:0]\n:FORWARD \(pick(["ACCEPT", "DROP"])) [0:0]\n:OUTPUT ACCEPT [0:0]\n"
+            for chain in chains { text += ":\(chain) - [0:0]\n" }
+            for (number, chain) in (["FORWARD"] + chains).enumerated() {
+                for _ in 0..<(1 + random.below(5)) { text += "-A \(chain) \(rule(number - 1))\n" }
+                if chance(2) { for line in stretch(number - 1) { text += "-A \(chain) \(line)\n" } }
+                for _ in 0..<random.below(4) { text += "-A \(chain) \(rule(number - 1))\n" }
+            }
+            return text + "COMMIT\n"
+        }
+
+        mutating func packet() -> TestPacket {
+            var packet = TestPacket(
+                source: pick(addresses), destination: pick(addresses), sourcePort: chance(4) ? pick(ports) : 1024 + UInt16(random.below(60_000)), destinationPort: pick(ports),
+                proto: pick([.tcp, .tcp, .udp, .icmp]))
+            packet.flags = pick([.syn, .syn, [.syn, .ack], .ack])
+            packet.payload = Int(random.below(40))
+            packet.icmpType = pick([8, 0, 3])
+            return packet
+        }
     }
 
-    private func established(_ rules: String) throws -> (FilterHost, TestPacket) {
-        var host = try FilterHost(rules)
-        let syn = TestPacket(source: podA, destination: podB, sourcePort: 40000, destinationPort: 80)
-        _ = host.forward(syn)
-        _ = host.forward(syn.reply([.syn, .ack]))
-        for _ in 0..<3 { _ = host.forward(syn.with([.ack], sequence: 1001, acknowledgment: 5001)) }
-        return (host, syn.with([.ack], sequence: 1001, acknowledgment: 5001))
+    private func same(_ compiled: RuleVerdict, _ walked: RuleVerdict) -> Bool {
+        switch (compiled, walked) {
+        case (.accept, .accept), (.drop, .drop): true
+        case (.reject(let a), .reject(let b)): a == b
+        default: false
+        }
     }
 
-    @Test("A way is remembered for each direction, and counted at every rule of it")
-    func counting() throws {
-        var (host, packet) = try established(
-            "*filter\n:A - [0:0]\n-A FORWARD -m conntrack --ctstate NEW -j LOG\n-A FORWARD -j A\n-A A -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT")
+    @Test("A verdict, a mark, the rules looked at and every counter are those of the chains as written", arguments: 0..<60)
+    func agreement(seed: Int) throws {
+        var maker = Maker(random: SeededRandom(seed: UInt64(seed), name: "rules"))
+        let text = maker.table()
+        let set = try RuleSet(parsing: text, sets: IPSetTable(parsing: RuleWalkTests.sets))
+        var host = try FilterHost("")
         defer { host.deallocate() }
-        #expect(host.netfilter.program.walks.count == 1, "both directions go the same way")
-        for _ in 0..<10 { _ = host.forward(packet) }
-        let lines = host.ruleLines()
-        #expect(lines.contains("[1:40] -A FORWARD -m conntrack --ctstate NEW -j LOG"))
-        #expect(lines.contains("[15:600] -A FORWARD -j A"))
-        #expect(lines.contains("[14:560] -A A -m conntrack --ctstate ESTABLISHED -j ACCEPT"))
-        #expect(host.ruleLines() == lines, "counted once")
-    }
+        host.netfilter = Netfilter(rules: set)
+        var program = RuleProgram(set)
+        defer { program.deallocate() }
+        let environment = host.environment
+        var surroundings = TraceSurroundings(isLocal: { address, _ in environment.isLocal(address) }, way: { _ in ("eth0", "") })
+        surroundings.isBroadcast = { environment.isBroadcast($0) }
+        final class Draws {
+            var random = SeededRandom(seed: 1, name: "test")
+        }
+        let draws = Draws()
+        var walk = RuleWalk(set, surroundings, .draw { draws.random.next32() })
+        var counts: [RuleReference: Int] = [:]
+        for number in 0..<200 {
+            if maker.chance(3) { host.advance(.milliseconds(Int64(maker.random.below(900)))) }
+            let packet = maker.packet()
+            let mark = maker.random.below(4)
+            let (input, output) = (2 + maker.random.below(4), 2 + maker.random.below(2))
+            let frame = host.frame(packet.bytes)
+            host.pool[frame].pointee.mark = mark
+            host.pool[frame].pointee.connectionInfo = maker.pick([.new, .invalid, .untracked])
+            let info = host.pool[frame].pointee.connectionInfo
+            var headers = try #require(PacketHeaders(host.pool[frame], offset: 0))
+            let place = HookPlace(hook: .forward, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0)
+            program.walked = 0
+            let start = try #require(program.entry(.filter, .forward))
+            let verdict = program.evaluate(from: start, place, frame, &headers, nil, &host.pool, &host.environment)
 
-    @Test("A new rule holds from the next packet on")
-    func changes() throws {
-        var (host, packet) = try established("*filter\n-A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\nCOMMIT")
-        defer { host.deallocate() }
-        #expect(host.forward(packet).isAccepted)
-        try host.netfilter.apply(command: "iptables -I FORWARD -p tcp --dport 80 -j DROP")
-        #expect(host.forward(packet).dropReason == .ruleDrop)
-        #expect(host.forward(packet.reply([.ack], sequence: 5001)).isAccepted)
-        try host.netfilter.apply(command: "iptables -D FORWARD -p tcp --dport 80 -j DROP")
-        #expect(host.forward(packet).isAccepted)
-        #expect(host.ruleLines().contains("[8:320] -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"))
+            var traced = TracedPacket(
+                source: packet.source, destination: packet.destination, proto: packet.proto.rawValue, sourcePort: packet.sourcePort, destinationPort: packet.destinationPort)
+            traced.length = UInt16(packet.bytes.count)
+            traced.tcpFlags = packet.flags.rawValue
+            traced.icmpType = packet.icmpType
+            (traced.input, traced.output) = (RuleWalkTests.names[Int(input) - 1], RuleWalkTests.names[Int(output) - 1])
+            var state = WalkState(packet: traced)
+            (state.mark, state.info) = (mark, info)
+            walk.now = host.environment.now.nanoseconds
+            let ends = walk.walk(.filter, .forward, state)
+            let (end, how) = try #require(ends.count == 1 ? ends[0] : nil)
+            #expect(same(verdict, how.verdict), "packet \(number): compiled \(verdict), walked \(how.verdict)\n\(text)")
+            #expect(host.pool[frame].pointee.mark == end.mark, "packet \(number)")
+            #expect(Int(program.walked) == end.visits, "packet \(number)")
+            for reference in end.path { counts[reference, default: 0] += 1 }
+            host.pool.free(frame)
+        }
+        // The same random numbers were drawn, no more and no fewer.
+        #expect(host.environment.random.next32() == draws.random.next32())
+        var after = set
+        program.saveCounters(into: &after)
+        for chain in after.tables[0].chains {
+            for rule in chain.rules {
+                #expect(Int(rule.packets) == counts[RuleReference(table: "filter", chain: chain.name, line: rule.line, text: rule.text)] ?? 0, "\(chain.name) \(rule.text)")
+            }
+        }
+        #expect(program.sets.lines(now: host.environment.now.nanoseconds).count > 8)
     }
 }
+

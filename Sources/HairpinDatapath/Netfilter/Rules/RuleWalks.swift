@@ -11,6 +11,8 @@ struct RuleWalk {
     var mark: UInt32
     /// Where the packets must be, if a rule on the way looks at interfaces.
     var devices: RuleWalkDevices?
+    /// Rules that a walk one after the other looks at (`RuleProgram.walked`).
+    var walked: UInt32
     /// Not yet at the rules.
     var packets: UInt64 = 0
     var bytes: UInt64 = 0
@@ -53,7 +55,7 @@ struct RuleWalks {
     mutating func intern(_ walk: RuleWalk, _ path: [UInt32]) -> Int {
         for number in stride(from: 1, through: count, by: 1) {
             let known = self[number].pointee
-            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, path.elementsEqual(steps(of: known)) { return number }
+            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, known.walked == walk.walked, path.elementsEqual(steps(of: known)) { return number }
         }
         guard count < RuleWalks.most else { return RuleWalks.never }
         if count == capacity {
@@ -90,6 +92,7 @@ extension RuleProgram {
         if let devices = walk.pointee.devices, devices != RuleWalkDevices(place, frame) { return false }
         walk.pointee.packets &+= 1
         walk.pointee.bytes &+= UInt64(length)
+        walked &+= UInt64(walk.pointee.walked)
         return true
     }
 
@@ -100,10 +103,11 @@ extension RuleProgram {
         (UInt64(hook.rawValue &- 1) &* 2 &+ (info.isReply ? 1 : 0)) &* RuleWalks.bits
     }
 
-    /// Remembers the walk of a packet the filter table has just accepted, for the others of its direction.
+    /// Remembers the walk of a packet the filter table has just accepted, for the others of its direction; `walked` is how many rules it was held against.
     @inline(never)
     mutating func remember<E: NetfilterEnvironment>(
-        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>,
+        walked: UInt64, _ env: inout E
     ) {
         let shift = RuleProgram.shift(place.hook, frame.pointee.connectionInfo)
         if connection.pointee.walkEpoch != walkEpoch {
@@ -112,13 +116,14 @@ extension RuleProgram {
         }
         let known = Int(truncatingIfNeeded: connection.pointee.walks >> shift) & RuleWalks.never
         guard known != RuleWalks.never else { return }
-        let number = trace(start, place, frame, packet, connection, &env)
+        let number = trace(start, place, frame, packet, connection, walked: UInt32(clamping: walked), &env)
         connection.pointee.walks = connection.pointee.walks & ~(UInt64(RuleWalks.never) << shift) | UInt64(number) << shift
     }
 
     /// Goes the way again, without counting; `RuleWalks.never` if another packet might go another way.
     private mutating func trace<E: NetfilterEnvironment>(
-        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>,
+        walked: UInt32, _ env: inout E
     ) -> Int {
         var path: [UInt32] = []
         var looksAtDevices = false
@@ -129,21 +134,24 @@ extension RuleProgram {
             guard rule.pointee.isSteady else { return RuleWalks.never }
             if rule.pointee.looksAtDevices { looksAtDevices = true }
             guard matches(rule, place, frame, packet, connection, &env) else {
-                index += 1
+                index = Int(rule.pointee.next)
                 continue
             }
             path.append(UInt32(index))
             switch rule.pointee.action {
-            case .none: index += 1
+            case .none: index = Int(rule.pointee.next)
+            // By destination and port, which are those of the direction.
+            case .dispatch(let table): index = dispatch.first(table, packet)
             case .accept, .policy(accept: true):
                 let walk = RuleWalk(
-                    start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? RuleWalkDevices(place, frame) : nil)
+                    start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? RuleWalkDevices(place, frame) : nil,
+                    walked: walked)
                 return walks.intern(walk, path)
             case .return where depth > 0:
                 depth -= 1
-                index = Int(stack[depth])
+                index = Int(rules[Int(stack[depth])].next)
             case .jump(let target):
-                stack[depth] = UInt32(index + 1)
+                stack[depth] = UInt32(index)
                 depth += 1
                 index = Int(target)
             default:
@@ -174,7 +182,9 @@ extension PacketTest {
         case .transport, .port, .ports, .connectionState, .connectionAddress, .connectionPort, .connectionProtocol, .connectionReply, .mark, .physicalDevice,
             .isPhysicalDevice, .isBridged, .addressRange:
             true
-        case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType: false
+        case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType, .set, .reversePath,
+            .universal:
+            false
         }
     }
 

@@ -1,0 +1,106 @@
+import HairpinEngine
+import HairpinWire
+import Testing
+
+@testable import HairpinDatapath
+
+/// Packets of established connections that go a way through the filter table that is known need not be tested again. Nobody may notice.
+@Suite("Remembered walks")
+struct RememberedWalkTests {
+    private static let tests = [
+        "-m conntrack --ctstate NEW", "-m conntrack --ctstate RELATED,ESTABLISHED", "-m conntrack --ctstate ESTABLISHED --ctdir REPLY", "-m conntrack --ctstate DNAT",
+        "-m mark --mark 0x1", "-m mark ! --mark 0x0", "-i cni0", "-o eth0", "! -i veth1", "-s 10.244.0.2", "-p tcp --dport 80", "-p tcp --sport 80", "-p udp", "",
+        "-m physdev ! --physdev-is-bridged", "-m statistic --mode nth --every 3 --packet 0", "-m length --length 60:", "-p tcp --tcp-flags PSH PSH",
+        "-m connmark --mark 0x2", "-m ttl --ttl-gt 70", "-m addrtype --dst-type LOCAL", "-p tcp -m multiport --ports 80,443",
+    ]
+    private static let targets = ["ACCEPT", "ACCEPT", "DROP", "RETURN", "A", "B", "MARK --or-mark 0x1", "CONNMARK --set-mark 0x2", "LOG", "REJECT"]
+
+    private static func rules(_ random: inout SeededRandom) -> String {
+        var lines = ["*filter", ":FORWARD \(random.below(4) == 0 ? "DROP" : "ACCEPT") [0:0]", ":A - [0:0]", ":B - [0:0]"]
+        func pick(_ list: [String]) -> String { list[Int(random.below(UInt32(list.count)))] }
+        for chain in ["FORWARD", "FORWARD", "FORWARD", "A", "A", "B", "B", "LOCAL"] where chain != "LOCAL" || random.below(2) == 0 {
+            let name = chain == "LOCAL" ? "FORWARD" : chain
+            // Jumps go down only: no loops.
+            var target = pick(targets)
+            if name == "A", target == "A" { target = "B" }
+            if name == "B", target == "A" || target == "B" { target = "ACCEPT" }
+            lines.append("-A \(name) \(pick(tests)) -j \(target)")
+        }
+        return (lines + ["COMMIT"]).joined(separator: "\n")
+    }
+
+    @Test("Verdicts, marks and counters are those of rules tested packet by packet", arguments: 0..<150)
+    func agreement(seed: Int) throws {
+        var random = SeededRandom(seed: UInt64(seed), name: "walks")
+        let text = Self.rules(&random)
+        var host = try FilterHost(text, tracks: true)
+        var literal = try FilterHost(text, tracks: true)
+        defer {
+            host.deallocate()
+            literal.deallocate()
+        }
+        var sequences = [UInt32](repeating: 1001, count: 3)
+        for step in 0..<200 {
+            let flow = Int(random.below(3))
+            let syn = TestPacket(source: podA, destination: flow == 2 ? outside : podB, sourcePort: 40000 + UInt16(flow), destinationPort: flow == 1 ? 443 : 80)
+            var packet = syn
+            switch step {
+            case 0..<3: packet.sourcePort = 40000 + UInt16(step)
+            default:
+                switch random.below(8) {
+                case 0: packet = syn.reply([.syn, .ack])
+                case 1: packet = syn
+                case 2, 3: packet = syn.reply([.ack], sequence: 5001, acknowledgment: sequences[flow])
+                default:
+                    let payload = Int(random.below(3)) * 20
+                    packet = syn.with(random.below(2) == 0 ? [.ack] : [.ack, .psh], sequence: sequences[flow], acknowledgment: 5001, payload: payload)
+                    sequences[flow] &+= UInt32(payload)
+                }
+            }
+            let mark = random.below(6) == 0 ? UInt32(1) : 0
+            let (input, output) = random.below(8) == 0 ? (UInt32(4), UInt32(2)) : (3, 3)
+            // Whoever forgets all walks before each packet tests each packet.
+            literal.netfilter.interfacesChanged()
+            let a = host.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
+            let b = literal.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
+            #expect("\(a)" == "\(b)", "step \(step) of\n\(text)")
+        }
+        #expect(host.ruleLines() == literal.ruleLines(), "\(text)")
+    }
+
+    private func established(_ rules: String) throws -> (FilterHost, TestPacket) {
+        var host = try FilterHost(rules)
+        let syn = TestPacket(source: podA, destination: podB, sourcePort: 40000, destinationPort: 80)
+        _ = host.forward(syn)
+        _ = host.forward(syn.reply([.syn, .ack]))
+        for _ in 0..<3 { _ = host.forward(syn.with([.ack], sequence: 1001, acknowledgment: 5001)) }
+        return (host, syn.with([.ack], sequence: 1001, acknowledgment: 5001))
+    }
+
+    @Test("A way is remembered for each direction, and counted at every rule of it")
+    func counting() throws {
+        var (host, packet) = try established(
+            "*filter\n:A - [0:0]\n-A FORWARD -m conntrack --ctstate NEW -j LOG\n-A FORWARD -j A\n-A A -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT")
+        defer { host.deallocate() }
+        #expect(host.netfilter.program.walks.count == 1, "both directions go the same way")
+        for _ in 0..<10 { _ = host.forward(packet) }
+        let lines = host.ruleLines()
+        #expect(lines.contains("[1:40] -A FORWARD -m conntrack --ctstate NEW -j LOG"))
+        #expect(lines.contains("[15:600] -A FORWARD -j A"))
+        #expect(lines.contains("[14:560] -A A -m conntrack --ctstate ESTABLISHED -j ACCEPT"))
+        #expect(host.ruleLines() == lines, "counted once")
+    }
+
+    @Test("A new rule holds from the next packet on")
+    func changes() throws {
+        var (host, packet) = try established("*filter\n-A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT\nCOMMIT")
+        defer { host.deallocate() }
+        #expect(host.forward(packet).isAccepted)
+        try host.netfilter.apply(command: "iptables -I FORWARD -p tcp --dport 80 -j DROP")
+        #expect(host.forward(packet).dropReason == .ruleDrop)
+        #expect(host.forward(packet.reply([.ack], sequence: 5001)).isAccepted)
+        try host.netfilter.apply(command: "iptables -D FORWARD -p tcp --dport 80 -j DROP")
+        #expect(host.forward(packet).isAccepted)
+        #expect(host.ruleLines().contains("[8:320] -A FORWARD -m conntrack --ctstate NEW,ESTABLISHED -j ACCEPT"))
+    }
+}

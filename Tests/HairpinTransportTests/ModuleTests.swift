@@ -4,7 +4,7 @@ import HairpinWire
 import Testing
 
 /// A link of one direction with a rate and a queue; the other direction only delays.
-private final class Bottleneck {
+private final class BottleneckLink {
     unowned let world: World
     /// Bytes a second, bytes, and the bytes waiting from which on packets are marked (none: never).
     let rate: Int
@@ -77,7 +77,7 @@ struct ModuleTests {
             let world = World(settings: Self.settings(algorithm))
             defer { world.tearDown() }
             // 4 Mbit/s and 40 ms: a product of 20 kB.
-            let link = Bottleneck(world, rate: 500_000, limit: 200_000, delay: .milliseconds(20))
+            let link = BottleneckLink(world, rate: 500_000, limit: 200_000, delay: .milliseconds(20))
             let (_, receiver) = try Self.transfer(world)
             world.run(.seconds(3))
             let before = receiver()?.received.count ?? 0
@@ -95,7 +95,7 @@ struct ModuleTests {
     func bbrLoss() throws {
         let world = World(settings: Self.settings(.bbr))
         defer { world.tearDown() }
-        let link = Bottleneck(world, rate: 500_000, limit: 200_000, delay: .milliseconds(20))
+        let link = BottleneckLink(world, rate: 500_000, limit: 200_000, delay: .milliseconds(20))
         link.losesOneIn = 100
         let (_, receiver) = try Self.transfer(world)
         world.run(.seconds(2))
@@ -108,7 +108,7 @@ struct ModuleTests {
     func bbrProbesRTT() throws {
         let world = World(settings: Self.settings(.bbr))
         defer { world.tearDown() }
-        _ = Bottleneck(world, rate: 250_000, limit: 1 << 20, delay: .milliseconds(40))
+        _ = BottleneckLink(world, rate: 250_000, limit: 1 << 20, delay: .milliseconds(40))
         let (sender, _) = try Self.transfer(world)
         var least: [Int] = []
         for _ in 0..<26 {
@@ -131,7 +131,7 @@ struct ModuleTests {
         for _ in 0..<2 {
             let world = World(seed: 5, settings: Self.settings(.bbr))
             defer { world.tearDown() }
-            _ = Bottleneck(world, rate: 500_000, limit: 1 << 20, delay: .milliseconds(5))
+            _ = BottleneckLink(world, rate: 500_000, limit: 1 << 20, delay: .milliseconds(5))
             let (_, receiver) = try Self.transfer(world)
             world.run(.seconds(2))
             seen.insert([receiver()?.received.count ?? 0, world.packetCount])
@@ -144,7 +144,7 @@ struct ModuleTests {
         let world = World(settings: Self.settings(.dctcp))
         defer { world.tearDown() }
         // 20 Mbit/s, 4 ms, marks from 10 kB on.
-        let link = Bottleneck(world, rate: 2_500_000, limit: 300_000, mark: 10_000, delay: .milliseconds(2))
+        let link = BottleneckLink(world, rate: 2_500_000, limit: 300_000, mark: 10_000, delay: .milliseconds(2))
         let (sender, receiver) = try Self.transfer(world)
         world.run(.milliseconds(300))
         let before = receiver()?.received.count ?? 0
@@ -167,7 +167,7 @@ struct ModuleTests {
     func rateLimit(_ algorithm: CongestionControl) throws {
         let world = World(settings: Self.settings(algorithm))
         defer { world.tearDown() }
-        let link = Bottleneck(world, rate: 2_500_000, limit: 1 << 20, delay: .milliseconds(2))
+        let link = BottleneckLink(world, rate: 2_500_000, limit: 1 << 20, delay: .milliseconds(2))
         var receiver: Peer?
         try Peer.serve(world.b, port: 9, [.receiveToEnd]) { receiver = $0 }
         let sender = try Peer.connect(world.a, to: SocketAddress(world.b.address, 9), Self.sending(20 << 20))
@@ -227,7 +227,7 @@ struct ModuleTests {
     func change(_ first: CongestionControl) throws {
         let world = World(settings: Self.settings(first))
         defer { world.tearDown() }
-        let link = Bottleneck(world, rate: 1_000_000, limit: 60_000, delay: .milliseconds(5))
+        let link = BottleneckLink(world, rate: 1_000_000, limit: 60_000, delay: .milliseconds(5))
         link.losesOneIn = 150
         var receiver: Peer?
         try Peer.serve(world.b, port: 9, [.receiveToEnd, .close]) { receiver = $0 }

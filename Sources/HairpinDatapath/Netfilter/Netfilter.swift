@@ -25,6 +25,8 @@ struct Netfilter {
     private(set) var isPolicing = false
     /// Nanoseconds of processor time for every iptables rule a packet is held against; zero charges nothing.
     private(set) var ruleCost: Int64 = 0
+    /// Off, every packet is held against every rule on its way: what remembering must agree with.
+    var remembersWalks = true
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -145,7 +147,7 @@ struct Netfilter {
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
     @inline(__always)
     mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        if !isActive || passes(place, frame, pool) { return .accept }
+        if !isActive || remembersWalks && passesUnread(place, frame, pool) { return .accept }
         return runTables(place, frame, &pool, &env)
     }
 
@@ -205,13 +207,13 @@ struct Netfilter {
     /// A frame was cloned: both belong to the connection.
     func retain(_ frame: FrameHandle, _ pool: inout FramePool) { connections.retain(pool[frame].pointee.connection) }
 
-    /// What most packets are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before. Nothing
-    /// is read of such a packet but its length.
+    /// Whether a packet is what most are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before.
+    /// Nothing is read of such a packet but its length.
     @inline(__always)
-    private mutating func passes(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
+    private mutating func passesUnread(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
         let frame = pool[handle]
         let info = frame.pointee.connectionInfo
-        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.isPlain(place.hook),
+        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.hasOnlyFilterAndNAT(place.hook),
             virtualServers.isEmpty, let connection = connections.entry(frame.pointee.connection), connection.pointee.status.contains(.confirmed)
         else { return false }
         if place.hook == .forward {
@@ -234,12 +236,15 @@ struct Netfilter {
         guard let start = program.entry(table, place.hook) else { return nil }
         let connection = connections.entry(pool[frame].pointee.connection)
         let info = pool[frame].pointee.connectionInfo
-        let mayRepeat = table == .filter && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
+        // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
+        let mayRepeat =
+            remembersWalks && table == .filter && pool[frame].pointee.flags.isDisjoint(with: .virtualServer) && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         let walked = program.walked
+        let mark = pool[frame].pointee.mark
         switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
         case .accept:
-            if mayRepeat, let connection { program.remember(start, place, pool[frame], packet, connection, walked: program.walked &- walked, &env) }
+            if mayRepeat, let connection, pool[frame].pointee.mark == mark { program.remember(start, place, pool[frame], packet, connection, walked: program.walked &- walked, &env) }
             return nil
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)
@@ -345,14 +350,11 @@ struct Netfilter {
         pool.makeWritable(handle)
         guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset), var inner = fresh.quoted else { return .drop(.invalidTranslation) }
         packet = fresh
-        let other = connection.pointee.tuple(isReply: !isReply)
+        let (address, port) = connection.pointee.translation(isReply: isReply, isSource: isSource)
         // The quoted packet went the other way: what is the source outside is the destination inside.
-        inner.rewrite(
-            isSource: !isSource, address: isSource ? other.destination : other.source,
-            port: isSource && other.proto != 1 ? other.destinationPort : other.sourcePort, isPartial: false, isQuoted: true)
+        inner.rewrite(isSource: !isSource, address: address, port: port, isPartial: false, isQuoted: true)
         packet.renewICMPChecksum()
-        let target = other.inverse
-        packet.rewrite(isSource: isSource, address: isSource ? target.source : target.destination, port: 0, isPartial: false)
+        packet.rewrite(isSource: isSource, address: address, port: 0, isPartial: false)
         return nil
     }
 

@@ -304,4 +304,39 @@ struct NetfilterConnectionTests {
         #expect(host.connectionLines().isEmpty)
         #expect(host.netfilter.connections.confirmedCount == 0)
     }
+
+    @Test("Segments in mid-stream leave the same windows whichever way they are followed", arguments: 0..<60)
+    func midStream(seed: Int) throws {
+        var random = SeededRandom(seed: UInt64(seed), name: "windows")
+        var quick = try established()
+        var slow = try established()
+        defer {
+            quick.deallocate()
+            slow.deallocate()
+        }
+        var next: [UInt32] = [1001, 5001]
+        for step in 0..<120 {
+            let isReply = random.below(2) == 1
+            let (own, other) = (isReply ? 1 : 0, isReply ? 0 : 1)
+            let payload = Int(random.below(4)) * 300
+            // Now and then late, early, or acknowledging too much or too little.
+            let slip: [UInt32] = [0, 0, 0, 0, 0, 0 &- 300, 0 &- 70_000, 300, 90_000]
+            let sequence = next[own] &+ slip[Int(random.below(9))]
+            let acknowledgment = next[other] &+ slip[Int(random.below(9))]
+            var packet = isReply ? syn.reply([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload) : syn.with([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload)
+            if sequence == next[own] { next[own] &+= UInt32(payload) }
+            var bytes = packet.bytes
+            let window = [UInt16(64240), 0, 500, 64240][Int(random.below(4))]
+            bytes[34] = UInt8(window >> 8)
+            bytes[35] = UInt8(truncatingIfNeeded: window)
+            let a = quick.send(bytes, through: FilterHost.forwarding)
+            // URG is nothing to the state machine, and keeps a segment off the short way.
+            packet.flags.insert(.urg)
+            bytes[33] = packet.flags.rawValue
+            let b = slow.send(bytes, through: FilterHost.forwarding)
+            #expect(a.info == b.info, "step \(step)")
+            let (x, y) = (quick.netfilter.connections.entries[0], slow.netfilter.connections.entries[0])
+            #expect("\(x.tcp)" == "\(y.tcp)" && x.status == y.status && x.expires == y.expires, "step \(step)")
+        }
+    }
 }

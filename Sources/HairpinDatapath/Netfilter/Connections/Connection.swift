@@ -96,7 +96,7 @@ struct Connection {
     var policyEpoch: UInt32 = 0
     /// Of the rules `walks` is about.
     var walkEpoch: UInt32 = 0
-    /// The ways its packets go through the filter table, a number for each hook and direction; see `RuleWalks`.
+    /// The ways its packets go through the filter table, a number for each hook and direction; see `RememberedWalks`.
     var walks: UInt64 = 0
     /// UDP: from when on packets in both directions make a stream.
     var streamFrom: UInt64 = 0

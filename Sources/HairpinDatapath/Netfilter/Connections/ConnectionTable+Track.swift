@@ -96,7 +96,7 @@ extension ConnectionTable {
         case 6:
             guard packet.hasTransport else { return false }
             // FIN, SYN, RST, ACK, URG in combinations that make sense; the others do not matter.
-            switch packet.tcpFlags & 0x37 {
+            switch packet.tcpFlags & TCPFlags.thatSteer.rawValue {
             case 0x02, 0x22, 0x12, 0x04, 0x14, 0x11, 0x31, 0x10, 0x30: return true
             default: return false
             }
@@ -164,4 +164,9 @@ extension ConnectionTable {
         statistics.insertFailed += 1
         return false
     }
+}
+
+extension TCPFlags {
+    /// All but PSH, ECE and CWR, which say nothing about a connection's state (`tcp_valid_flags` in nf_conntrack_proto_tcp.c masks them).
+    static let thatSteer: TCPFlags = [.fin, .syn, .rst, .ack, .urg]
 }

@@ -3,7 +3,7 @@ import HairpinWire
 
 /// A rule set as packets meet it: all chains in one array of plain values, a rule's tests contiguous, jumps as indices, each chain closed by a
 /// rule that holds its policy or returns (as x_tables lays tables out). Nothing here allocates, counts references or compares strings
-/// for a packet, except the first time an interface is held against a name.
+/// for a packet, except the first time an interface is held against a name, and where the walk of a connection is remembered.
 ///
 /// Raw memory: `deallocate` when done.
 struct RuleProgram {
@@ -21,8 +21,8 @@ struct RuleProgram {
         var proto: UInt8
         var inverted: RuleInversions
         var secondFragments: Bool
-        /// Answers the same for all packets of one direction of a connection; see `RuleWalk`.
-        var isSteady: Bool
+        /// Answers the same for all packets of one direction of a connection; see `RememberedWalk`.
+        var isFlowInvariant: Bool
         var looksAtDevices: Bool
         var action: RuleAction
     }
@@ -55,11 +55,11 @@ struct RuleProgram {
     let hasNAT: Bool
     let needsConnections: Bool
     private(set) var isEmpty = true
-    var walks = RuleWalks()
+    var walks = RememberedWalks()
     /// Changes whenever the walks are void; never zero.
     private(set) var walkEpoch: UInt32
     /// By hook: no table but filter and nat has anything to say.
-    private var plainHooks: UInt8 = 0
+    private var hooksOfFilterAndNAT: UInt8 = 0
     let services: ServiceTable?
     /// How many rules the chains have that `services` stands for; only where that is asked.
     let serviceRules: ServiceRuleCount?
@@ -116,7 +116,7 @@ struct RuleProgram {
                             source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
                             packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), next: next, end: end, testCount: UInt16(rule.tests.count),
                             input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
-                            isSteady: !rule.secondFragments && rule.tests.allSatisfy(\.isSteady),
+                            isFlowInvariant: !rule.secondFragments && rule.tests.allSatisfy(\.isFlowInvariant),
                             looksAtDevices: rule.input != 0 || rule.output != 0 || rule.tests.contains(where: \.looksAtDevices), action: action))
                     tests.append(contentsOf: rule.tests)
                 }
@@ -134,7 +134,7 @@ struct RuleProgram {
         entries = RuleProgram.copy(starts)
         for hook in Hook.allCases {
             let others: [RuleSet.Table] = [.raw, .mangle, .security]
-            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { plainHooks |= 1 << hook.rawValue }
+            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { hooksOfFilterAndNAT |= 1 << hook.rawValue }
         }
         stack = .allocate(capacity: chainCount + 1)
         slotCount = Int(set.names.slotCount)
@@ -171,7 +171,7 @@ struct RuleProgram {
 
     /// Whether no table but filter and nat has rules at a hook.
     @inline(__always)
-    func isPlain(_ hook: Hook) -> Bool { plainHooks & 1 &<< hook.rawValue != 0 }
+    func hasOnlyFilterAndNAT(_ hook: Hook) -> Bool { hooksOfFilterAndNAT & 1 &<< hook.rawValue != 0 }
 
     /// Nil where no rule and no policy has anything to say.
     @inline(__always)
@@ -200,6 +200,8 @@ struct RuleProgram {
     /// Forgets which interfaces have which names.
     mutating func interfacesChanged() {
         interfaceMatches.update(repeating: 0, count: interfaceLimit * patterns.count)
+        settleWalks()
+        walks.removeAll()
         walkEpoch = RuleProgram.epoch(after: walkEpoch)
     }
 
@@ -299,7 +301,7 @@ extension RuleProgram.CompiledRule {
     init(closing action: RuleAction, next: UInt32, end: UInt32) {
         self.init(
             source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: 0, bytes: 0, firstTest: 0, next: next, end: end, testCount: 0, input: 0, output: 0,
-            proto: 0, inverted: [], secondFragments: false, isSteady: true, looksAtDevices: false, action: action)
+            proto: 0, inverted: [], secondFragments: false, isFlowInvariant: true, looksAtDevices: false, action: action)
     }
 }
 

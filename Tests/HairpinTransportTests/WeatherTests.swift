@@ -101,7 +101,10 @@ private struct Transfer {
         if chance(4) { settings.tcp_frto = 0 }
         if chance(4) { settings.tcp_early_retrans = 0 }
         if chance(4) { settings.tcp_recovery = 0 }
-        if chance(4) { settings.tcp_congestion_control = .reno }
+        settings.tcp_congestion_control = [.cubic, .cubic, .reno, .bbr, .bbr, .dctcp][Int(random.below(6))]
+        if chance(4) { settings.tcp_mtu_probing = 1 + Int(random.below(2)) }
+        if chance(8) { settings.tcp_syncookies = 2 }
+        if chance(8) { settings.pacesAlways = true }
         if chance(4) { settings.tcp_ecn = 1 }
         if chance(4) { settings.tcp_retrans_collapse = false }
         self.settings = settings

@@ -186,7 +186,8 @@ struct WeatherTests {
         let isComplete = toServer.count == transfer.fromClient && client.received.count == transfer.fromServer
         let counts = "\(toServer.count) of \(transfer.fromClient) and \(client.received.count) of \(transfer.fromServer) bytes"
         #expect(isComplete || !errors.isEmpty, "\(name): \(counts), and no error")
-        if weather.isMild { #expect(isComplete && errors.isEmpty, "\(name): \(errors) in mild weather") }
+        // Data that overtakes the last ACK of a handshake by cookie is answered with a reset, as nothing is known of it.
+        if weather.isMild, transfer.settings.tcp_syncookies != 2 { #expect(isComplete && errors.isEmpty, "\(name): \(errors) in mild weather") }
         for error in [client.errors.first, server?.errors.first].compactMap(\.self) {
             #expect([.timedOut, .connectionReset, .brokenPipe].contains(error), "\(name): \(error)")
         }

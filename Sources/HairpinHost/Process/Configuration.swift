@@ -31,7 +31,9 @@ extension Process {
         }
     }
 
-    func sysctl(_ name: String) -> String? { kernel.process.sysctl(name, namespace: namespace) }
+    func sysctl(_ name: String) -> String? {
+        kernel.process.sysctl(name, namespace: namespace) ?? TransportSysctls.value(name, kernel.process, namespace)
+    }
 
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
 
@@ -102,7 +104,14 @@ struct NamespaceConfiguration {
         case "sysctl":
             for word in words.dropFirst() where word.contains("=") {
                 let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-                guard parts.count == 2, process.setSysctl(parts[0], parts[1], namespace: namespace) else {
+                guard parts.count == 2 else { throw ConfigurationError("sysctl: malformed setting '\(word)'", status: 255) }
+                switch TransportSysctls.set(parts[0], parts[1], process, namespace) {
+                case .done: continue
+                case .noSuchValue: throw ConfigurationError("sysctl: setting key \"\(parts[0])\": No such file or directory", status: 255)
+                case .invalid: throw ConfigurationError("sysctl: setting key \"\(parts[0])\": Invalid argument", status: 255)
+                case .unknown: break
+                }
+                guard process.setSysctl(parts[0], parts[1], namespace: namespace) else {
                     throw ConfigurationError(
                         "sysctl: cannot stat /proc/sys/\(parts[0].split(separator: ".").joined(separator: "/")): No such file or directory", status: 255)
                 }

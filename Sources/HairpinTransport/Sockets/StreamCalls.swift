@@ -48,7 +48,7 @@ extension TransportStack {
         // Fast Open: the answer need not wait for the last ACK.
         case .synReceived where e.pointee.flags.contains(.fastOpenChild): break
         case .synSent, .synReceived: throw .tryAgain
-        case .listen, .closed: throw .notConnected
+        // Never connected or no more (`sk_stream_wait_connect`).
         default: throw .brokenPipe
         }
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }

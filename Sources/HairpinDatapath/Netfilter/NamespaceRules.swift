@@ -39,6 +39,33 @@ extension LogicalProcess {
     /// Packets refused so far, by the policies that did.
     public func policyDrops(namespace index: NamespaceIndex) -> [PolicyDropCount] { namespace(index).pointee.netfilter.policyDrops }
 
+    // MARK: Connections
+
+    /// The table of connections (`conntrack -L`).
+    public func connectionRecords(namespace index: NamespaceIndex) -> [ConnectionRecord] {
+        namespace(index).pointee.netfilter.made.pointee.connections.records(now: now)
+    }
+
+    /// Forgets the connections for which `isDoomed` holds, and returns them (`conntrack -D`). Their next packets begin new ones.
+    @discardableResult
+    public func removeConnections(namespace index: NamespaceIndex, where isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        namespace(index).pointee.netfilter.made.pointee.connections.removeAll(now: now, where: isDoomed)
+    }
+
+    /// From now on, or no longer, what happens to connections is kept for `takeConnectionEvents`.
+    public func watchConnections(_ isWatched: Bool, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.connections.isWatched = isWatched
+    }
+
+    /// What has happened since the last call.
+    public func takeConnectionEvents(namespace index: NamespaceIndex) -> [ConnectionEvent] {
+        namespace(index).pointee.netfilter.made.pointee.connections.takeEvents(now: now)
+    }
+
+    public func connectionStatistics(namespace index: NamespaceIndex) -> ConnectionStatistics {
+        namespace(index).pointee.netfilter.made.pointee.connections.statistics
+    }
+
     /// The table of connections as `conntrack -L` prints it.
     public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }
 }

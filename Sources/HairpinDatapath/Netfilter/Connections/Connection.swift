@@ -16,6 +16,8 @@ struct ConnectionStatus: OptionSet, Hashable, Sendable {
     /// In the table of original sources.
     static let bySource = ConnectionStatus(rawValue: 1024)
     static let inUse = ConnectionStatus(rawValue: 2048)
+    /// In the table under its reply tuple only, for a fixed time (IPS_NAT_CLASH, IPS_FIXED_TIMEOUT).
+    static let clashed = ConnectionStatus(rawValue: 4096)
     static let translated: ConnectionStatus = [.sourceTranslated, .destinationTranslated]
 }
 

@@ -165,7 +165,7 @@ extension ConnectionTable {
             // RFC 1122 §4.2.2.13: a connection that was closed or aborted may be opened anew.
             let flags = entry.pointee.tcp.original.flags.union(entry.pointee.tcp.reply.flags)
             if flags.contains(.closeInitiated) || entry.pointee.tcp.lastReply == isReply && entry.pointee.tcp.lastEvent == .rst {
-                remove(place)
+                remove(place, now: now)
                 return .again
             }
             note(entry, isReply, event, segment)

@@ -14,6 +14,8 @@ public struct ClusterPlan: Sendable {
     /// With `kubernetes.io/metadata.name`, which the API server sets on every namespace.
     public var namespaceLabels: [String: [String: String]]
     public var networkPolicies: [NetworkPolicy]
+    public var adminPolicies: [AdminNetworkPolicy]
+    public var hasPolicies: Bool { !networkPolicies.isEmpty || !adminPolicies.isEmpty }
     public var configMaps: [ObjectKey: ConfigMap]
     public var secrets: [ObjectKey: Secret]
     public var manualSlices: [EndpointSlice]

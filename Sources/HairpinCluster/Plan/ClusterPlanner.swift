@@ -36,7 +36,7 @@ public struct ClusterPlanner {
         let services = try allocator.allocate(manifests.services)
         return ClusterPlan(
             configuration: configuration, nodes: nodes, pods: pods, services: services, workloads: workloads, namespaces: namespaces,
-            namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies,
+            namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies, adminPolicies: manifests.adminPolicies,
             configMaps: configMaps, secrets: secrets, manualSlices: manifests.endpointSlices, kept: manifests.kept, warnings: warnings, podIndex: podIndex)
     }
 

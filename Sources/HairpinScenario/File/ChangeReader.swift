@@ -25,8 +25,14 @@ enum ChangeReader {
 
     private static func delete(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
         let target = try Target(value)
+        if target.kind == .adminNetworkPolicies || target.kind == .baselineAdminNetworkPolicies {
+            let isBaseline = target.kind == .baselineAdminNetworkPolicies
+            return (.change(.deleteAdminPolicy(target.name, isBaseline: isBaseline)), "kubectl delete \(isBaseline ? "banp" : "anp") \(target.name)")
+        }
         guard target.kind == .networkPolicies else {
-            throw value.error(problem: "cannot be deleted while the cluster runs", fix: "Only NetworkPolicies can: write netpol/NAME or NAMESPACE/netpol/NAME.")
+            throw value.error(
+                problem: "cannot be deleted while the cluster runs",
+                fix: "Only policies can: write netpol/NAME, NAMESPACE/netpol/NAME, anp/NAME or banp/default.")
         }
         return (.change(.deletePolicy(ObjectKey(namespace: target.namespace, name: target.name))), "kubectl delete netpol \(target.name)\(target.option)")
     }

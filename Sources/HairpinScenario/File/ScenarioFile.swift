@@ -112,9 +112,10 @@ public struct ScenarioFile {
             let manifests = loader.manifests
             guard manifests.holdsOnlyPoliciesAndNamespaces else {
                 throw items[0].error(
-                    problem: "has objects that cannot be applied while the cluster runs", fix: "Apply NetworkPolicy and Namespace; list the others under spec.manifests.")
+                    problem: "has objects that cannot be applied while the cluster runs",
+                    fix: "Apply NetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy and Namespace; list the others under spec.manifests.")
             }
-            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces))
+            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces, admin: manifests.adminPolicies))
         }
     }
 
@@ -181,6 +182,6 @@ public struct ScenarioFile {
 extension Manifests {
     fileprivate var holdsOnlyPoliciesAndNamespaces: Bool {
         nodes.isEmpty && pods.isEmpty && workloads.isEmpty && services.isEmpty && endpointSlices.isEmpty && configMaps.isEmpty && secrets.isEmpty && kept.isEmpty
-            && !(networkPolicies.isEmpty && namespaces.isEmpty)
+            && !(networkPolicies.isEmpty && namespaces.isEmpty && adminPolicies.isEmpty)
     }
 }

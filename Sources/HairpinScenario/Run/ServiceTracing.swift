@@ -13,6 +13,8 @@ public struct TraceResult: Sendable, Encodable {
         public var node: String?
         public var probability: Double
         public var masqueraded: Bool
+        /// Nil where no policy has a word in it.
+        public var policy: PolicyVerdict?
     }
     public var apiVersion = "hairpin.sim/v1"
     public var kind = "ServiceTrace"
@@ -29,6 +31,8 @@ public struct TraceResult: Sendable, Encodable {
     public var endpoints: [Endpoint]
     /// Chains and rules by name, in the order the packet meets them.
     public var path: [String]
+    /// Of a packet that goes to its destination as it is; nil where no policy has a word in it.
+    public var policy: PolicyVerdict?
 }
 
 /// `hairpin trace`: one packet's fate in a booted cluster, what-if.
@@ -89,7 +93,7 @@ public final class ServiceTracing {
             if isLeaving { path.append("\(decidedBy.name): the network plugin masquerades what leaves the pod network") }
         }
         let pods = podsByAddress()
-        return TraceResult(
+        var result = TraceResult(
             from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: world.scenario.cluster.proxyMode.rawValue,
             node: decidedBy.name, verdict: trace.verdict.rawValue, service: trace.service, masqueraded: trace.isMasqueraded, affinitySeconds: trace.affinitySeconds,
             endpoints: trace.choices.map { choice in
@@ -98,6 +102,10 @@ public final class ServiceTracing {
                     address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
                     masqueraded: choice.isMasqueraded)
             }, path: path)
+        if let own = source.address.ipv4, world.scenario.cluster.networkPolicy != .off {
+            result.judge(by: world.plan, source: own, destination: address.ipv4, proto: proto, port: port)
+        }
+        return result
     }
 
     @inline(never)

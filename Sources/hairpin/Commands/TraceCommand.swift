@@ -62,7 +62,9 @@ struct TraceCommand: ParsableCommand {
             let share = Double(Int(endpoint.probability * 10_000 + 0.5)) / 100
             text += "endpoint  \(endpoint.address):\(endpoint.port)  \(share) %" + (endpoint.pod.map { "  pod \($0)" } ?? "") + (endpoint.node.map { " on \($0)" } ?? "")
             text += endpoint.masqueraded ? "  masqueraded\n" : "  source kept\n"
+            if let policy = endpoint.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
         }
+        if let policy = result.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
         return text
     }
 

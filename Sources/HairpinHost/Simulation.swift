@@ -207,6 +207,13 @@ public final class Simulation {
         return kernels[place.kernel].process.connectionLines(namespace: place.namespace)
     }
 
+    /// Forgets connections of a host, and returns them; their next packets begin new ones.
+    @discardableResult
+    public func removeConnections(on host: String, where isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.removeConnections(namespace: place.namespace, where: isDoomed)
+    }
+
     /// Replaces the network policies a node enforces for its pods.
     public func setPolicies(_ table: PolicyTable, style: PolicyStyle = .drop, on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }

@@ -56,7 +56,8 @@ public enum CommandTable {
                 return 0
             }
         case "sysctl": Sysctl.program(arguments)
-        case "bridge", "tc", "ethtool", "conntrack": Immediate { Firewall.apply([name] + arguments, $0) }
+        case "conntrack": Conntrack(arguments)
+        case "bridge", "tc", "ethtool": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
         case "tail": Tail(arguments)

@@ -148,6 +148,13 @@ public protocol SystemCalls: AnyObject {
     func sysctl(_ name: String) -> String?
     /// Applies an `ip …` or `iptables …` command that changes state; the error text otherwise.
     func configure(_ words: [String]) throws(ConfigurationError)
+    /// The namespace's tracked connections, for conntrack(8).
+    func connections() -> [ConnectionRecord]
+    /// Forgets those for which the condition holds, and returns them.
+    func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord]
+    func connectionStatistics() -> ConnectionStatistics
+    /// Opens a window on what happens to connections; each call returns what has happened since the last.
+    func connectionEvents() -> [ConnectionEvent]
     /// Sends a frame as it is (AF_PACKET).
     func transmit(_ frame: [UInt8], device: String) throws(Errno)
     /// Opens a window on ARP packets arriving on `device`; each call returns those since the last.
@@ -205,6 +212,11 @@ extension SystemCalls {
         buffer.copyBytes(from: bytes)
         return bytes.count
     }
+    /// For kernels without connection tracking.
+    public func connections() -> [ConnectionRecord] { [] }
+    public func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] { [] }
+    public func connectionStatistics() -> ConnectionStatistics { ConnectionStatistics() }
+    public func connectionEvents() -> [ConnectionEvent] { [] }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
 }

@@ -48,7 +48,35 @@ extension PodTemplate {
         serviceAccountName = try spec.string("serviceAccountName") ?? "default"
         enableServiceLinks = try spec.bool("enableServiceLinks") ?? true
         source = JSONValue(value.node)
+        try checkResolver(spec)
         if hostNetwork { try checkHostNetworkPorts(spec) }
+    }
+
+    /// `validatePodDNSConfig` of the API server.
+    private func checkResolver(_ spec: YAMLValue) throws(InputError) {
+        if dnsPolicy == "None", dnsConfig.nameservers.isEmpty {
+            throw (spec["dnsConfig"] ?? spec["dnsPolicy"] ?? spec).error(
+                problem: "must provide at least one DNS nameserver when dnsPolicy is None", fix: "Add \"nameservers: [10.96.0.10]\" to dnsConfig.")
+        }
+        guard let config = spec["dnsConfig"] else { return }
+        if let list = config["nameservers"] {
+            let items = try list.items()
+            guard items.count <= 3 else { throw list.error(problem: "must not have more than 3 nameservers", fix: "Remove \(items.count - 3) of them.") }
+            for item in items where !Names.isAddress(try item.string()) {
+                throw item.error(problem: "must be valid IP address", fix: "Write an address such as 10.96.0.10.")
+            }
+        }
+        if let list = config["searches"] {
+            guard dnsConfig.searches.count <= 32, dnsConfig.searches.joined(separator: " ").utf8.count <= 2048 else {
+                throw list.error(problem: "must not have more than 32 search paths, or 2048 characters", fix: "Remove some of them.")
+            }
+            for item in try list.items() {
+                let text = try item.string()
+                guard text == "." || Names.isSubdomain(text.hasSuffix(".") ? String(text.dropLast()) : text) else {
+                    throw item.error(problem: "is not a lowercase RFC 1123 subdomain", fix: "Write a domain such as svc.cluster.local.")
+                }
+            }
+        }
     }
 
     private func checkHostNetworkPorts(_ spec: YAMLValue) throws(InputError) {

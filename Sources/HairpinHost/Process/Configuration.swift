@@ -46,6 +46,13 @@ extension Process {
             })
     }
 
+    func connections() -> [ConnectionRecord] { kernel.process.connectionRecords(namespace: namespace) }
+    func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        kernel.process.removeConnections(namespace: namespace, where: isDoomed)
+    }
+    func connectionStatistics() -> ConnectionStatistics { kernel.process.connectionStatistics(namespace: namespace) }
+    func connectionEvents() -> [ConnectionEvent] { kernel.takeConnectionEvents(self) }
+
     func transmit(_ frame: [UInt8], device: String) throws(Errno) {
         guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }  // ENODEV
         guard frame.count >= EthernetHeader.byteCount, frame.count <= 65536 else { throw .messageTooLong }

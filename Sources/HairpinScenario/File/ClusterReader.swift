@@ -10,12 +10,13 @@ enum ClusterReader {
     static let maximumNodes = 200
 
     static func read(_ value: YAMLValue) throws(InputError) -> ClusterSettings {
-        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "links"])
+        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "resolver", "links"])
         var settings = ClusterSettings()
         if let nodes = value["nodes"] { settings.nodes = try self.nodes(nodes) }
         if let range = value["podCIDR"] { settings.podCIDR = try range.prefix() }
         if let range = value["serviceCIDR"] { settings.serviceCIDR = try range.prefix() }
         settings.dns = try value.bool("dns") ?? true
+        if let resolver = value["resolver"] { settings.resolver = try self.resolver(resolver) }
         if let cni = value["cni"] {
             let name = try cni.scalarText()
             if unmodelledNetworks.contains(name) {
@@ -36,6 +37,16 @@ enum ClusterReader {
             if let node = links["node"] { settings.nodeLink = try link(node) }
         }
         return settings
+    }
+
+    /// resolv.conf of the nodes, in the words of a pod's `dnsConfig`.
+    private static func resolver(_ value: YAMLValue) throws(InputError) -> ResolverFile {
+        try value.checkKeys(["nameservers", "searches", "options"])
+        var file = ResolverFile()
+        for item in try value.items("nameservers") { file.nameservers.append(try item.address().description) }
+        for item in try value.items("searches") { file.searches.append(try Manifests.domain(item)) }
+        for item in try value.items("options") { file.options.append(try item.string()) }
+        return file
     }
 
     /// A list of nodes, or just how many.

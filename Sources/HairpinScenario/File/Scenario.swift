@@ -40,6 +40,8 @@ public struct ClusterSettings: Sendable {
     public var proxyMode = ProxyMode.iptables
     public var networkPolicy = PolicyMode.drop
     public var dns = true
+    /// resolv.conf of the nodes.
+    public var resolver = ResolverFile()
     /// Of every node's uplink.
     public var nodeLink = LinkSettings()
     public init() {}
@@ -72,6 +74,8 @@ public struct LinkSettings: Sendable, Equatable {
 public struct OutsideHost: Sendable, Equatable {
     public var name: String
     public var address: IPv4Address
+    /// Names that the cluster's upstream DNS server gives it, such as "example.com".
+    public var names: [String] = []
     public var position: Position
 }
 

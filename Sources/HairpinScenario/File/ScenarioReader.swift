@@ -56,7 +56,7 @@ enum ScenarioReader {
     private static func outsideHosts(_ spec: YAMLValue, cluster: ClusterSettings) throws(InputError) -> [OutsideHost] {
         var hosts: [OutsideHost] = []
         for item in try spec.items("hosts") {
-            try item.checkKeys(["name", "address"])
+            try item.checkKeys(["name", "address", "names"])
             let nameValue = try item.require("name")
             let addressValue = try item.require("address", fix: "Add \"address: 192.168.50.100\".")
             let name = try checkedName(nameValue)
@@ -67,7 +67,14 @@ enum ScenarioReader {
             if hosts.contains(where: { $0.address == address }) || cluster.nodes.contains(where: { $0.address == address }) {
                 throw addressValue.error(problem: "is the address of another machine", fix: "Give every node and host an address of its own.")
             }
-            hosts.append(OutsideHost(name: name, address: address, position: item.position))
+            var host = OutsideHost(name: name, address: address, position: item.position)
+            for value in try item.items("names") {
+                host.names.append(try Manifests.domain(value))
+                if hosts.contains(where: { $0.names.contains(host.names.last!) }) {
+                    throw value.error(problem: "is the name of another host", fix: "Give every host names of its own.")
+                }
+            }
+            hosts.append(host)
         }
         return hosts
     }

@@ -81,6 +81,7 @@ extension Scenario {
         result.networkPlugin = ClusterConfiguration.NetworkPlugin(rawValue: cluster.cni) ?? .bridge
         result.proxyMode = ClusterConfiguration.ProxyMode(rawValue: cluster.proxyMode.rawValue) ?? .iptables
         result.hasDNS = cluster.dns
+        result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0
         result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
         result.file = origin

@@ -4,6 +4,7 @@ import HairpinHost
 import HairpinPolicy
 import HairpinPrograms
 import HairpinTopology
+import HairpinWire
 import Logging
 
 /// A booted cluster: the plan, the simulation it runs in, and the kubelets and controllers that live beside the frames.
@@ -21,6 +22,7 @@ final class World {
     private(set) var warnings: [String] = []
     private let log: Logger
     private let names: NameBoard
+    private let healthChecks = HealthChecks()
     /// Files of nodes and outside hosts.
     private var machineFiles: [String: ContainerID] = [:]
     private var rulesDue: Instant? = ScenarioTiming.rules
@@ -47,7 +49,9 @@ final class World {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
         pods = plan.pods.map(PodLife.init)
-        names = NameBoard(plan.names(endpoints: []))
+        var outside: [String: IPv4Address] = [:]
+        for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
+        names = NameBoard(plan.names(endpoints: []), outside: outside)
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
@@ -61,7 +65,7 @@ final class World {
 
     private func addMachine(_ name: String, _ hosts: String) {
         machineFiles[name] = simulation.makeContainer(
-            name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": []])
+            name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": Array(plan.configuration.nodeResolver.text.utf8)])
     }
 
     private func warn(_ text: String) {
@@ -161,7 +165,7 @@ final class World {
             declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment, names: names)
         if let note = entry.note, toldImages.insert(note).inserted { warn(note) }
         let mounts = surroundings.mounts.map { (path: $0.path, volume: pod.volume($0.volume, make: simulation.makeVolume), isReadOnly: $0.readOnly) }
-        let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 })
+        let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 }).merging(entry.files) { own, _ in own }
         let identifier = simulation.makeContainer(name: container.name, files: files, mounts: mounts)
         let handle = simulation.spawn(on: planned.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
         life.started(handle, userland: entry.userland, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
@@ -178,8 +182,7 @@ final class World {
     private func prober(of life: ContainerLife, in pod: PodLife) -> Prober {
         let host = pod.pod.hostName
         return Prober(
-            // The cluster's DNS listens on UDP, where nothing can be looked up.
-            isListening: { [simulation] in simulation.isListening(host, port: $0) || pod.pod.isClusterDNS },
+            isListening: { [simulation] in simulation.isListening(host, port: $0) },
             spawn: { [self] words in start(words, on: CommandTarget(host: host, pod: pod, container: life), observer: nil) })
     }
 
@@ -190,6 +193,7 @@ final class World {
         let slices = plan.endpointSlices(readyPods: readyPods, finished: finished)
         endpoints = slices
         names.names = plan.names(endpoints: slices)
+        names.serial = UInt32(truncatingIfNeeded: VirtualEpoch.unixSeconds + simulation.now.nanoseconds / 1_000_000_000)
         for node in plan.nodes {
             let table = plan.serviceTable(node: node, endpoints: slices)
             let rules = plan.baseRules(node: node, table)
@@ -206,6 +210,10 @@ final class World {
                 simulation.setVirtualServers(servers, on: node.name)
             }
         }
+        healthChecks.update(plan, slices)
+        healthChecks.serve(plan, on: simulation)
+        let frontends = plan.datagramFrontends(endpoints: slices)
+        if !frontends.isEmpty { for node in plan.nodes { simulation.removeConnections(on: node.name, where: frontends.isStale) } }
         log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
     }
 
@@ -225,16 +233,16 @@ final class World {
 
     private func writePolicies() {
         guard scenario.cluster.networkPolicy != .off else {
-            if !plan.networkPolicies.isEmpty { warn("NetworkPolicies have no effect: spec.cluster.networkPolicy is off") }
+            if plan.hasPolicies { warn("NetworkPolicies have no effect: spec.cluster.networkPolicy is off") }
             return
         }
-        if plan.networkPolicies.isEmpty, !hasPolicies { return }
+        if !plan.hasPolicies, !hasPolicies { return }
         hasPolicies = true
         let table = plan.policyTable()
         for node in plan.nodes {
             simulation.setPolicies(table.local(to: node.name), style: scenario.cluster.networkPolicy == .reject ? .reject : .drop, on: node.name)
         }
-        log.info("\(simulation.now) network policies: \(plan.networkPolicies.count) in force")
+        log.info("\(simulation.now) network policies: \(plan.networkPolicies.count + plan.adminPolicies.count) in force")
     }
 
     /// Packets refused by policies on all nodes, in order.

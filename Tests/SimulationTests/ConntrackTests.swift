@@ -113,7 +113,7 @@ struct ConntrackTests {
 
     // MARK: kube-proxy's clean-up
 
-    @Test("A client that keeps its UDP port moves to the new endpoint when the old one goes", arguments: ["iptables", "nftables"], [1, 2])
+    @Test("A client that keeps its UDP port moves to the new endpoint when the old one goes", arguments: ["iptables", "nftables", "ipvs"], [1, 2])
     func moves(mode: String, nodes: Int) throws {
         let result = try run(
             """

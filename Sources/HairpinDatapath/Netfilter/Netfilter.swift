@@ -369,7 +369,8 @@ struct Netfilter {
             return apply(change, place, handle, &packet, &pool, env)
         }
         guard place.hook != .forward else { return nil }
-        switch virtualServers.request(packet, now: now) {
+        let isTracked = connections.entry(frame.pointee.connection)?.pointee.status.contains(.confirmed) ?? false
+        switch virtualServers.request(packet, isTracked: isTracked, now: now) {
         case .none: return nil
         case .noServer: return .reject(.icmp(code: ICMPv4.portUnreachable))
         case .serverGone: return .drop(.noVirtualServer)

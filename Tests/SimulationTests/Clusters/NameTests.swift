@@ -134,6 +134,23 @@ struct NameTests {
         }
     }
 
+    @Test("A lost AAAA answer is a gap of five seconds; then glibc asks one question at a time, from the same port")
+    func lostAnswer() throws {
+        let cluster = try Cluster(Self.web + Self.shells()) { $0.hasDNS = true }
+        let rule = "iptables -A INPUT -p udp --sport 53 -m statistic --mode nth --every 1000 --packet 1 -j DROP"
+        let outcome = try cluster.run("\(rule); getent ahosts web", in: "glibc")
+        #expect(outcome.exit == 0, "\(outcome)")
+        let seen = messages(cluster, at: "glibc")
+        #expect(seen.map(\.isQuery) == [true, true, false, false, true, false, true, false])
+        #expect(seen.filter(\.isQuery).map(\.message.questions[0].type) == [.a, .aaaa, .a, .aaaa])
+        #expect(Set(seen.filter(\.isQuery).map(\.sourcePort)).count == 1)
+        // The retry repeats the questions, identifiers and all.
+        let asked = seen.filter(\.isQuery).map(\.message.identifier)
+        #expect(asked[0] == asked[2] && asked[1] == asked[3])
+        let gap = seen[4].time - seen[0].time
+        #expect(gap >= .seconds(5) && gap < .milliseconds(5001), "\(gap)")
+    }
+
     // MARK: Records
 
     private static let records = """

@@ -71,7 +71,9 @@ struct GoodputTests {
             let fields = line.split(separator: ",")
             let kilobits = try #require(Int(fields[4]))
             #expect(kilobits <= most, "\(line)")
-            if fields[1] == "0", fields[2] == "10" { #expect(kilobits > most * 9 / 10, "\(line)") }
+            // A window that goes back and forth between half the product and the whole of it, which is what Reno does without any buffer, fills three quarters
+            // of the link. Within ten seconds it gets there on the shorter paths.
+            if fields[1] == "0", fields[2] != "160" { #expect(kilobits > most * 3 / 4, "\(line)") }
         }
     }
 }

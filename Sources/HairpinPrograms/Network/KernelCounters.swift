@@ -48,7 +48,7 @@ enum KernelCounters {
             var shown: [(name: String, value: Int)] = []
             for counter in counters {
                 let value = counter.value - (before[counter.name] ?? 0)
-                if value == 0, !options.has("z"), patterns.isEmpty { continue }
+                if value == 0, !options.has("z") { continue }
                 if !patterns.isEmpty, !patterns.contains(where: { $0.matches(counter.name) }) { continue }
                 shown.append((counter.name, value))
             }

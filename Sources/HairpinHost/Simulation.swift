@@ -253,6 +253,12 @@ public final class Simulation {
         }
     }
 
+    /// Changes some of a host's virtual servers, whose addresses stay; false, and nothing done, if one of them is not there.
+    public func changeVirtualServers(_ servers: [VirtualServerDescription], on host: String) -> Bool {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.changeVirtualServices(servers.map(\.service), namespace: place.namespace)
+    }
+
     /// The addresses of a host's `kube-ipvs0`; none without.
     public func virtualAddresses(of host: String) -> [IPv4Address] {
         guard let place = places[host], let process = kernels[place.kernel].process, let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return [] }

@@ -117,6 +117,9 @@ struct Netfilter {
         refreshActivity()
     }
 
+    /// False if one of them is not there yet.
+    mutating func changeVirtualServices(_ services: [VirtualService]) -> Bool { virtualServers.change(services) }
+
     /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
     mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {
         policies.set(table, style: style)

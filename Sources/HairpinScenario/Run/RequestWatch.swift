@@ -139,7 +139,7 @@ extension World {
         let ended = ending(of: life)
         let proxy: String =
             switch life.leftRulesAt {
-            case let left? where left > record.startedAt: "kube-proxy took it out of its rules \(words(left - record.startedAt)) later"
+            case let left? where left >= record.startedAt: "kube-proxy took it out of its rules \(words(left - record.startedAt)) later"
             case nil where life.deletedAt != nil: "kube-proxy had not taken it out of its rules"
             case let left?: "kube-proxy had taken it out \(words(record.startedAt - left)) before, for connections that were new"
             case nil: "it was not being deleted"
@@ -151,7 +151,7 @@ extension World {
             }
             return "\(name) had ended \(words(record.endedAt - ended)) before; \(proxy)"
         case .noConnection, .unreachable:
-            guard let gone = life.stoppedAt else { return "\(name) did not answer in time" }
+            guard let gone = life.goneAt else { return "\(name) did not answer in time" }
             return "\(name) was gone for \(words(record.startedAt > gone ? record.startedAt - gone : .zero)); \(proxy)"
         case .reset, .closed:
             guard let ended else { return life.deletedAt == nil ? "\(name) ended the connection" : "\(name) was ending; \(proxy)" }

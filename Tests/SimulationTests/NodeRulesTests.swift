@@ -64,7 +64,7 @@ struct NodeRulesTests {
         // Word for word, but for kube-proxy's table, which is rules now.
         #expect(copy.world.simulation.rules(of: "node1") == lines)
         var questions = 0
-        for from in ["shell", "deploy/web", "node1", "203.0.113.7", "198.51.100.9", "192.168.50.12"] {
+        for from in ["shell", "10.244.0.3", "node1", "203.0.113.7", "198.51.100.9", "192.168.50.12"] {
             for to in [
                 "web:80", "web:81", "sticky:80", "none:80", "local:80", "203.0.113.10:80", "203.0.113.5:80", "node1:30080", "node1:30081", "node1:30082", "node1:30083",
                 "node1:22",
@@ -117,7 +117,7 @@ struct NodeRulesTests {
         :INPUT ACCEPT [0:0]
         :FORWARD ACCEPT [0:0]
         :OUTPUT ACCEPT [0:0]
-        -A FORWARD -p tcp -m set --match-set blocked src -m tcp --dport 80 -j REJECT --reject-with tcp-reset
+        -A FORWARD -p tcp -m set --match-set blocked src -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable
         -A FORWARD -m bpf --bytecode "1,6 0 0 1" -p tcp -m tcp --dport 81 -j DROP
         COMMIT
         *nat

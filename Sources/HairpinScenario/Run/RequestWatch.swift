@@ -82,7 +82,7 @@ extension World {
         return (handle, watch)
     }
 
-    /// Looks at what was lost since the last time.
+    /// Looks at what was lost since the last time, when it is known what kube-proxy and the kubelets have done about it.
     func explainLosses() {
         for watch in loads {
             for record in watch.take() { watch.add(explain(record, watch)) }

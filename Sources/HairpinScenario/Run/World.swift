@@ -189,7 +189,6 @@ final class World {
             }
         }
         if !rollouts.isEmpty, reconcile(at: now) { changed = true }
-        if !loads.isEmpty { explainLosses() }
         if changed { endpointsChanged(at: now) }
         if let due = slicesDue, due <= now {
             slicesDue = nil

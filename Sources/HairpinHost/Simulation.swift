@@ -260,6 +260,26 @@ public final class Simulation {
         }
     }
 
+    /// Remembers from now on where a host sends new connections, for `binding`.
+    public func watchBindings(on host: String) {
+        guard let place = places[host] else { return }
+        kernels[place.kernel].process.watchBindings(namespace: place.namespace)
+    }
+
+    /// Where a host sent the latest connection from one address and port to another; nil where it did not translate it.
+    public func binding(
+        on host: String, from source: IPv4Address, port: UInt16, to destination: IPv4Address, port destinationPort: UInt16
+    ) -> (address: IPv4Address, port: UInt16)? {
+        guard let place = places[host] else { return nil }
+        return kernels[place.kernel].process.binding(from: source, port: port, to: destination, port: destinationPort, proto: .tcp, namespace: place.namespace)
+    }
+
+    /// Changes some of a host's virtual servers, whose addresses stay; false, and nothing done, if one of them is not there.
+    public func changeVirtualServers(_ servers: [VirtualServerDescription], on host: String) -> Bool {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.changeVirtualServices(servers.map(\.service), namespace: place.namespace)
+    }
+
     /// The addresses of a host's `kube-ipvs0`; none without.
     public func virtualAddresses(of host: String) -> [IPv4Address] {
         guard let place = places[host], let process = kernels[place.kernel].process, let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return [] }

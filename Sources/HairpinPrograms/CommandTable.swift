@@ -53,6 +53,7 @@ public enum CommandTable {
         case "iptables": Firewall.iptables(arguments)
         case "iptables-save": Firewall.save(arguments)
         case "nft": Firewall.nft(arguments)
+        case "ipset": Firewall.ipset(arguments)
         case "ipvsadm": Firewall.ipvsadm(arguments)
         case "arp":
             Immediate { system in

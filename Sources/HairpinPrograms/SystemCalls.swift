@@ -165,6 +165,8 @@ public protocol SystemCalls: AnyObject {
     func iptablesSave() -> [String]
     /// kube-proxy's table as `nft list ruleset` prints it; empty without.
     func nftRuleset() -> [String]
+    /// The sets of addresses and ports as `ipset save` prints them.
+    func ipsetSave() -> [String]
     /// The virtual servers as `ipvsadm -Ln` lists them, with its headings.
     func virtualServerListing() -> [String]
     /// A kernel setting of the namespace by its sysctl(8) name; nil if there is none that is modelled.
@@ -245,6 +247,8 @@ extension SystemCalls {
     public func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] { [] }
     public func connectionStatistics() -> ConnectionStatistics { ConnectionStatistics() }
     public func connectionEvents() -> [ConnectionEvent] { [] }
+    /// For kernels without sets.
+    public func ipsetSave() -> [String] { [] }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
 }

@@ -44,6 +44,11 @@ extension LogicalProcess {
         namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
     }
 
+    /// Changes some of the virtual services there are; false, and nothing done, if one of them is not there.
+    public func changeVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) -> Bool {
+        namespace(index).pointee.netfilter.made.pointee.changeVirtualServices(services)
+    }
+
     public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
         namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
     }

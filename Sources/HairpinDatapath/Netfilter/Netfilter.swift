@@ -23,6 +23,8 @@ struct Netfilter {
     var policies = PolicyFilter()
     /// Some pod is isolated.
     private(set) var isPolicing = false
+    /// For reports.
+    var bindings: BindingLog?
     /// Nanoseconds of processor time for every iptables rule a packet is held against; zero charges nothing.
     private(set) var ruleCost: Int64 = 0
     /// Off, every packet is held against every rule on its way: what remembering must agree with.
@@ -118,6 +120,9 @@ struct Netfilter {
         virtualServers.set(services)
         refreshActivity()
     }
+
+    /// False if one of them is not there yet.
+    mutating func changeVirtualServices(_ services: [VirtualService]) -> Bool { virtualServers.change(services) }
 
     /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
     mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {
@@ -333,6 +338,9 @@ struct Netfilter {
         default: break
         }
         if !connection.pointee.status.contains(isSource ? .sourceDone : .destinationDone) { connections.bindNothing(index, isSource: isSource, &env) }
+        if !isSource, let bindings, connection.pointee.status.contains(.destinationTranslated) {
+            bindings.note(connection.pointee.original, address: connection.pointee.reply.source, port: connection.pointee.reply.sourcePort)
+        }
         return nil
     }
 
@@ -387,6 +395,9 @@ struct Netfilter {
         guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
         packet = fresh
         let frame = pool[handle]
+        if !change.isReply, let bindings, let connection = connections.entry(frame.pointee.connection) {
+            bindings.note(connection.pointee.original, address: change.address, port: change.port)
+        }
         // `ip_vs_update_conntrack`: answers come from the real server, or go to the virtual one.
         if let connection = connections.entry(frame.pointee.connection), !connection.pointee.status.contains(.confirmed),
             !connection.pointee.status.contains(.dying), frame.pointee.connectionInfo == .new

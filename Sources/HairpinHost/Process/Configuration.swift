@@ -37,6 +37,9 @@ extension Process {
 
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
 
+    func ipsetSave() -> [String] {
+        kernel.process.ruleSet(namespace: namespace).sets.lines(now: now.nanoseconds) + (kernel.process.services(namespace: namespace)?.ipsets() ?? [])
+    }
     func nftRuleset() -> [String] { kernel.process.services(namespace: namespace)?.nftRuleset() ?? [] }
 
     func virtualServerListing() -> [String] {

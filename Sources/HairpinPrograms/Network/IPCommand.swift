@@ -414,6 +414,30 @@ enum Firewall {
         }
     }
 
+    /// ipset(8): `save`, `list` and `list -n`.
+    static func ipset(_ arguments: [String]) -> any Program {
+        Immediate { system in
+            let lines = system.ipsetSave()
+            switch arguments {
+            case ["save"]: for line in lines { system.writeOutput(line + "\n") }
+            case ["list"], ["-L"]:
+                for line in lines where line.hasPrefix("create ") {
+                    let words = line.split(separator: " ", maxSplits: 3).map(String.init)
+                    let members = lines.filter { $0.hasPrefix("add \(words[1]) ") }.map { $0.dropFirst(words[1].utf8.count + 5) }
+                    system.writeOutput("Name: \(words[1])\nType: \(words[2])\nHeader: \(words.count > 3 ? words[3] : "")\nNumber of entries: \(members.count)\nMembers:\n")
+                    for member in members { system.writeOutput(member + "\n") }
+                    system.writeOutput("\n")
+                }
+            case ["list", "-n"], ["list", "-name"]:
+                for line in lines where line.hasPrefix("create ") { system.writeOutput(line.split(separator: " ")[1] + "\n") }
+            default:
+                system.writeError("ipset: \(arguments.joined(separator: " ")): not modelled; save and list are\n")
+                return 1
+            }
+            return 0
+        }
+    }
+
     /// ipvsadm(8): `-L`, `-l` or nothing, with `-n`.
     static func ipvsadm(_ arguments: [String]) -> any Program {
         let letters = Set(arguments.flatMap { $0.hasPrefix("--") ? ($0 == "--list" ? "L" : $0 == "--numeric" ? "n" : "?") : String($0.dropFirst()) })

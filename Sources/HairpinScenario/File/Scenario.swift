@@ -246,6 +246,9 @@ public enum ScenarioTiming {
     public static let patience = Instant(nanoseconds: 60_000_000_000)
     /// The first look of a readiness probe after its container started (besides `initialDelaySeconds`).
     public static let firstProbe = Duration.milliseconds(100)
+    /// From the end of a deleted pod's last container until its network namespace is gone (`StopPodSandbox` and the plugins' DEL). In between its
+    /// address answers with resets, afterwards with nothing.
+    public static let sandboxTeardown = Duration.milliseconds(200)
     /// Quiet time after the last step: late ACKs, FINs and ARP answers belong to the story.
     public static let tail = Duration.milliseconds(500)
 }

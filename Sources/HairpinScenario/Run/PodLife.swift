@@ -21,8 +21,9 @@ final class PodLife {
     private(set) var phase: Phase
     private(set) var createdAt = Instant.zero
     private(set) var deletedAt: Instant?
-    /// Its last container has ended.
+    /// Its last container has ended; a little later its network is taken away, and it is gone.
     private(set) var stoppedAt: Instant?
+    private(set) var goneAt: Instant?
     private(set) var readySince: Instant?
     /// When kube-proxy wrote the first rules that know of its deletion.
     var leftRulesAt: Instant?
@@ -89,13 +90,18 @@ final class PodLife {
         deletedAt = now
     }
 
-    /// One look of the kubelet at a pod that is to end: hooks, the signal, and SIGKILL when the grace period is over. True when the last container has
-    /// ended, and with it the pod.
+    /// One look of the kubelet at a pod that is to end: hooks, the signal, SIGKILL when the grace period is over, and the sandbox when the last container
+    /// has ended. True when it stops, and when it is gone.
     func windDown(at now: Instant, run: ([String], ContainerLife) -> ProcessHandle?) -> Bool {
         guard case .terminating(let deadline) = phase else { return false }
+        if let stoppedAt {
+            guard now >= stoppedAt + ScenarioTiming.sandboxTeardown else { return false }
+            phase = .gone
+            goneAt = now
+            return true
+        }
         for container in containers where container.isRunning { container.windDown(at: now, from: deletedAt ?? now, deadline: deadline) { run($0, container) } }
         guard !containers.contains(where: \.isRunning) else { return false }
-        phase = .gone
         stoppedAt = now
         return true
     }
@@ -103,6 +109,7 @@ final class PodLife {
     /// When a container that is to end is looked at next.
     var nextEnd: Instant? {
         guard case .terminating = phase else { return nil }
+        if let stoppedAt { return stoppedAt + ScenarioTiming.sandboxTeardown }
         return containers.filter(\.isRunning).compactMap(\.nextEnd).min()
     }
 

@@ -77,11 +77,12 @@ extension World {
         let pod = target.pod?.pod
         let source = pod?.address ?? self.plan.nodes.first { $0.name == target.host }?.address ?? scenario.hosts.first { $0.name == target.host }?.address
         let watch = RequestWatch(plan, log, source: source, machine: pod?.node ?? target.host)
+        simulation.watchBindings(on: watch.machine)
         loads.append(watch)
         return (handle, watch)
     }
 
-    /// Looks at what was lost since the last time, while the node's connection table still has it.
+    /// Looks at what was lost since the last time, when it is known what kube-proxy and the kubelets have done about it.
     func explainLosses() {
         for watch in loads {
             for record in watch.take() { watch.add(explain(record, watch)) }
@@ -112,20 +113,10 @@ extension World {
         }
     }
 
-    /// Where the connection led, by the reply direction of its entry on the node.
+    /// Where the node sent the connection.
     private func endpoint(of record: RequestRecord, _ watch: RequestWatch) -> (address: IPv4Address, port: UInt16)? {
         guard let source = watch.source, record.localPort != 0 else { return nil }
-        let wanted = "src=\(source) dst=\(watch.plan.address) sport=\(record.localPort) dport=\(watch.plan.port) "
-        for line in simulation.connections(of: watch.machine) where line.contains(wanted) {
-            var address: IPv4Address?
-            var port: UInt16?
-            for word in line.split(separator: " ") {
-                if word.hasPrefix("src=") { address = IPv4Address(word.dropFirst(4)) }
-                if word.hasPrefix("sport=") { port = UInt16(word.dropFirst(6)) }
-            }
-            if let address, let port { return (address, port) }
-        }
-        return nil
+        return simulation.binding(on: watch.machine, from: source, port: record.localPort, to: watch.plan.address, port: watch.plan.port)
     }
 
     private func reason(_ record: RequestRecord, _ life: PodLife?, hasEndpoint: Bool) -> String {
@@ -139,7 +130,7 @@ extension World {
         let ended = ending(of: life)
         let proxy: String =
             switch life.leftRulesAt {
-            case let left? where left > record.startedAt: "kube-proxy took it out of its rules \(words(left - record.startedAt)) later"
+            case let left? where left >= record.startedAt: "kube-proxy took it out of its rules \(words(left - record.startedAt)) later"
             case nil where life.deletedAt != nil: "kube-proxy had not taken it out of its rules"
             case let left?: "kube-proxy had taken it out \(words(record.startedAt - left)) before, for connections that were new"
             case nil: "it was not being deleted"
@@ -151,7 +142,7 @@ extension World {
             }
             return "\(name) had ended \(words(record.endedAt - ended)) before; \(proxy)"
         case .noConnection, .unreachable:
-            guard let gone = life.stoppedAt else { return "\(name) did not answer in time" }
+            guard let gone = life.goneAt else { return "\(name) did not answer in time" }
             return "\(name) was gone for \(words(record.startedAt > gone ? record.startedAt - gone : .zero)); \(proxy)"
         case .reset, .closed:
             guard let ended else { return life.deletedAt == nil ? "\(name) ended the connection" : "\(name) was ending; \(proxy)" }

@@ -185,13 +185,14 @@ final class World {
                 changed = changed || probed
             }
             if pod.windDown(at: now, run: { self.start($0, on: CommandTarget(host: pod.pod.hostName, pod: pod, container: $1), observer: nil) }) {
-                cut(pod, true)
                 changed = true
-                log.info("\(now) \(pod.pod.key) is gone")
+                if pod.phase == .gone {
+                    cut(pod, true)
+                    log.info("\(now) \(pod.pod.key) is gone")
+                }
             }
         }
         if !rollouts.isEmpty, reconcile(at: now) { changed = true }
-        if !loads.isEmpty { explainLosses() }
         if changed { endpointsChanged(at: now) }
         if let due = slicesDue, due <= now {
             slicesDue = nil
@@ -232,7 +233,8 @@ final class World {
         guard let (status, at) = life.lastExit else { return }
         let lastLine = life.log.split(separator: "\n").last.map { ": \($0)" } ?? ""
         let text = "\(pod.pod.key) container \(life.container.name) exited with \(status)\(lastLine)"
-        if status != 0 { warn(text) } else { log.info("\(at) \(text)") }
+        // What was asked to end may say so with a status.
+        if status != 0, pod.deletedAt == nil { warn(text) } else { log.info("\(at) \(text)") }
     }
 
     private func prober(of life: ContainerLife, in pod: PodLife) -> Prober {

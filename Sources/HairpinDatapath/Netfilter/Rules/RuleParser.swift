@@ -42,8 +42,9 @@ struct RuleParser {
     /// The words up to the next match, target or plain test.
     private mutating func skipOptions() -> [String] {
         let first = position
-        while position < words.count, !["-m", "--match", "-j", "--jump", "-g", "--goto"].contains(words[position]) {
-            if words[position] == "!", position + 1 < words.count, ["-m", "-j", "-g"].contains(words[position + 1]) { break }
+        func ends(_ word: String) -> Bool { ["-m", "--match", "-j", "--jump", "-g", "--goto", "-s", "-d", "-i", "-o", "-p", "-f"].contains(word) }
+        while position < words.count, !ends(words[position]) {
+            if words[position] == "!", position + 1 < words.count, ends(words[position + 1]) { break }
             position += 1
         }
         return Array(words[first..<position])
@@ -162,7 +163,8 @@ struct RuleParser {
         guard let index else {
             let where_ = target.map { "target \($0) or a match" } ?? "any match named before it"
             guard assumes, target != nil || !matches.isEmpty else { throw RuleProblem(reason: "unknown option '\(word)' of \(where_)", isUnknown: true) }
-            assumptions.append("unknown option '\(word)' of \(where_), passed over")
+            // An unknown target is told of once, for all its options.
+            if target.map(RuleTargets.isKnown) ?? true { assumptions.append("unknown option '\(word)' of \(where_), passed over") }
             let passed = (negated ? ["!"] : []) + [word] + (target == nil ? skipValue() : skipOptions())
             if target == nil { matches[matches.count - 1].assume(passed) } else { assumedTarget = (assumedTarget ?? []) + passed }
             return

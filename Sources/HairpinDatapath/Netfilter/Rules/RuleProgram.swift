@@ -65,7 +65,8 @@ struct RuleProgram {
     let serviceRules: ServiceRuleCount?
     let affinity: ServiceAffinity
 
-    /// `services` stands for the chains `ServiceChain` names, and their rules are counted with `countsServices`; `predecessor` hands on the memory of stateful matches; it is to be deallocated afterwards.
+    /// `services` stands for the chains `ServiceChain` names, and their rules are counted with `countsServices`; `predecessor` hands on the memory of
+    /// stateful matches, and is to be deallocated afterwards.
     init(_ set: RuleSet, services: ServiceTable? = nil, countsServices: Bool = false, after predecessor: RuleProgram? = nil) {
         self.services = services
         serviceRules = countsServices ? services.flatMap(ServiceRuleCount.init) : nil

@@ -35,6 +35,8 @@ enum RuleTargets {
         "CHECKSUM",
     ]
 
+    static func isKnown(_ target: String) -> Bool { known.contains(target) }
+
     /// Names of `--reject-with`, the code of the ICMP message, and the alias iptables takes (`libipt_REJECT`).
     static let rejects: [(String, String, UInt8)] = [
         ("icmp-net-unreachable", "net-unreach", 0), ("icmp-host-unreachable", "host-unreach", 1), ("icmp-proto-unreachable", "proto-unreach", 2),

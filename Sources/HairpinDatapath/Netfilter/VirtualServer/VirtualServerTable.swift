@@ -98,6 +98,28 @@ struct VirtualServerTable {
         }
     }
 
+    /// Changes services that are there already and leaves the others as they are; false if one is not there, and nothing has changed then.
+    mutating func change(_ wanted: [VirtualService]) -> Bool {
+        var places: [Int] = []
+        for service in wanted {
+            guard let place = position(service.address.rawValue, service.port, service.proto.rawValue) else { return false }
+            places.append(place)
+        }
+        for (service, place) in zip(wanted, places) {
+            var new = ScheduledService(service)
+            new.inherit(from: services[place])
+            services[place] = new
+        }
+        let changed = Set(places)
+        for place in 0..<used where entries[place].isUsed && changed.contains(Int(entries[place].serviceIndex)) {
+            let server = services[Int(entries[place].serviceIndex)].servers.firstIndex {
+                $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
+            }
+            entries[place].serverIndex = server.map { Int32($0) } ?? -1
+        }
+        return true
+    }
+
     @inline(__always)
     private static func hash(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> UInt64 {
         ConnectionTuple.mix(UInt64(address), UInt64(port) << 8 | UInt64(proto))

@@ -243,7 +243,8 @@ struct Netfilter {
         let info = pool[frame].pointee.connectionInfo
         // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
         let mayRepeat =
-            remembersWalks && table == .filter && pool[frame].pointee.flags.isDisjoint(with: .virtualServer) && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
+            remembersWalks && table == .filter && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
+            && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         let walked = program.walked
         let mark = pool[frame].pointee.mark

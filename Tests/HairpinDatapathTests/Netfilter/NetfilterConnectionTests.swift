@@ -323,7 +323,10 @@ struct NetfilterConnectionTests {
             let slip: [UInt32] = [0, 0, 0, 0, 0, 0 &- 300, 0 &- 70_000, 300, 90_000]
             let sequence = next[own] &+ slip[Int(random.below(9))]
             let acknowledgment = next[other] &+ slip[Int(random.below(9))]
-            var packet = isReply ? syn.reply([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload) : syn.with([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload)
+            var packet =
+                isReply
+                ? syn.reply([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload)
+                : syn.with([.ack], sequence: sequence, acknowledgment: acknowledgment, payload: payload)
             if sequence == next[own] { next[own] &+= UInt32(payload) }
             var bytes = packet.bytes
             let window = [UInt16(64240), 0, 500, 64240][Int(random.below(4))]

@@ -107,7 +107,7 @@ struct ChoiceTests {
         var packet = try #require(PacketHeaders(host.pool[frame], offset: 0))
         for number in ChoiceTests.frames..<ChoiceTests.connections {
             (packet.source, packet.sourcePort) = (podA.rawValue + UInt32(number >> 15), UInt16(1024 + number & 0x7fff))
-            guard case .forward(let change) = host.netfilter.virtualServers.request(packet, now: host.environment.now.nanoseconds) else {
+            guard case .forward(let change) = host.netfilter.virtualServers.request(packet, isTracked: false, now: host.environment.now.nanoseconds) else {
                 Issue.record("not forwarded")
                 break
             }

@@ -159,7 +159,7 @@ struct NodeRulesTests {
         func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
         // web is 10.244.0.2, client 10.244.0.3, other 10.244.0.4. (A refusal behind a translation would not be known to its sender, as in Linux.)
         let other = try step("other")
-        #expect(other.exit == 7 && other.stderr.contains("refused"), "\(other)")
+        #expect(other.exit == 7 && other.stderr.contains("Couldn't connect"), "\(other)")
         #expect(result.warnings.contains { $0.contains("node.rules:6: unknown match '-m bpf'") }, "\(result.warnings)")
         let saved = try step("save").stdout.split(separator: "\n").map(String.init)
         let kept = Self.dump.split(separator: "\n").map(String.init).filter { !$0.contains("bpf") }

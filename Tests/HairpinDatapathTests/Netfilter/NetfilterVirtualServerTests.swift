@@ -140,12 +140,9 @@ struct NetfilterVirtualServerTests {
             VirtualService(address: clusterIP, port: 80, proto: .udp, servers: [VirtualService.Server(address: podB, port: 8080)])
         ])
         /// What LOCAL_OUT says of a query that LOCAL_IN took; nil if it did not come so far.
-        func ask() -> HookVerdict? {
+        func ask(_ host: inout FilterHost) -> HookVerdict? {
             let frame = host.frame(query.bytes)
-            defer {
-                host.netfilter.release(frame, &host.pool)
-                host.pool.free(frame)
-            }
+            defer { host.end(frame) }
             guard case .accept = host.run(.prerouting, frame, input: 2, output: 0), case .reroute = host.run(.localIn, frame, input: 2, output: 0) else { return nil }
             let verdict = host.run(.localOut, frame, input: 0, output: 3)
             if case .accept = verdict { _ = host.run(.postrouting, frame, input: 0, output: 3) }
@@ -154,7 +151,7 @@ struct NetfilterVirtualServerTests {
         var answer = query.reply([])
         (answer.source, answer.sourcePort) = (podB, 8080)
         for _ in 0..<4 {
-            guard case .accept = ask() else {
+            guard case .accept = ask(&host) else {
                 Issue.record("the first server was refused")
                 return
             }
@@ -167,7 +164,7 @@ struct NetfilterVirtualServerTests {
         // The connection is kept alive until the server's entry has run out.
         for _ in 0..<8 {
             host.advance(.seconds(60))
-            last = ask() ?? last
+            last = ask(&host) ?? last
         }
         guard case .drop(.ruleDrop) = last else {
             Issue.record("\(String(describing: last))")

@@ -175,6 +175,12 @@ struct FilterHost {
         netfilter.run(HookPlace(hook: hook, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0), frame, &pool, &environment)
     }
 
+    /// The end of a frame's life.
+    mutating func end(_ frame: FrameHandle) {
+        netfilter.release(frame, &pool)
+        pool.free(frame)
+    }
+
     static let forwarding: [Hook] = [.prerouting, .forward, .postrouting]
     mutating func forward(_ packet: TestPacket, input: UInt32 = 3, output: UInt32 = 3) -> Outcome {
         send(packet.bytes, through: FilterHost.forwarding, input: input, output: output)

@@ -1,6 +1,7 @@
 # make demo      the three conversations of Kubernetes networking, with captures in ./out
 # make test      every test
 # make bench     how long the built-in scenarios take, from start to last line
+# make goodput   writes captures/goodput.csv anew (Docs/Measuring.md)
 # make peers     Hairpin against ns-3, C and the kernel, interleaved; ROUNDS=3 JOBS="bridge tcp" OUT=samples.tsv (Docs/Peers.md)
 # make install PREFIX=/usr/local
 # make clean
@@ -16,7 +17,7 @@ CONVERSATIONS = container-to-container pod-to-pod pod-to-service
 HAIRPIN = $(BUILD)/release/hairpin
 RESOURCES = hairpin_HairpinScenario.resources
 
-.PHONY: build demo test bench peers peer-requirements install uninstall clean requirements
+.PHONY: build demo test bench goodput peers peer-requirements install uninstall clean requirements
 
 build: requirements
 	$(SWIFT) build -c release --build-path $(BUILD) --product hairpin
@@ -39,6 +40,10 @@ bench: build
 	    echo $$((end - begin)); \
 	  done | sort -n | awk -v name=$$name '{ t[NR] = $$1 / 1e6 } END { printf "%-28s %5.1f ms %5.1f ms\n", name, t[1], NR % 2 ? t[(NR + 1) / 2] : (t[NR / 2] + t[NR / 2 + 1]) / 2 }'; \
 	done
+
+# In a change that says why: the table is compared by the tests.
+goodput: requirements
+	HAIRPIN_WRITE_GOODPUT=1 $(SWIFT) test --build-path $(BUILD) --filter GoodputTests
 
 # Settings reach the script through the environment, as make hands on those of its command line.
 peers: build peer-requirements

@@ -90,7 +90,7 @@ let package = Package(
         tests("HairpinEngineTests", ["HairpinEngine"]),
         tests("HairpinProxyTests", ["HairpinProxy", "HairpinWire"]),
         tests("HairpinPolicyTests", ["HairpinPolicy", "HairpinWire"]),
-        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinPolicy", "HairpinWire", "HairpinEngine"]),
+        tests("HairpinDatapathTests", ["HairpinDatapath", "HairpinProxy", "HairpinPolicy", "HairpinWire", "HairpinEngine"]),
         tests("HairpinTransportTests", ["HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinProgramsTests", ["HairpinPrograms", "HairpinTransport", "HairpinWire", "HairpinEngine"]),
         tests("HairpinClusterTests", ["HairpinCluster", "HairpinProxy", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine"]),

@@ -13,8 +13,8 @@ static inline void hairpin_pause(void) {
 // Asks for the cache line at an address, without waiting for it. Any address will do.
 static inline void hairpin_prefetch(const void *address) { __builtin_prefetch(address); }
 
-// The sum of the 32-bit words of `count` bytes, which are a multiple of 64, modulo 2^64: what a checksum is made of. Zero unless
-// `hairpin_has_wide_sum` says that this processor can do it.
+// The sum of the 32-bit words of `count` bytes, which are a multiple of 64, modulo 2^64: what a checksum is made of. To be called only
+// where `hairpin_has_wide_sum` says that the processor can do it.
 #if defined(__x86_64__)
 #include <immintrin.h>
 static inline int hairpin_has_wide_sum(void) { return __builtin_cpu_supports("avx2"); }

@@ -243,7 +243,8 @@ extension LogicalProcess {
         case "net.bridge.bridge-nf-call-iptables": space.pointee.bridgeCallsIPTables ? "1" : "0"
         case "net.ipv4.conf.all.rp_filter": "\(space.pointee.reversePathFilter)"
         case "net.ipv4.conf.all.route_localnet": space.pointee.routesLoopback ? "1" : "0"
-        default: nil
+        case "net.netfilter.nf_conntrack_count": "\(connectionRecords(namespace: index).count)"
+        default: space.pointee.netfilter.made.pointee.connections.settings.value(of: name).map { "\($0)" }
         }
     }
 

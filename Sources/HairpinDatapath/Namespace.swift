@@ -8,6 +8,8 @@ struct Namespace {
     var interfaces: [InterfaceIndex] = []
     /// Addresses with the interface they are on, in the order they were added.
     var addresses: [(device: InterfaceIndex, address: IPv4InterfaceAddress)] = []
+    /// The same by device: with IPVS one of them has an address for every Service.
+    private var byDevice: [UInt32: [IPv4InterfaceAddress]] = [:]
     /// The local table: own addresses, and the broadcast addresses of own networks.
     private(set) var locals = AddressMap()
     private(set) var broadcasts = AddressMap()
@@ -62,6 +64,7 @@ struct Namespace {
 
     mutating func add(_ address: IPv4InterfaceAddress, on device: InterfaceIndex) {
         addresses.append((device, address))
+        byDevice[device.rawValue, default: []].append(address)
         if address.address != .any { locals.set(UInt64(address.address.rawValue), device.rawValue) }
         if address.prefix.length < 31, !address.address.isLoopback {
             broadcasts.set(UInt64(address.prefix.broadcast.rawValue), device.rawValue)
@@ -71,18 +74,16 @@ struct Namespace {
 
     mutating func removeAddress(_ address: IPv4InterfaceAddress, from device: InterfaceIndex) {
         addresses.removeAll { $0.device == device && $0.address == address }
+        byDevice[device.rawValue]?.removeAll { $0 == address }
         if !addresses.contains(where: { $0.address.address == address.address }) { locals.remove(UInt64(address.address.rawValue)) }
         if !addresses.contains(where: { $0.address.prefix == address.prefix }) { broadcasts.remove(UInt64(address.prefix.broadcast.rawValue)) }
     }
 
     /// The address of a device that shares a network with `neighbour`, or its first one.
     func address(on device: InterfaceIndex, matching neighbour: IPv4Address) -> IPv4Address? {
-        var first: IPv4Address?
-        for entry in addresses where entry.device == device {
-            if entry.address.prefix.contains(neighbour) { return entry.address.address }
-            if first == nil { first = entry.address.address }
-        }
-        return first
+        guard let own = byDevice[device.rawValue] else { return nil }
+        for address in own where address.prefix.contains(neighbour) { return address.address }
+        return own.first?.address
     }
 
     /// For a device without an address: any other of this host (`inet_select_addr`'s last resort).

@@ -119,7 +119,9 @@ extension Simulation {
             guard let device = process.findInterface(neighbour.device, namespace: place.namespace) else { continue }
             process.addPermanentNeighbour(neighbour.address, mac: neighbour.mac, device: device)
         }
-        for (name, value) in host.sysctls.sorted(by: { $0.key < $1.key }) { process.setSysctl(name, value, namespace: place.namespace) }
+        for (name, value) in host.sysctls.sorted(by: { $0.key < $1.key }) where TransportSysctls.set(name, value, process, place.namespace) != .done {
+            process.setSysctl(name, value, namespace: place.namespace)
+        }
         if !host.iptables.isEmpty {
             do {
                 try process.setRules(host.iptables, namespace: place.namespace)

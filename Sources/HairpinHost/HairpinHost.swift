@@ -5,7 +5,7 @@
 //   NodeKernel        one logical process with the stacks and processes of its namespaces
 //   UpperLayers       what the logical process calls: packets up to the stacks, wake-ups to processes
 //   StackNetwork      IP as a transport stack sees it
-//   RawSocket         packets made outside, sent as a host's own; Counters: what its transport has counted
+//   RawSocket         packets made outside, sent as a host's own; Counters: what its transport has counted; TCPTracing: its connections
 //   Process/          a program's system calls: sockets and who waits for them, files, pipes, children, configuration
 //   Files/            containers' files and the volumes they share
 //

@@ -14,9 +14,12 @@ final class NodeKernel {
     private(set) var processes: [Process] = []
     /// Those that have not ended, in the order they were started: what looks for whom to wake does not pay for the dead.
     private var living: [Process] = []
+    /// Where the stacks trace their connections, if somebody asked for it.
+    var probeLog: TCPProbeLog?
     let waiters = SocketWaiters()
     private var pipes: [Pipe] = []
     private var packetWindows: [PacketWindow] = []
+    private var connectionWindows: [ConnectionWindow] = []
     let seed: UInt64
     /// Whether observers of output are told at the end of a window, by the thread that calls `Simulation.run`: those of several logical processes may
     /// then share what they write to.
@@ -28,6 +31,13 @@ final class NodeKernel {
         let process: UInt32
         let interface: InterfaceIndex
         var frames: [[UInt8]]
+    }
+
+    /// What has happened to connections since a process last asked (netlink's conntrack groups).
+    private struct ConnectionWindow {
+        let process: UInt32
+        let namespace: NamespaceIndex
+        var events: [ConnectionEvent]
     }
 
     init(number: Int, interfaceCapacity: Int, bridgeCapacity: Int, namespaceCapacity: Int, configuration: SimulationConfiguration) {
@@ -107,6 +117,10 @@ final class NodeKernel {
         detach(process)
         living.removeAll { $0 === process }
         packetWindows.removeAll { $0.process == process.number }
+        if let index = connectionWindows.firstIndex(where: { $0.process == process.number }) {
+            connectionWindows.remove(at: index)
+            if !connectionWindows.contains(where: { $0.namespace == process.namespace }) { self.process.watchConnections(false, namespace: process.namespace) }
+        }
         if let parent = process.parent { processes[Int(parent)].poke() }
     }
 
@@ -152,7 +166,19 @@ final class NodeKernel {
         for process in living where process.isWaiting(forPipe: id) { process.poke() }
     }
 
-    // MARK: Packet sockets
+    // MARK: Netlink and packet sockets
+
+    func takeConnectionEvents(_ process: Process) -> [ConnectionEvent] {
+        let news = self.process.takeConnectionEvents(namespace: process.namespace)
+        for index in connectionWindows.indices where connectionWindows[index].namespace == process.namespace { connectionWindows[index].events += news }
+        guard let index = connectionWindows.firstIndex(where: { $0.process == process.number }) else {
+            connectionWindows.append(ConnectionWindow(process: process.number, namespace: process.namespace, events: []))
+            self.process.watchConnections(true, namespace: process.namespace)
+            return []
+        }
+        defer { connectionWindows[index].events.removeAll() }
+        return connectionWindows[index].events
+    }
 
     func takeARP(_ process: Process, interface: InterfaceIndex) -> [[UInt8]] {
         if let n = packetWindows.firstIndex(where: { $0.process == process.number && $0.interface == interface }) {

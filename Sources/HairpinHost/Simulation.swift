@@ -185,6 +185,25 @@ public final class Simulation {
         try kernels[place.kernel].process.setRules(lines, namespace: place.namespace)
     }
 
+    /// Replaces a host's rules by those of a real machine: `iptables-save` lines and its ipsets. Returns what was not understood, where `unknown` does not
+    /// refuse it.
+    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, on host: String) throws(RuleError) -> [RuleError] {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return try kernels[place.kernel].process.setRules(lines, sets: sets, unknown: unknown, namespace: place.namespace)
+    }
+
+    /// A host's rule set, to be asked what it would do; without the chains that kube-proxy's table stands for.
+    public func ruleSet(of host: String) -> RuleSet? {
+        guard let place = places[host] else { return nil }
+        return kernels[place.kernel].process.ruleSet(namespace: place.namespace)
+    }
+
+    /// Processor time for every iptables rule that a packet is held against on a host.
+    public func setRuleCost(_ cost: Duration, on host: String) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        kernels[place.kernel].process.setRuleCost(cost, namespace: place.namespace)
+    }
+
     /// Replaces kube-proxy's table on a host; `setRules` brings the rules that use it.
     public func setServices(_ table: ServiceTable?, on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
@@ -205,6 +224,13 @@ public final class Simulation {
     public func connections(of host: String) -> [String] {
         guard let place = places[host] else { return [] }
         return kernels[place.kernel].process.connectionLines(namespace: place.namespace)
+    }
+
+    /// Forgets connections of a host, and returns them; their next packets begin new ones.
+    @discardableResult
+    public func removeConnections(on host: String, where isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.removeConnections(namespace: place.namespace, where: isDoomed)
     }
 
     /// Replaces the network policies a node enforces for its pods.
@@ -232,6 +258,32 @@ public final class Simulation {
         for address in wanted.sorted(by: { $0.address < $1.address }) where !process.isLocal(address.address, namespace: place.namespace) {
             process.addAddress(address, on: dummy)
         }
+    }
+
+    /// Remembers from now on where a host sends new connections, for `binding`.
+    public func watchBindings(on host: String) {
+        guard let place = places[host] else { return }
+        kernels[place.kernel].process.watchBindings(namespace: place.namespace)
+    }
+
+    /// Where a host sent the latest connection from one address and port to another; nil where it did not translate it.
+    public func binding(
+        on host: String, from source: IPv4Address, port: UInt16, to destination: IPv4Address, port destinationPort: UInt16
+    ) -> (address: IPv4Address, port: UInt16)? {
+        guard let place = places[host] else { return nil }
+        return kernels[place.kernel].process.binding(from: source, port: port, to: destination, port: destinationPort, proto: .tcp, namespace: place.namespace)
+    }
+
+    /// Changes some of a host's virtual servers, whose addresses stay; false, and nothing done, if one of them is not there.
+    public func changeVirtualServers(_ servers: [VirtualServerDescription], on host: String) -> Bool {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.changeVirtualServices(servers.map(\.service), namespace: place.namespace)
+    }
+
+    /// The addresses of a host's `kube-ipvs0`; none without.
+    public func virtualAddresses(of host: String) -> [IPv4Address] {
+        guard let place = places[host], let process = kernels[place.kernel].process, let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return [] }
+        return process.interfaceStates(namespace: place.namespace).first { $0.index == dummy }?.addresses.map(\.address) ?? []
     }
 
     /// A fault on what leaves an interface: loss as a ratio in 0...1, or a cut cable.
@@ -342,6 +394,8 @@ public final class ProcessHandle {
     public var endedAt: Instant? { process.endedAt }
     /// Ends the process as a signal would (128 + signal), and with it everything it has started: a container, or a terminal that is closed.
     public func kill(signal: Int32) { process.endFamily(128 + signal) }
+    /// Asks the process to end, as the kubelet asks a container's first process; some end at once, some when they have done, some never.
+    public func askToEnd() { process.askToEnd() }
 }
 
 extension VirtualServerDescription {

@@ -31,7 +31,15 @@ public enum PolicySide: Sendable, Hashable {
     /// These policies isolate the pod, and no rule of theirs allows the flow.
     case denied(by: [Int])
 
-    public var isAllowed: Bool { if case .denied = self { false } else { true } }
+    /// A rule of an AdminNetworkPolicy or of the BaselineAdminNetworkPolicy decides; never `.pass`.
+    case ruled(policy: Int, rule: Int, PolicyAction)
+
+    public var isAllowed: Bool {
+        switch self {
+        case .denied, .ruled(_, _, .deny): false
+        default: true
+        }
+    }
 }
 
 public struct PolicyDecision: Sendable, Hashable {
@@ -44,9 +52,9 @@ public struct PolicyDecision: Sendable, Hashable {
     public var isAllowed: Bool { egress.isAllowed && ingress.isAllowed }
     public subscript(direction: PolicyDirection) -> PolicySide { direction == .egress ? egress : ingress }
     /// The side a packet fails on first; egress comes before ingress on its way.
-    public var denied: (direction: PolicyDirection, policies: [Int])? {
-        if case .denied(let policies) = egress { return (.egress, policies) }
-        if case .denied(let policies) = ingress { return (.ingress, policies) }
+    public var denied: (direction: PolicyDirection, by: PolicySide)? {
+        if !egress.isAllowed { return (.egress, egress) }
+        if !ingress.isAllowed { return (.ingress, ingress) }
         return nil
     }
 }
@@ -61,10 +69,38 @@ extension PolicyTable {
         case .allowed(let policy, let rule): "\(policies[policy]) allows it in \(direction)[\(rule)]"
         case .denied(let policies):
             "\(names(policies)) isolate\(policies.count == 1 ? "s" : "") \(pod) for \(direction), and no rule allows it"
+        case .ruled(let policy, let rule, let action):
+            "\(policies[policy]) \(action == .deny ? "denies" : "allows") it in \(direction)[\(rule)]\(title(policy, rule, direction).map { ", \"\($0)\"" } ?? "")"
         }
     }
 
+    /// What refuses, for counts of drops: "x/deny, x/web", or "anp/quarantine ingress[0]".
+    public func refuser(_ side: PolicySide, _ direction: PolicyDirection) -> String {
+        switch side {
+        case .denied(let policies): names(policies)
+        case .ruled(let policy, let rule, _): "\(policies[policy]) \(direction)[\(rule)]"
+        default: ""
+        }
+    }
+
+    /// The name that a rule has been given.
+    func title(_ policy: Int, _ rule: Int, _ direction: PolicyDirection) -> String? {
+        ruleNames[PolicyRuleKey(policy: policy, rule: rule, direction: direction)]
+    }
+
     public func names(_ places: [Int]) -> String { places.map { policies[$0] }.joined(separator: ", ") }
+}
+
+/// Names a rule of a policy of a table.
+public struct PolicyRuleKey: Hashable, Sendable {
+    var policy: Int
+    var rule: Int
+    var direction: PolicyDirection
+    public init(policy: Int, rule: Int, direction: PolicyDirection) {
+        self.policy = policy
+        self.rule = rule
+        self.direction = direction
+    }
 }
 
 /// How packets are refused that no policy allows.

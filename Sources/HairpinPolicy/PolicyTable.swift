@@ -5,6 +5,8 @@ import HairpinWire
 public struct PolicyTable: Sendable {
     /// The names of all policies, "namespace/name", in order; rules and isolations refer to them by their place here.
     public var policies: [String]
+    /// Of rules that have names of their own.
+    public var ruleNames: [PolicyRuleKey: String] = [:]
     public private(set) var pods: [PolicyPod]
     private var places: [IPv4Address: Int]
 
@@ -14,8 +16,8 @@ public struct PolicyTable: Sendable {
         places = Dictionary(pods.enumerated().map { ($1.address, $0) }, uniquingKeysWith: { first, _ in first })
     }
 
-    /// Nobody is isolated: every flow is allowed.
-    public var isEmpty: Bool { pods.allSatisfy { $0.ingress == nil && $0.egress == nil } }
+    /// No policy is about anybody: every flow is allowed.
+    public var isEmpty: Bool { pods.allSatisfy { $0.ingress == nil && $0.egress == nil && $0.tiers.isEmpty } }
 
     public func pod(at address: IPv4Address) -> PolicyPod? { places[address].map { pods[$0] } }
 
@@ -25,6 +27,7 @@ public struct PolicyTable: Sendable {
         for index in copy.pods.indices where copy.pods[index].node != node {
             copy.pods[index].ingress = nil
             copy.pods[index].egress = nil
+            copy.pods[index].tiers = PolicyTiers()
         }
         return copy
     }
@@ -36,17 +39,31 @@ public struct PolicyTable: Sendable {
         let destination = places[flow.destination]
         if flow.source == flow.destination { return PolicyDecision(egress: .exempt(.itself), ingress: .exempt(.itself)) }
         return PolicyDecision(
-            egress: source.map { side(pods[$0].egress, of: pods[$0], other: flow.destination, flow) } ?? .notIsolated,
-            ingress: destination.map { side(pods[$0].ingress, of: pods[$0], other: flow.source, flow) } ?? .notIsolated)
+            egress: source.map { side(.egress, of: pods[$0], other: flow.destination, flow) } ?? .notIsolated,
+            ingress: destination.map { side(.ingress, of: pods[$0], other: flow.source, flow) } ?? .notIsolated)
     }
 
-    private func side(_ isolation: PolicyIsolation?, of pod: PolicyPod, other: IPv4Address, _ flow: PolicyFlow) -> PolicySide {
-        guard let isolation else { return .notIsolated }
-        if pod.nodeAddresses.contains(other) { return .exempt(.ownNode) }
+    /// AdminNetworkPolicies in the order of their priorities: the first rule that matches decides, unless it passes the flow on; then NetworkPolicies, if any
+    /// isolates the pod; else the baseline.
+    private func side(_ direction: PolicyDirection, of pod: PolicyPod, other: IPv4Address, _ flow: PolicyFlow) -> PolicySide {
+        let isolation = direction == .egress ? pod.egress : pod.ingress
+        let isPoliced = isolation != nil || !pod.tiers.isEmpty
+        if isPoliced, pod.nodeAddresses.contains(other) { return .exempt(.ownNode) }
+        if let rule = first(of: direction == .egress ? pod.tiers.adminEgress : pod.tiers.adminIngress, other, flow), rule.action != .pass {
+            return .ruled(policy: rule.rule.policy, rule: rule.rule.number, rule.action)
+        }
+        guard let isolation else {
+            guard let rule = first(of: direction == .egress ? pod.tiers.baselineEgress : pod.tiers.baselineIngress, other, flow) else { return .notIsolated }
+            return .ruled(policy: rule.rule.policy, rule: rule.rule.number, rule.action)
+        }
         for rule in isolation.rules where rule.peers.contains(other) && matches(rule.ports, flow) {
             return .allowed(policy: rule.policy, rule: rule.number)
         }
         return .denied(by: isolation.policies)
+    }
+
+    private func first(of rules: [PolicyTierRule], _ other: IPv4Address, _ flow: PolicyFlow) -> PolicyTierRule? {
+        rules.first { $0.rule.peers.contains(other) && matches($0.rule.ports, flow) }
     }
 
     /// No ports match everything, other protocols included; a list matches only what it names.
@@ -79,6 +96,8 @@ public struct PolicyPod: Sendable {
     /// Nil: no policy selects the pod for this direction, everything passes.
     public var ingress: PolicyIsolation?
     public var egress: PolicyIsolation?
+    /// What administrators say of the pod, before and after NetworkPolicies.
+    public var tiers = PolicyTiers()
     public init(name: String, address: IPv4Address, node: String, nodeAddresses: [IPv4Address] = [], ports: [PolicyNamedPort] = []) {
         self.name = name
         self.address = address
@@ -96,6 +115,32 @@ public struct PolicyNamedPort: Sendable, Hashable {
         self.name = name
         self.proto = proto
         self.number = number
+    }
+}
+
+/// What a rule of an administrator's policy does with a flow it matches.
+public enum PolicyAction: String, Sendable, Hashable, CaseIterable {
+    case allow, deny
+    /// Neither: NetworkPolicies decide, and the baseline where there are none.
+    case pass
+}
+
+/// The rules of AdminNetworkPolicies and of the BaselineAdminNetworkPolicy that are about one pod, in the order in which they are asked.
+public struct PolicyTiers: Sendable {
+    public var adminIngress: [PolicyTierRule] = []
+    public var adminEgress: [PolicyTierRule] = []
+    public var baselineIngress: [PolicyTierRule] = []
+    public var baselineEgress: [PolicyTierRule] = []
+    public init() {}
+    public var isEmpty: Bool { adminIngress.isEmpty && adminEgress.isEmpty && baselineIngress.isEmpty && baselineEgress.isEmpty }
+}
+
+public struct PolicyTierRule: Sendable {
+    public var rule: PolicyRule
+    public var action: PolicyAction
+    public init(_ rule: PolicyRule, _ action: PolicyAction) {
+        self.rule = rule
+        self.action = action
     }
 }
 

@@ -46,9 +46,14 @@ public enum CommandTable {
         case "route": IPCommand.route(arguments)
         case "ss": SocketStatistics.ss(arguments)
         case "netstat": SocketStatistics.netstat(arguments)
+        case "nstat": KernelCounters.nstat(arguments)
+        case "iperf3": IPerf.program(arguments)
+        case "netserver": NetServer(arguments)
+        case "netperf": NetPerf(arguments)
         case "iptables": Firewall.iptables(arguments)
         case "iptables-save": Firewall.save(arguments)
         case "nft": Firewall.nft(arguments)
+        case "ipset": Firewall.ipset(arguments)
         case "ipvsadm": Firewall.ipvsadm(arguments)
         case "arp":
             Immediate { system in
@@ -56,7 +61,8 @@ public enum CommandTable {
                 return 0
             }
         case "sysctl": Sysctl.program(arguments)
-        case "bridge", "tc", "ethtool", "conntrack": Immediate { Firewall.apply([name] + arguments, $0) }
+        case "conntrack": Conntrack(arguments)
+        case "bridge", "tc", "ethtool": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
         case "tail": Tail(arguments)

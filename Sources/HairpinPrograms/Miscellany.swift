@@ -7,6 +7,7 @@ final class Sleep: Program {
     private let arguments: [String]
     private var until: Instant?
     init(_ arguments: [String]) { self.arguments = arguments }
+    func terminate() -> TerminationAnswer { .ignores }
     func resume(_ system: any SystemCalls) -> Suspension {
         guard let until else {
             var total = Duration.zero

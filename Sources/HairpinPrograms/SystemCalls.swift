@@ -12,6 +12,22 @@ public struct ProcessID: Hashable, Sendable {
 public protocol Program: AnyObject {
     /// Called once when the process starts and again each time something it waits for has happened. Never called after `.exit`.
     func resume(_ system: any SystemCalls) -> Suspension
+    /// The signal that asks a container's first process to end: SIGTERM, or what its image names (STOPSIGNAL).
+    func terminate() -> TerminationAnswer
+}
+
+/// What a container's first process does when it is asked to end.
+public enum TerminationAnswer: Sendable {
+    /// It ends at once, as Go's runtime and most servers do.
+    case ends
+    /// It ends when its work is done: it is run once more, knowing.
+    case drains
+    /// It has no handler, and the kernel spares a PID namespace's first process the default action (signal(7)); SIGKILL ends it.
+    case ignores
+}
+
+extension Program {
+    public func terminate() -> TerminationAnswer { .ends }
 }
 
 /// Why a program stopped running for now.
@@ -121,6 +137,13 @@ public protocol SystemCalls: AnyObject {
     func localAddress(_ socket: SocketID) -> SocketAddress?
     func remoteAddress(_ socket: SocketID) -> SocketAddress?
     func sockets() -> [SocketInformation]
+    /// TCP_INFO; nil if the socket is no TCP socket.
+    func tcpInformation(_ socket: SocketID) -> TCPInformation?
+    /// TCP_CONGESTION: ENOENT if there is no such algorithm.
+    func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno)
+    func congestionControl(_ socket: SocketID) -> String?
+    /// What the network namespace has counted (/proc/net/snmp, /proc/net/netstat).
+    func transportStatistics() -> TransportStatistics?
 
     // Files (the container's own, plus volumes that other containers share)
     func readFile(_ path: String) -> [UInt8]?
@@ -142,12 +165,21 @@ public protocol SystemCalls: AnyObject {
     func iptablesSave() -> [String]
     /// kube-proxy's table as `nft list ruleset` prints it; empty without.
     func nftRuleset() -> [String]
+    /// The sets of addresses and ports as `ipset save` prints them.
+    func ipsetSave() -> [String]
     /// The virtual servers as `ipvsadm -Ln` lists them, with its headings.
     func virtualServerListing() -> [String]
     /// A kernel setting of the namespace by its sysctl(8) name; nil if there is none that is modelled.
     func sysctl(_ name: String) -> String?
     /// Applies an `ip …` or `iptables …` command that changes state; the error text otherwise.
     func configure(_ words: [String]) throws(ConfigurationError)
+    /// The namespace's tracked connections, for conntrack(8).
+    func connections() -> [ConnectionRecord]
+    /// Forgets those for which the condition holds, and returns them.
+    func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord]
+    func connectionStatistics() -> ConnectionStatistics
+    /// Opens a window on what happens to connections; each call returns what has happened since the last.
+    func connectionEvents() -> [ConnectionEvent]
     /// Sends a frame as it is (AF_PACKET).
     func transmit(_ frame: [UInt8], device: String) throws(Errno)
     /// Opens a window on ARP packets arriving on `device`; each call returns those since the last.
@@ -205,6 +237,18 @@ extension SystemCalls {
         buffer.copyBytes(from: bytes)
         return bytes.count
     }
+    /// For kernels that know nothing of TCP's inside.
+    public func tcpInformation(_ socket: SocketID) -> TCPInformation? { nil }
+    public func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) { throw .noProtocolOption }
+    public func congestionControl(_ socket: SocketID) -> String? { nil }
+    public func transportStatistics() -> TransportStatistics? { nil }
+    /// For kernels without connection tracking.
+    public func connections() -> [ConnectionRecord] { [] }
+    public func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] { [] }
+    public func connectionStatistics() -> ConnectionStatistics { ConnectionStatistics() }
+    public func connectionEvents() -> [ConnectionEvent] { [] }
+    /// For kernels without sets.
+    public func ipsetSave() -> [String] { [] }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
 }

@@ -3,6 +3,7 @@
 //   TransportStack    the sockets of one network namespace; where packets and expired timers come in
 //   TransportSettings the net.ipv4.tcp_… settings that are modelled
 //   Sockets/          the Berkeley calls, socket table, ports, demultiplexing, buffers, the timer queue
+//   Sockets/SNMPCounters.swift, TCPProbe.swift   what is counted, and traced, under the kernel's names
 //   Sockets/NetworkLayer.swift   what the stack needs from below: routes, packets, one deadline, readiness
 //   TCP/              one mechanism a file: Handshake, FastOpen, Receive, Acknowledgments, Scoreboard, Reassembly, AckPolicy, Segmenter, Transmit,
 //                     Window, Congestion, Cubic, ECN, Recovery, RACK, Retransmission, RoundTripTime, Timers, Chronograph, Errors, Reset, Close, TimeWait

@@ -11,6 +11,8 @@ public struct TransportSettings: Sendable {
     public var rmem_default = 212_992
     public var somaxconn = 4096
     public var tcp_max_syn_backlog = 4096
+    /// SYN cookies: 0 never, 1 while the SYN queue is full, 2 always.
+    public var tcp_syncookies = 1
     public var tcp_sack = true
     public var tcp_dsack = true
     public var tcp_timestamps = true
@@ -60,8 +62,12 @@ public struct TransportSettings: Sendable {
     /// Per cent of window over RTT at which bursts are sized, in slow start and after.
     public var tcp_pacing_ss_ratio = 200
     public var tcp_pacing_ca_ratio = 120
+    /// Every connection is paced, as with the queue discipline fq (`SK_PACING_FQ`), but by TCP's own timer. No sysctl.
+    public var pacesAlways = false
     /// 0: no ECN; 1: asked for and accepted; 2: accepted.
     public var tcp_ecn = 2
+    /// A repeated SYN does not ask for ECN (RFC 3168 §6.1.1.1).
+    public var tcp_ecn_fallback = true
     /// Unsent bytes above which a socket does not count as writable.
     public var tcp_notsent_lowat = UInt32.max
     public var tcp_autocorking = true
@@ -71,16 +77,26 @@ public struct TransportSettings: Sendable {
     /// SipHash key of the server's cookies.
     public var tcp_fastopen_key: (UInt64, UInt64) = (0, 0)
     public var tcp_congestion_control = CongestionControl.cubic
-    /// /sys/module/tcp_cubic/parameters: HyStart, and what it goes by (1 trains of ACKs, 2 delay).
+    /// /sys/module/tcp_cubic/parameters: HyStart, what it goes by (1 trains of ACKs, 2 delay), and fast convergence.
     public var cubic_hystart = true
     public var cubic_hystart_detect = 3
+    /// Fast convergence (RFC 9438 §4.7).
+    public var cubic_fast_convergence = true
     /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
     /// full congestion window. No sysctl.
     public var sendsAsBefore6_10 = false
+    /// Search for a larger path MTU: 0 never, 1 once a black hole shows, 2 always (RFC 4821).
+    public var tcp_mtu_probing = 0
+    /// The MSS the search begins with, and its least.
+    public var tcp_base_mss = 1024
+    public var tcp_mtu_probe_floor = 48
+    public var tcp_min_snd_mss = 48
+    /// The search ends when its bounds are less than so many bytes apart, and begins again after so long.
+    public var tcp_probe_threshold = 8
+    public var tcp_probe_interval = Duration.seconds(600)
+    /// Timeouts after which the path is doubted.
+    public var tcp_retries1 = 3
     public var tcp_abort_on_overflow = false
     public var tcp_rfc1337 = false
     public init() {}
 }
-
-/// `net.ipv4.tcp_available_congestion_control`
-public enum CongestionControl: String, Sendable { case cubic, reno }

@@ -51,6 +51,8 @@ public final class TransportStack {
         var streamExtras: [UInt32: StreamExtras] = [:]
         var backlog = SocketBacklog()
         var spareBacklog = SocketBacklog()
+        var isProbed = false
+        var probe: (log: TCPProbeLog, origin: UInt32)?
 
         init(settings: TransportSettings, random: SeededRandom, portPerturbation: UInt32, nextEchoIdentifier: UInt16) {
             self.settings = settings
@@ -87,6 +89,10 @@ public final class TransportStack {
     var backlog: SocketBacklog { _read { yield state.pointee.backlog } _modify { yield &state.pointee.backlog } }
     var spareBacklog: SocketBacklog { _read { yield state.pointee.spareBacklog } _modify { yield &state.pointee.spareBacklog } }
 
+    /// Whether segments and timers of connections are traced, and where to (`Sockets/TCPProbe.swift`).
+    var isProbed: Bool { _read { yield state.pointee.isProbed } _modify { yield &state.pointee.isProbed } }
+    var probe: (log: TCPProbeLog, origin: UInt32)? { _read { yield state.pointee.probe } _modify { yield &state.pointee.probe } }
+
     /// The stack owns `network`, which must not own the stack.
     public init(network: any NetworkLayer, random: SeededRandom, settings: TransportSettings = TransportSettings()) {
         self.network = network
@@ -106,12 +112,13 @@ public final class TransportStack {
             endpoint.pointee.queue.release(pool)
             endpoint.pointee.received.release(pool)
             endpoint.pointee.outOfOrder.release(pool)
+            freeModules(endpoint)
         }
         state.deinitialize(count: 1)
         state.deallocate()
     }
 
-    public var counters: TransportStatistics { statistics }
+    public var counters: TransportStatistics { snapshot }
 
     /// A whole IPv4 packet addressed to this namespace, header included, after INPUT.
     public func receive(_ packet: UnsafeRawBufferPointer, checksumVerified: Bool) -> Reception {
@@ -151,7 +158,7 @@ public final class TransportStack {
         armed = .max
         while timers.earliest <= now.nanoseconds {
             let endpoint = timers.first
-            let deadline = min(endpoint.pointee.retransmitDeadline, endpoint.pointee.ackDeadline, endpoint.pointee.slowDeadline)
+            let deadline = deadline(endpoint)
             timers.settleFirst(deadline: deadline)
             if deadline <= now.nanoseconds { endpointTimer(endpoint) }
         }
@@ -216,8 +223,11 @@ struct ICMPError {
 public struct TransportStatistics: Sendable, Hashable {
     public var segmentsReceived = 0, segmentsSent = 0, retransmitted = 0, resetsSent = 0, resetsReceived = 0
     public var activeOpens = 0, passiveOpens = 0, attemptFails = 0
+    public var cookiesSent = 0, cookiesReceived = 0, cookiesFailed = 0
     public var listenOverflows = 0, challengeACKs = 0, timeouts = 0, lossProbes = 0, fastRetransmits = 0
     public var datagramsReceived = 0, datagramsSent = 0, noPorts = 0, receiveBufferErrors = 0
     public var checksumErrors = 0, echoRequests = 0
+    /// The kernel's further counters, by their names.
+    public var ext = ExtendedCounters()
     public init() {}
 }

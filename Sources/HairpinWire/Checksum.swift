@@ -26,7 +26,11 @@ public enum InternetChecksum {
     /// The sum of the native 32-bit words of `count` bytes, a multiple of 64.
     @usableFromInline
     static func sumOfWords(_ base: UnsafeRawPointer, count: Int) -> UInt64 {
-        if hairpin_has_wide_sum() != 0 { return hairpin_wide_sum(base, UInt(count)) }
+        hairpin_has_wide_sum() != 0 ? hairpin_wide_sum(base, UInt(count)) : portableSumOfWords(base, count: count)
+    }
+
+    /// The same on any processor.
+    static func portableSumOfWords(_ base: UnsafeRawPointer, count: Int) -> UInt64 {
         // Lanes of 64 bits are added as they are and their upper halves once more: what the sum of whole lanes has lost beyond 64 bits is the sum
         // of upper halves, shifted.
         var whole = SIMD4<UInt64>.zero

@@ -129,4 +129,28 @@ struct IPTests {
         #expect(world.process.frameBooks.isBalanced)
         #expect(world.process.frameBooks.inFlight == 0)
     }
+
+    @Test("A packet that was damaged on its way is dropped by name, at the pod and at a filtering bridge")
+    func damage() throws {
+        for filters in [false, true] {
+            let world = World(pods: 2)
+            if filters {
+                world.process.setSysctl("net.bridge.bridge-nf-call-iptables", "1", namespace: world.node)
+                try world.process.setRules(["*filter", "-A FORWARD -p udp -j ACCEPT", "COMMIT"], namespace: world.node)
+            }
+            world.ping(from: 0, to: world.pods[1].address)
+            world.runFor(.seconds(1))
+            #expect(world.delivered.count == 2, "echo and answer, whose checksums nobody has to verify")
+            var frame = [UInt8](repeating: 0, count: 14 + 28)
+            frame.withUnsafeMutableBytes {
+                EthernetHeader(destination: world.pods[1].mac, source: world.pods[0].mac, type: .ipv4).emit(to: $0.baseAddress!)
+                IPv4Header(source: world.pods[0].address, destination: world.pods[1].address, proto: .udp, totalLength: 28).emit(to: $0.baseAddress! + 14)
+            }
+            frame[14 + IPv4Offset.timeToLive] ^= 1
+            world.process.transmitRaw(frame, on: world.pods[0].eth0)
+            world.runFor(.seconds(1))
+            #expect(world.drops == [filters ? .malformedIP : .checksumIP])
+            #expect(world.delivered.count == 2)
+        }
+    }
 }

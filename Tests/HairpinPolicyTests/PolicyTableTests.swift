@@ -114,4 +114,46 @@ struct PolicyTableTests {
         #expect(closed.explain(decision.ingress, .ingress, pod: "default/web") == "default/web-in isolates default/web for ingress, and no rule allows it")
         #expect(closed.explain(decision.egress, .egress, pod: "default/client") == "default/client-out allows it in egress[0]")
     }
+
+    // MARK: Administrators' policies
+
+    private func tier(_ action: PolicyAction, _ peers: PolicyPeers = .anyone, _ ports: [PolicyPort] = [], number: Int = 0, policy: Int = 0) -> PolicyTierRule {
+        PolicyTierRule(PolicyRule(policy: policy, number: number, peers: peers, ports: ports), action)
+    }
+
+    @Test(
+        "Administrators decide first, NetworkPolicies next, the baseline where none isolates",
+        arguments: [
+            ([PolicyAction.allow], true, [PolicyAction.deny], true), ([.deny], false, [.allow], false), ([.pass], true, [.allow], false),
+            ([.pass, .allow], true, [], false),
+            ([.pass], false, [.deny], false), ([.pass], false, [.allow], true), ([], false, [.deny], false), ([], false, [.pass, .allow], true), ([], false, [], true),
+            ([], true, [.allow], false),
+        ])
+    func tiers(admin: [PolicyAction], isIsolated: Bool, baseline: [PolicyAction], isAllowed: Bool) {
+        var web = PolicyPod(name: "default/web", address: Self.web, node: "node1", nodeAddresses: [Self.node])
+        if isIsolated { web.ingress = PolicyIsolation(policies: [2], rules: []) }
+        web.tiers.adminIngress = admin.map { tier($0) }
+        // A baseline has no Pass: the rule stands for one that does not match.
+        web.tiers.baselineIngress = baseline.map { $0 == .pass ? tier(.deny, .some(addresses: [], blocks: [])) : tier($0, policy: 1) }
+        let table = PolicyTable(policies: ["anp/a", "banp/default", "default/own"], pods: [web, PolicyPod(name: "default/client", address: Self.client, node: "node1")])
+        #expect(table.decide(flow()).isAllowed == isAllowed)
+        // Not its own node, not itself.
+        #expect(table.decide(flow(Self.node)).isAllowed && table.decide(flow(Self.web, Self.web)).isAllowed)
+        #expect(table.isEmpty == (admin.isEmpty && baseline.isEmpty && !isIsolated))
+        // Another node enforces nothing of it.
+        #expect(table.local(to: "node2").isEmpty)
+    }
+
+    @Test("A rule that decides is named, with the name it has been given")
+    func ruled() {
+        var web = PolicyPod(name: "default/web", address: Self.web, node: "node1")
+        web.tiers.adminIngress = [tier(.deny, .some(addresses: [Self.outside], blocks: [])), tier(.deny, number: 1)]
+        var table = PolicyTable(policies: ["anp/wall"], pods: [web])
+        table.ruleNames[PolicyRuleKey(policy: 0, rule: 1, direction: .ingress)] = "the rest"
+        let decision = table.decide(flow())
+        #expect(decision.ingress == .ruled(policy: 0, rule: 1, .deny))
+        #expect(table.explain(decision.ingress, .ingress, pod: "default/web") == "anp/wall denies it in ingress[1], \"the rest\"")
+        #expect(table.refuser(decision.ingress, .ingress) == "anp/wall ingress[1]")
+        #expect(table.refuser(table.decide(flow(Self.outside)).ingress, .ingress) == "anp/wall ingress[0]")
+    }
 }

@@ -486,14 +486,24 @@ struct MalformedSegmentTests {
         #expect(try victim.stack.receive(socket, 1 << 20) == (0..<count).map(Peer.pattern))
     }
 
-    @Test("an urgent pointer is ignored, wherever it points: the byte stays in the stream")
-    func urgent() throws {
+    @Test("urgent pointers may point anywhere; with SO_OOBINLINE every byte stays in the stream, else one that was stepped over is missing", arguments: [true, false])
+    func urgent(inline: Bool) throws {
         let victim = try Victim(.established, seed: 11, usesOptions: false)
         defer { victim.world.tearDown() }
+        let socket = try #require(victim.socket)
+        try victim.stack.setOption(socket, .urgentInline, inline ? 1 : 0)
         for pointer: UInt16 in [0, 1, 3, 4, 1000, .max] {
             victim.inject(victim.segment([.ack, .psh, .urg], sequence: victim.next, acknowledgment: victim.victimNext, urgent: pointer, payload: [1, 2, 3]))
             victim.next &+= 3
         }
-        #expect(try victim.stack.receive(#require(victim.socket), 100) == (0..<6).flatMap { _ in [1, 2, 3] as [UInt8] })
+        // The second pointer found the program before the first urgent byte, which was never asked for (`tcp_check_urg`).
+        let all = (0..<6).flatMap { _ in [1, 2, 3] as [UInt8] }
+        #expect(try victim.stack.receive(socket, 100) == (inline ? all : Array(all.dropFirst())))
+        // The last points 64 KiB ahead: its byte has not come.
+        if inline {
+            #expect(throws: Errno.invalid) { try victim.stack.receiveUrgent(socket) }
+        } else {
+            #expect(throws: Errno.tryAgain) { try victim.stack.receiveUrgent(socket) }
+        }
     }
 }

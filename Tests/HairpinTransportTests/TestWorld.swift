@@ -32,6 +32,8 @@ final class World {
     }
     /// False: packets are neither kept nor described, for tests of many worlds.
     var records = true
+    /// Sees each packet where a capture on a host's interface would: as it leaves, and as it arrives.
+    var sniffer: ((Host, [UInt8]) -> Void)?
     /// What the stacks said to the packets they were handed.
     private(set) var receptions: [Reception: Int] = [:]
     private(set) var packetCount = 0
@@ -97,6 +99,7 @@ final class World {
     func sent(_ bytes: [UInt8], _ request: SendRequest, by host: Host) {
         let packet = Packet(index: packetCount, from: host.name, bytes: bytes, request: request)
         packetCount += 1
+        sniffer?(host, bytes)
         if records {
             packets.append(packet)
             times.append(now)
@@ -107,6 +110,7 @@ final class World {
         for arrival in arrivals {
             after(arrival) {
                 guard !peer.deaf else { return }
+                self.sniffer?(peer, bytes)
                 self.deliver(bytes, to: peer)
             }
         }

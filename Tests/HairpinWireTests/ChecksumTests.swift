@@ -1,5 +1,6 @@
-import HairpinWire
 import Testing
+
+@testable import HairpinWire
 
 @Suite struct ChecksumTests {
     /// RFC 1071 §4.1, word by word.
@@ -25,6 +26,20 @@ import Testing
             for start in 0..<4 {
                 let part = Array(bytes[start..<start + count])
                 bytes.withUnsafeBytes { #expect(InternetChecksum.checksum(UnsafeRawBufferPointer(rebasing: $0[start..<start + count])) == ChecksumTests.naive(part)) }
+            }
+        }
+    }
+
+    @Test("words add up the same with and without the processor's wide registers")
+    func wide() {
+        var random = SplitMix(state: 2)
+        let bytes = (0..<2048).map { n in n < 512 ? 0xff : UInt8(truncatingIfNeeded: random.next()) }
+        bytes.withUnsafeBytes {
+            for count in stride(from: 0, through: 1984, by: 64) {
+                for start in [0, 1, 32, 63] {
+                    let base = $0.baseAddress! + start
+                    #expect(InternetChecksum.sumOfWords(base, count: count) == InternetChecksum.portableSumOfWords(base, count: count))
+                }
             }
         }
     }

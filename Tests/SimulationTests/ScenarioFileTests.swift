@@ -159,7 +159,7 @@ struct ScenarioFileTests {
 
     @Test("Every built-in scenario is in order and says what it shows")
     func builtins() throws {
-        #expect(BuiltinScenario.all.map(\.name) == ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy"])
+        #expect(BuiltinScenario.all.map(\.name) == ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy", "rolling-update"])
         for scenario in BuiltinScenario.all {
             let loaded = try ScenarioFile.load(scenario.name)
             #expect(loaded.scenario.name == scenario.name)

@@ -101,6 +101,23 @@ struct ScenarioRunnerTests {
         #expect(result.steps.map(\.exit) == [0, 0, 255])
     }
 
+    @Test("sysctl chooses the congestion control of new connections, and refuses names that are none")
+    func congestionControl() throws {
+        let result = try run(
+            """
+              cluster: {dns: false}
+              steps:
+              - {id: default, in: node/node1, run: sysctl -n net.ipv4.tcp_congestion_control}
+              - {id: choose, in: node/node1, run: sysctl -w net.ipv4.tcp_congestion_control=bbr && sysctl -n net.ipv4.tcp_congestion_control}
+              - {id: refuse, in: node/node1, run: sysctl -w net.ipv4.tcp_congestion_control=nonsense}
+              - {id: invalid, in: node/node1, run: sysctl -w net.ipv4.tcp_syncookies=7}
+            """)
+        #expect(result.steps.map(\.stdout) == ["cubic\n", "net.ipv4.tcp_congestion_control = bbr\nbbr\n", "", ""])
+        #expect(result.steps.map(\.exit) == [0, 0, 255, 255])
+        #expect(result.steps[2].stderr.contains("No such file or directory"))
+        #expect(result.steps[3].stderr.contains("Invalid argument"))
+    }
+
     @Test("A busy loop reaches the time limit of its step")
     func busyLoop() throws {
         let result = try run("  cluster: {dns: false}\n  steps: [{id: spin, in: node/node1, timeout: 5s, run: 'while :; do :; done'}]\n")

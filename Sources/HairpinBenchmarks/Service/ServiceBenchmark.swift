@@ -15,7 +15,9 @@ public struct ServiceBenchmark: Benchmark {
 
     private struct World {
         let simulation: Simulation
-        let network: ServiceNetwork
+        var network: ServiceNetwork
+        /// Of the first load: bytes that rules, tables and virtual servers take.
+        var memory = 0
         let progress: ServiceProgress
         let sockets: [RawSocket]
         /// What the client program's connections lead to, by source port.
@@ -42,6 +44,8 @@ public struct ServiceBenchmark: Benchmark {
     private static let forgetting = Duration.seconds(200)
     /// Packets after which waiting programs may run, so that no socket's buffer overflows.
     private static let burst = 200
+    /// Services of which an endpoint goes and comes again.
+    private static let changes = 10
     /// Packets before anything is timed, at most: the same for long and short repetitions.
     private static let warmUp = 20_000
 
@@ -57,17 +61,26 @@ public struct ServiceBenchmark: Benchmark {
         simulation.spawn(on: network.clients[0].name, ServiceClient(progress, targets: targets), arguments: ["service-client"], in: files)
         let sockets = network.clients.compactMap { simulation.rawSocket(on: $0.name) }
         world = World(simulation: simulation, network: network, progress: progress, sockets: sockets, targets: targets)
+        let before = AllocatedMemory.byteCount
+        try world?.network.load(into: simulation)
+        world?.memory = max(AllocatedMemory.byteCount - before, 0)
         _ = try measure(min(settings.frames, ServiceBenchmark.warmUp))
     }
 
     public mutating func run() throws(BenchmarkError) -> [Measurement] { try measure(settings.frames) }
 
-    private func measure(_ count: Int) throws(BenchmarkError) -> [Measurement] {
-        guard let world else { throw .fault("run before prepare") }
-        let simulation = world.simulation
+    private mutating func measure(_ count: Int) throws(BenchmarkError) -> [Measurement] {
+        guard let simulation = world?.simulation else { throw .fault("run before prepare") }
         let load = Stopwatch()
-        try world.network.load(into: simulation)
+        try self.world?.network.load(into: simulation)
         let loadSeconds = load.seconds
+        let targets = (0..<ServiceBenchmark.changes).map { world?.network.position($0 * settings.services / ServiceBenchmark.changes) ?? 0 }
+        let change = Stopwatch()
+        for service in targets {
+            for ready in settings.endpoints == 1 ? [true, true] : [false, true] { try self.world?.network.change(service, ready: ready, in: simulation) }
+        }
+        let changeSeconds = change.seconds / Double(2 * ServiceBenchmark.changes)
+        guard let world else { throw .fault("run before prepare") }
         // Whatever was known of earlier packets is forgotten; then answers make connections established again.
         simulation.run(until: simulation.now + ServiceBenchmark.forgetting)
         try establish(world)
@@ -80,6 +93,8 @@ public struct ServiceBenchmark: Benchmark {
             Measurement("nanosecondsPerFirstPacket", first * 1e9 / frames, unit: "ns", isBetterHigher: false),
             Measurement("nanosecondsPerEstablishedPacket", later * 1e9 / frames, unit: "ns", isBetterHigher: false),
             Measurement("rulesLoadSeconds", loadSeconds, unit: "s", isBetterHigher: false),
+            Measurement("rulesMemoryBytes", Double(world.memory), unit: "B", isBetterHigher: false),
+            Measurement("endpointChangeSeconds", changeSeconds, unit: "s", isBetterHigher: false),
             Measurement("frames", frames * 2, unit: "frames"),
         ]
     }

@@ -1,5 +1,6 @@
 import HairpinCluster
 import HairpinHost
+import HairpinProxy
 import HairpinTopology
 import HairpinWire
 
@@ -17,6 +18,9 @@ struct ServiceNetwork {
     let topology: Topology
     private let plan: ClusterPlan
     private let slices: [EndpointSlice]
+    private let slicesOf: [ObjectKey: [Int]]
+    /// What kube-proxy has compiled last.
+    private var table: ServiceTable?
 
     static func make(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ServiceNetwork {
         let network = ServiceNetwork(try plan(settings))
@@ -27,6 +31,7 @@ struct ServiceNetwork {
     private init(_ plan: ClusterPlan) {
         self.plan = plan
         slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
+        slicesOf = Dictionary(grouping: slices.indices) { [slices] in slices[$0].service }
         topology = ServiceNetwork.bare(plan)
         node = plan.nodes[0].name
         clients = ServiceNetwork.pods("client", of: plan)
@@ -35,13 +40,33 @@ struct ServiceNetwork {
     }
 
     /// kube-proxy's sync: endpoints are chosen, the table compiled and loaded with the rules that use it.
-    func load(into simulation: Simulation) throws(BenchmarkError) {
+    mutating func load(into simulation: Simulation) throws(BenchmarkError) {
         let machine = plan.nodes[0]
         let table = plan.serviceTable(node: machine, endpoints: slices)
+        self.table = table
         do { try simulation.setRules(plan.baseRules(node: machine, table), on: node) } catch { throw .fault("the rules are refused: \(error)") }
         simulation.setServices(table, on: node)
         simulation.setVirtualServers(plan.virtualServers(node: machine, table), on: node)
     }
+
+    /// One Service's first endpoint is no longer ready, or is again; kube-proxy programs that Service and leaves the others.
+    mutating func change(_ number: Int, ready: Bool, in simulation: Simulation) throws(BenchmarkError) {
+        guard let table else { throw .fault("changed before it was loaded") }
+        let machine = plan.nodes[0]
+        let service = plan.services.indices.contains(number) ? plan.services[number] : plan.services[0]
+        var own: [EndpointSlice] = []
+        for index in slicesOf[service.key] ?? [] { own.append(slices[index]) }
+        guard !own.isEmpty, !own[0].endpoints.isEmpty else { throw .fault("\(service.name) has no endpoints") }
+        (own[0].endpoints[0].ready, own[0].endpoints[0].serving) = (ready, ready)
+        let new = plan.serviceTable(table, node: machine, changing: [service.key], endpoints: own)
+        simulation.setServices(new, on: node)
+        self.table = new
+        let servers = plan.virtualServers(node: machine, new, of: [service.key])
+        guard servers.isEmpty || simulation.changeVirtualServers(servers, on: node) else { throw .fault("\(service.name) is no virtual server") }
+    }
+
+    /// A Service among those that are measured, for `change`.
+    func position(_ number: Int) -> Int { plan.services.firstIndex { $0.name == "service-\(number)" } ?? 0 }
 
     private static func pods(_ role: String, of plan: ClusterPlan) -> [(name: String, address: IPv4Address)] {
         var result: [(name: String, address: IPv4Address)] = []

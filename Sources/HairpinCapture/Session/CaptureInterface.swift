@@ -49,6 +49,9 @@ public struct InterfacePattern: Sendable, Hashable {
         return matchesHost(String(text[..<colon]), interface.host) && glob(String(text[text.index(after: colon)...]), interface.name)
     }
 
+    /// Whether the pattern's hosts include this one.
+    public func matches(host: String) -> Bool { matchesHost(String(text[..<(text.firstIndex(of: ":") ?? text.endIndex)]), host) }
+
     private func matchesHost(_ pattern: String, _ host: String) -> Bool {
         if glob(pattern, host) { return true }
         guard !pattern.contains("/"), let slash = host.lastIndex(of: "/") else { return false }

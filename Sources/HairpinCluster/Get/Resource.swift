@@ -31,6 +31,8 @@ extension ResourceKind {
         case .configMaps: (["NAME", "DATA", "AGE"], [])
         case .secrets: (["NAME", "TYPE", "DATA", "AGE"], [])
         case .networkPolicies: (["NAME", "POD-SELECTOR", "AGE"], [])
+        case .adminNetworkPolicies: (["NAME", "PRIORITY", "AGE"], [])
+        case .baselineAdminNetworkPolicies: (["NAME", "AGE"], [])
         case .serviceAccounts: (["NAME", "SECRETS", "AGE"], [])
         }
     }
@@ -56,6 +58,8 @@ struct ResourceSource {
             case .configMaps: plan.configMaps.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
             case .secrets: plan.secrets.values.map { data($0.metadata, kind, count: $0.data.count, $0.source) }
             case .networkPolicies: plan.networkPolicies.map(policy)
+            case .adminNetworkPolicies: plan.adminPolicies.filter { !$0.isBaseline }.map { adminPolicy($0, kind) }
+            case .baselineAdminNetworkPolicies: plan.adminPolicies.filter(\.isBaseline).map { adminPolicy($0, kind) }
             case .cronJobs, .serviceAccounts: plan.kept.filter { $0.kind == kind.kind }.map { kept($0, kind) }
             default: plan.workloads.filter { $0.kind == kind.workloadKind }.map { workload($0, kind) }
             }
@@ -274,6 +278,13 @@ struct ResourceSource {
         return Resource(
             namespace: policy.metadata.namespace, name: policy.metadata.name, labels: policy.metadata.labels,
             cells: [policy.metadata.name, policy.podSelector.text, age], object: object)
+    }
+
+    private func adminPolicy(_ policy: AdminNetworkPolicy, _ kind: ResourceKind) -> Resource {
+        let priority: [String] = if case .admin(let number) = policy.tier { ["\(number)"] } else { [] }
+        return Resource(
+            namespace: "", name: policy.metadata.name, labels: policy.metadata.labels, cells: [policy.metadata.name] + priority + [age],
+            object: finished(policy.source, policy.metadata, kind))
     }
 
     // MARK: Workloads

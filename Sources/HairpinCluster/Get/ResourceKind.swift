@@ -12,6 +12,8 @@ public enum ResourceKind: String, Sendable, CaseIterable {
     case configMaps = "configmaps"
     case secrets
     case networkPolicies = "networkpolicies"
+    case adminNetworkPolicies = "adminnetworkpolicies"
+    case baselineAdminNetworkPolicies = "baselineadminnetworkpolicies"
     case serviceAccounts = "serviceaccounts"
 
     /// Accepts kubectl's plural, singular, short and qualified names ("deployments.apps"), in any case.
@@ -23,6 +25,8 @@ public enum ResourceKind: String, Sendable, CaseIterable {
     public var singular: String {
         switch self {
         case .networkPolicies: "networkpolicy"
+        case .adminNetworkPolicies: "adminnetworkpolicy"
+        case .baselineAdminNetworkPolicies: "baselineadminnetworkpolicy"
         case .endpoints: "endpoints"
         default: String(rawValue.dropLast())
         }
@@ -42,6 +46,8 @@ public enum ResourceKind: String, Sendable, CaseIterable {
         case .replicationControllers: ["rc"]
         case .configMaps: ["cm"]
         case .networkPolicies: ["netpol"]
+        case .adminNetworkPolicies: ["anp"]
+        case .baselineAdminNetworkPolicies: ["banp"]
         case .serviceAccounts: ["sa"]
         case .endpointSlices, .jobs, .secrets: []
         }
@@ -65,6 +71,8 @@ public enum ResourceKind: String, Sendable, CaseIterable {
         case .configMaps: "ConfigMap"
         case .secrets: "Secret"
         case .networkPolicies: "NetworkPolicy"
+        case .adminNetworkPolicies: "AdminNetworkPolicy"
+        case .baselineAdminNetworkPolicies: "BaselineAdminNetworkPolicy"
         case .serviceAccounts: "ServiceAccount"
         }
     }
@@ -74,6 +82,7 @@ public enum ResourceKind: String, Sendable, CaseIterable {
         case .jobs, .cronJobs: "batch/v1"
         case .endpointSlices: "discovery.k8s.io/v1"
         case .networkPolicies: "networking.k8s.io/v1"
+        case .adminNetworkPolicies, .baselineAdminNetworkPolicies: AdminNetworkPolicy.apiVersion
         default: "v1"
         }
     }
@@ -82,6 +91,12 @@ public enum ResourceKind: String, Sendable, CaseIterable {
         let group = apiVersion.split(separator: "/").dropLast().first.map { "." + $0 } ?? ""
         return singular + group
     }
-    public var isNamespaced: Bool { self != .nodes && self != .namespaces }
+    public var isNamespaced: Bool {
+        switch self {
+        case .nodes, .namespaces, .adminNetworkPolicies, .baselineAdminNetworkPolicies: false
+        default: true
+        }
+    }
+    static func adminPolicies(isBaseline: Bool) -> ResourceKind { isBaseline ? .baselineAdminNetworkPolicies : .adminNetworkPolicies }
     var workloadKind: Workload.Kind? { Workload.Kind(rawValue: kind) }
 }

@@ -107,5 +107,16 @@ enum KubernetesFields {
         NetworkPolicyPort: protocol port endPort
         NetworkPolicyPeer: podSelector:LabelSelector namespaceSelector:LabelSelector ipBlock:IPBlock
         IPBlock: cidr except
+        AdminNetworkPolicy: apiVersion kind metadata:ObjectMeta spec:AdminNetworkPolicySpec status
+        BaselineAdminNetworkPolicy: apiVersion kind metadata:ObjectMeta spec:AdminNetworkPolicySpec status
+        AdminNetworkPolicySpec: priority subject:AdminSubject ingress[]:AdminIngressRule egress[]:AdminEgressRule
+        AdminSubject: namespaces:LabelSelector pods:NamespacedPod
+        NamespacedPod: namespaceSelector:LabelSelector podSelector:LabelSelector
+        AdminIngressRule: name action from[]:AdminPeer ports[]:AdminPort
+        AdminEgressRule: name action to[]:AdminPeer ports[]:AdminPort
+        AdminPeer: namespaces:LabelSelector pods:NamespacedPod nodes:LabelSelector networks domainNames
+        AdminPort: portNumber:AdminPortNumber portRange:AdminPortRange namedPort
+        AdminPortNumber: protocol port
+        AdminPortRange: protocol start end
         """
 }

@@ -81,6 +81,8 @@ public struct ManifestLoader: Sendable {
             } else {
                 try keep(document, kind: kind, version: version, metadata: metadata)
             }
+        case "AdminNetworkPolicy", "BaselineAdminNetworkPolicy":
+            manifests.adminPolicies.append(try AdminNetworkPolicy(document, kind: kind, metadata: metadata))
         case "NetworkPolicy": manifests.networkPolicies.append(try NetworkPolicy(document, metadata: metadata))
         case "Endpoints": manifests.endpointSlices += try EndpointSlice.mirroring(document, metadata: metadata)
         default:
@@ -144,7 +146,8 @@ extension ManifestLoader {
         "Namespace": ["v1"], "Node": ["v1"], "Pod": ["v1"], "Service": ["v1"], "Endpoints": ["v1"], "ConfigMap": ["v1"], "Secret": ["v1"],
         "ReplicationController": ["v1"], "Deployment": ["apps/v1"], "ReplicaSet": ["apps/v1"], "StatefulSet": ["apps/v1"], "DaemonSet": ["apps/v1"],
         "Job": ["batch/v1"], "CronJob": ["batch/v1"], "EndpointSlice": ["discovery.k8s.io/v1", "discovery.k8s.io/v1beta1"],
-        "NetworkPolicy": ["networking.k8s.io/v1"],
+        "NetworkPolicy": ["networking.k8s.io/v1"], "AdminNetworkPolicy": [AdminNetworkPolicy.apiVersion],
+        "BaselineAdminNetworkPolicy": [AdminNetworkPolicy.apiVersion],
     ]
     private static let coreKinds: Set<String> = ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]
     /// Kinds that belong to no namespace.
@@ -152,6 +155,7 @@ extension ManifestLoader {
         "Namespace", "Node", "PersistentVolume", "StorageClass", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition", "PriorityClass", "IngressClass",
         "RuntimeClass",
         "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration", "CSIDriver", "VolumeAttachment", "GatewayClass",
+        "AdminNetworkPolicy", "BaselineAdminNetworkPolicy",
     ]
 }
 

@@ -10,12 +10,15 @@ public struct Manifests: Sendable {
     public var configMaps: [ConfigMap] = []
     public var secrets: [Secret] = []
     public var networkPolicies: [NetworkPolicy] = []
+    public var adminPolicies: [AdminNetworkPolicy] = []
     /// Kinds without a model: ServiceAccount, CronJob, custom resources, …
     public var kept: [KeptObject] = []
     /// For people: what was kept without being modelled. In the order found.
     public var warnings: [InputWarning] = []
     public init() {}
 
+    /// A domain name in lower case.
+    public static func domain(_ value: YAMLValue) throws(InputError) -> String { try Names.subdomain(value) }
     /// A text that may be a label's value.
     public static func labelValue(_ value: YAMLValue) throws(InputError) -> String { try Names.labelValue(value) }
 }

@@ -1,3 +1,6 @@
+import Foundation
+import HairpinWire
+
 /// Kubernetes' rules for names (RFC 1123 and RFC 1035 labels, environment variables), with errors worded as the API server words them.
 enum Names {
     static func isLabel(_ text: String) -> Bool {
@@ -10,6 +13,11 @@ enum Names {
                 !$0.isEmpty && $0.utf8.allSatisfy { isLowercaseAlphanumeric($0) || $0 == UInt8(ascii: "-") }
                     && isLowercaseAlphanumeric($0.utf8.first!) && isLowercaseAlphanumeric($0.utf8.last!)
             }
+    }
+    /// An IPv4 or IPv6 address.
+    static func isAddress(_ text: String) -> Bool {
+        var bytes = in6_addr()
+        return IPv4Address(text) != nil || inet_pton(AF_INET6, text, &bytes) == 1
     }
     static func isLowercaseAlphanumeric(_ byte: UInt8) -> Bool { (97...122).contains(byte) || (48...57).contains(byte) }
 

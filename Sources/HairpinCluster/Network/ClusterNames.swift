@@ -1,11 +1,15 @@
 import HairpinWire
 
-/// What the cluster's DNS knows: a pure function of Services, endpoints and pods (the kubernetes plugin's schema, version 1.1.0).
+/// What the cluster's DNS knows: a pure function of Services, endpoints and pods, with CoreDNS's answers (plugin/kubernetes; Kubernetes DNS
+/// specification 1.1.0). Where the two differ CoreDNS decides.
 public struct ClusterNames: Sendable {
     public enum RecordType: UInt16, Sendable {
         case a = 1
+        case ns = 2
         case cname = 5
+        case soa = 6
         case ptr = 12
+        case txt = 16
         case aaaa = 28
         case srv = 33
     }
@@ -15,6 +19,10 @@ public struct ClusterNames: Sendable {
         case canonicalName(String)
         case pointer(String)
         case service(priority: UInt16, weight: UInt16, port: UInt16, target: String)
+        case text(String)
+        case nameServer(String)
+        /// The zone's start of authority; its numbers are the server's.
+        case startOfAuthority
     }
     public enum Answer: Hashable, Sendable {
         case records([Record])
@@ -27,103 +35,210 @@ public struct ClusterNames: Sendable {
     }
 
     public let domain: String
-    private var records: [String: [Record]] = [:]
-    /// Names that exist because something exists below them.
-    private var nodes: Set<String> = []
-    private var podNamespaces: Set<String> = []
+    public let settings: DNSSettings
+    private var services: [String: Entry] = [:]
+    private var pointers: [IPv4Address: [String]] = [:]
+    private var namespaces: Set<String> = []
+    /// For `pods verified`: "namespace/address".
+    private var podAddresses: Set<String> = []
+    private var server: (name: String, address: IPv4Address)?
+    /// The answer to TXT dns-version.
+    public static let schemaVersion = "1.1.0"
+
+    /// A Service, with what of its endpoints can be asked for.
+    private struct Entry: Sendable {
+        var externalName: String?
+        var clusterAddress: IPv4Address?
+        var ports: [Port]
+        var endpoints: [Endpoint] = []
+    }
+    private struct Port: Sendable {
+        var name: String
+        var proto: String
+        /// Nil for an endpoint of a Service without ports: it has addresses and no SRV records.
+        var number: UInt16?
+    }
+    private struct Endpoint: Sendable {
+        var address: IPv4Address
+        var name: String
+        var ports: [Port]
+    }
 
     init(plan: ClusterPlan, slices: [EndpointSlice]) {
         domain = plan.configuration.clusterDomain
-        podNamespaces = Set(plan.namespaces)
-        addName(domain)
-        for namespace in plan.namespaces { addName("\(namespace).svc.\(domain)") }
-        for service in plan.services { add(service, slices.filter { $0.service == service.key }) }
-        // CoreDNS publishes its own schema version.
-        addName("dns-version.\(domain)")
+        settings = plan.dnsSettings
+        namespaces = Set(plan.namespaces)
+        if settings.pods == .verified {
+            for pod in plan.pods { if let address = pod.address { podAddresses.insert("\(pod.metadata.namespace)/\(address)") } }
+        }
+        var byService: [ObjectKey: [Int]] = [:]
+        for index in slices.indices { byService[slices[index].service, default: []].append(index) }
+        for service in plan.services { add(service, (byService[service.key] ?? []).map { slices[$0] }) }
+        // Services go before endpoints: an address that is both a Service's has one name.
+        for service in plan.services {
+            guard let address = service.clusterAddress else { continue }
+            pointers[address] = ["\(service.name).\(service.namespace).svc.\(domain)"]
+        }
+        if let dns = plan.service(ObjectKey(namespace: "kube-system", name: "kube-dns")), let address = dns.clusterAddress {
+            server = ("\(dns.name).\(dns.namespace).svc.\(domain)", address)
+        }
     }
+
+    private mutating func add(_ service: PlannedService, _ slices: [EndpointSlice]) {
+        let name = "\(service.name).\(service.namespace).svc.\(domain)"
+        if service.service.kind == .externalName, let external = service.service.externalName {
+            let target = external.hasSuffix(".") ? String(external.dropLast()) : external
+            services["\(service.name).\(service.namespace)"] = Entry(externalName: target, ports: [])
+            return
+        }
+        var entry = Entry(clusterAddress: service.clusterAddress, ports: service.ports.map { Port(name: $0.name, proto: $0.proto.lowercased, number: $0.port) })
+        for slice in slices {
+            let ports = slice.ports.map { Port(name: $0.name, proto: $0.proto.lowercased, number: $0.port) }
+            for endpoint in slice.endpoints where endpoint.ready {
+                let podName = settings.usesPodNames ? endpoint.pod?.name : nil
+                let label = endpoint.hostname ?? podName ?? endpoint.address.description.split(separator: ".").joined(separator: "-")
+                entry.endpoints.append(
+                    Endpoint(address: endpoint.address, name: label, ports: ports.isEmpty ? [Port(name: "", proto: "", number: nil)] : ports))
+                let own = "\(label).\(name)"
+                if pointers[endpoint.address]?.contains(own) != true { pointers[endpoint.address, default: []].append(own) }
+            }
+        }
+        services["\(service.name).\(service.namespace)"] = entry
+    }
+
+    // MARK: Asking
 
     /// `name` with or without a final dot, in any case.
     public func answer(_ name: String, _ type: RecordType) -> Answer {
         var name = name.lowercased()
         if name.hasSuffix(".") { name.removeLast() }
-        let isInDomain = name == domain || name.hasSuffix("." + domain)
-        if let found = records[name] {
-            // An alias answers for every type (RFC 1034 §3.6.2).
-            let matching = found.filter { type.matches($0) || type != .cname && RecordType.cname.matches($0) }
-            return matching.isEmpty ? .noData : .records(matching)
+        if name.hasSuffix(".in-addr.arpa") {
+            // `fallthrough in-addr.arpa`: what is not known goes upstream.
+            guard type == .ptr, let address = ClusterNames.address(ofReverse: name), let names = pointers[address] else { return .notOurs }
+            return .records(names.map { .pointer($0) })
         }
-        if isInDomain, let address = podAddress(name) { return type == .a ? .records([.address(address)]) : .noData }
-        if nodes.contains(name) { return .noData }
-        return isInDomain ? .nonExistent : .notOurs
-    }
-
-    /// `10-244-0-5.default.pod.cluster.local`: any address in a namespace that exists (`pods insecure`).
-    private func podAddress(_ name: String) -> IPv4Address? {
-        let labels = name.dropLast(domain.utf8.count + 1).split(separator: ".")
-        guard labels.count == 3, labels[2] == "pod", podNamespaces.contains(String(labels[1])) else { return nil }
-        return IPv4Address(labels[0].split(separator: "-", omittingEmptySubsequences: false).joined(separator: "."))
-    }
-
-    private mutating func addName(_ name: String) {
-        var labels = name.split(separator: ".")[...]
-        while !labels.isEmpty, labels.joined(separator: ".") != domain.split(separator: ".").dropFirst().joined(separator: ".") {
-            nodes.insert(labels.joined(separator: "."))
-            labels = labels.dropFirst()
+        guard name == domain || name.hasSuffix("." + domain) else { return .notOurs }
+        switch type {
+        case .soa: return name == domain ? .records([.startOfAuthority]) : .noData
+        case .ns where name == domain: return server.map { .records([.nameServer($0.name)]) } ?? .noData
+        case .txt: return name == "dns-version.\(domain)" ? .records([.text(ClusterNames.schemaVersion)]) : .noData
+        default: break
         }
+        if name == "ns.dns.\(domain)" { return type == .a ? server.map { .records([.address($0.address)]) } ?? .noData : .noData }
+        guard let found = find(name) else { return .nonExistent }
+        let records = records(found, type)
+        return records.isEmpty ? .noData : .records(records)
     }
 
-    private mutating func add(_ name: String, _ record: Record) {
-        guard records[name]?.contains(record) != true else { return }
-        records[name, default: []].append(record)
-        addName(name)
+    private static func address(ofReverse name: String) -> IPv4Address? {
+        IPv4Address(name.dropLast(".in-addr.arpa".utf8.count).split(separator: ".", omittingEmptySubsequences: false).reversed().joined(separator: "."))
     }
 
-    private mutating func addPointer(_ address: IPv4Address, _ name: String) {
-        let reversed = (0..<4).map { String(address.rawValue >> (8 * UInt32($0)) & 0xff) }.joined(separator: ".")
-        records["\(reversed).in-addr.arpa", default: []].append(.pointer(name))
+    /// An address (or an alias) that a name stands for, with the port and the name its SRV record would have (`msg.Service`).
+    private struct Item {
+        var address: IPv4Address?
+        var alias: String?
+        var port: UInt16?
+        var target: String
     }
 
-    private mutating func add(_ service: PlannedService, _ slices: [EndpointSlice]) {
-        let name = "\(service.name).\(service.namespace).svc.\(domain)"
-        if let external = service.service.externalName, service.service.kind == .externalName {
-            add(name, .canonicalName(external.hasSuffix(".") ? String(external.dropLast()) : external))
-            return
+    /// Nil for a name that does not exist; empty for one that only has names below it (`parseRequest`, `findPods`, `findServices`).
+    private func find(_ name: String) -> [Item]? {
+        if name == domain { return [] }
+        var labels = name.dropLast(domain.utf8.count + 1).split(separator: ".", omittingEmptySubsequences: false).map(String.init)
+        let kind = labels.removeLast()
+        guard kind == "svc" || kind == "pod" else { return nil }
+        guard let namespace = labels.popLast() else { return [] }
+        guard namespaces.contains(namespace) else { return nil }
+        guard let owner = labels.popLast() else { return [] }
+        if kind == "pod" {
+            guard settings.pods != .disabled, labels.isEmpty else { return nil }
+            guard let address = IPv4Address(owner.split(separator: "-", omittingEmptySubsequences: false).joined(separator: ".")) else { return nil }
+            if settings.pods == .verified, !podAddresses.contains("\(namespace)/\(address)") { return nil }
+            return [Item(address: address, target: name)]
         }
-        if let address = service.clusterAddress {
-            add(name, .address(address))
-            addPointer(address, name)
-            for port in service.ports where !port.name.isEmpty {
-                add("_\(port.name)._\(port.proto.lowercased).\(name)", .service(priority: 0, weight: 100, port: port.port, target: name))
-            }
-            return
-        }
-        // Headless: the endpoints themselves, each also under a name of its own. The Service exists only while it has endpoints.
-        let isEverything = service.service.publishNotReadyAddresses
-        var targets: [(target: String, slice: EndpointSlice)] = []
-        for slice in slices {
-            for endpoint in slice.endpoints where endpoint.ready || isEverything {
-                let label = endpoint.hostname ?? endpoint.address.description.split(separator: ".").joined(separator: "-")
-                let own = "\(label).\(name)"
-                add(name, .address(endpoint.address))
-                add(own, .address(endpoint.address))
-                addPointer(endpoint.address, own)
-                targets.append((own, slice))
+        guard labels.count <= 2, let entry = services["\(owner).\(namespace)"] else { return nil }
+        let full = "\(owner).\(namespace).svc.\(domain)"
+        let endpoint = labels.count == 1 ? labels[0] : nil
+        let port = labels.count == 2 ? ClusterNames.withoutUnderscore(labels[0]) : ""
+        let proto = labels.count == 2 ? ClusterNames.withoutUnderscore(labels[1]) : ""
+        func isWanted(_ candidate: Port) -> Bool { (port.isEmpty || candidate.name == port) && (proto.isEmpty || candidate.proto == proto) }
+        if let external = entry.externalName { return endpoint == nil ? [Item(alias: external, target: external)] : nil }
+        var items: [Item] = []
+        if let address = entry.clusterAddress, endpoint == nil {
+            for candidate in entry.ports where isWanted(candidate) { items.append(Item(address: address, port: candidate.number, target: full)) }
+        } else {
+            for known in entry.endpoints where endpoint == nil || endpoint == known.name {
+                for candidate in known.ports where isWanted(candidate) {
+                    items.append(Item(address: known.address, port: candidate.number, target: "\(known.name).\(full)"))
+                }
             }
         }
-        for port in service.ports where !port.name.isEmpty {
-            for (target, slice) in targets {
-                guard let number = slice.ports.first(where: { $0.name == port.name })?.port else { continue }
-                add("_\(port.name)._\(port.proto.lowercased).\(name)", .service(priority: 0, weight: UInt16(max(1, 100 / targets.count)), port: number, target: target))
+        // A headless Service exists while it has an endpoint.
+        return items.isEmpty ? nil : items
+    }
+
+    private static func withoutUnderscore(_ label: String) -> String { label.hasPrefix("_") ? String(label.dropFirst()) : label }
+
+    private func records(_ items: [Item], _ type: RecordType) -> [Record] {
+        var result: [Record] = []
+        var seen: Set<Record> = []
+        for item in items {
+            let record: Record
+            switch type {
+            case .srv:
+                guard item.alias == nil, let port = item.port else { continue }
+                record = .service(priority: 0, weight: UInt16(max(1, 100 / items.count)), port: port, target: item.target)
+            case .cname:
+                guard let alias = item.alias else { continue }
+                record = .canonicalName(alias)
+            case .a, .aaaa:
+                if let alias = item.alias {
+                    record = .canonicalName(alias)
+                } else {
+                    guard type == .a, let address = item.address else { continue }
+                    record = .address(address)
+                }
+            case .ns, .soa, .ptr, .txt: continue
             }
+            if seen.insert(record).inserted { result.append(record) }
         }
+        return result
     }
 }
 
-extension ClusterNames.RecordType {
-    func matches(_ record: ClusterNames.Record) -> Bool {
-        switch (self, record) {
-        case (.a, .address), (.cname, .canonicalName), (.ptr, .pointer), (.srv, .service): true
-        default: false
+/// What of a Corefile changes answers.
+public struct DNSSettings: Hashable, Sendable {
+    public enum PodRecords: String, Sendable { case disabled, insecure, verified }
+    /// In seconds; the plugin's own default is 5, kubeadm's Corefile has 30.
+    public var timeToLive: UInt32 = 30
+    public var pods = PodRecords.insecure
+    /// `endpoint_pod_names`: endpoints without a hostname are called after their pods.
+    public var usesPodNames = false
+    /// The `loadbalance` plugin: addresses of an answer come in a random order.
+    public var isShuffled = true
+    public init() {}
+
+    /// Reads the blocks a Corefile gives the kubernetes plugin; everything else is left alone.
+    public init(corefile text: String) {
+        (timeToLive, pods, isShuffled) = (5, .disabled, false)
+        var depth = 0
+        var pluginDepth: Int?
+        for line in text.split(whereSeparator: \.isNewline) {
+            let words = line.prefix { $0 != "#" }.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
+            guard let first = words.first else { continue }
+            if let inside = pluginDepth, depth > inside {
+                if first == "ttl", words.count > 1, let seconds = UInt32(words[1]), seconds <= 3600 { timeToLive = seconds }
+                if first == "pods", words.count > 1, let mode = PodRecords(rawValue: words[1]) { pods = mode }
+                if first == "endpoint_pod_names" { usesPodNames = true }
+            } else if first == "kubernetes" {
+                pluginDepth = depth
+            } else if first == "loadbalance" {
+                isShuffled = true
+            }
+            depth += words.count { $0 == "{" || $0.hasSuffix("{") }
+            depth -= words.count { $0 == "}" }
+            if let inside = pluginDepth, depth <= inside { pluginDepth = nil }
         }
     }
 }
@@ -131,4 +246,11 @@ extension ClusterNames.RecordType {
 extension ClusterPlan {
     /// What the cluster's DNS answers while these are the endpoints.
     public func names(endpoints: [EndpointSlice]) -> ClusterNames { ClusterNames(plan: self, slices: endpoints) }
+
+    /// Of the ConfigMap `kube-system/coredns`, where manifests bring one; else kubeadm's.
+    var dnsSettings: DNSSettings {
+        let map = configMaps[ObjectKey(namespace: "kube-system", name: "coredns")]
+        guard let corefile = map?.data.first(where: { $0.key == "Corefile" }) else { return DNSSettings() }
+        return DNSSettings(corefile: corefile.value)
+    }
 }

@@ -134,6 +134,9 @@ extension ClusterPlan {
     private static let nodeSysctls = [
         "net.ipv4.ip_forward": "1", "net.ipv4.conf.all.rp_filter": "2", "net.ipv4.conf.default.rp_filter": "2", "net.ipv4.conf.all.route_localnet": "1",
         "net.bridge.bridge-nf-call-iptables": "1",
+        // kube-proxy: --conntrack-max-per-core for eight processors, --conntrack-tcp-timeout-established and -close-wait.
+        "net.netfilter.nf_conntrack_max": "262144", "net.netfilter.nf_conntrack_tcp_timeout_established": "86400",
+        "net.netfilter.nf_conntrack_tcp_timeout_close_wait": "3600",
     ]
     /// What kube-proxy sets in IPVS mode on top.
     private static let ipvsSysctls = [

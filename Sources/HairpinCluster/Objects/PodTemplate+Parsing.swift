@@ -47,8 +47,37 @@ extension PodTemplate {
         for alias in try spec.items("hostAliases") { hostAliases.append((try alias.require("ip").string(), try alias.strings("hostnames") ?? [])) }
         serviceAccountName = try spec.string("serviceAccountName") ?? "default"
         enableServiceLinks = try spec.bool("enableServiceLinks") ?? true
+        gracePeriodSeconds = try spec.integer("terminationGracePeriodSeconds", in: 0...86_400) ?? 30
         source = JSONValue(value.node)
+        try checkResolver(spec)
         if hostNetwork { try checkHostNetworkPorts(spec) }
+    }
+
+    /// `validatePodDNSConfig` of the API server.
+    private func checkResolver(_ spec: YAMLValue) throws(InputError) {
+        if dnsPolicy == "None", dnsConfig.nameservers.isEmpty {
+            throw (spec["dnsConfig"] ?? spec["dnsPolicy"] ?? spec).error(
+                problem: "must provide at least one DNS nameserver when dnsPolicy is None", fix: "Add \"nameservers: [10.96.0.10]\" to dnsConfig.")
+        }
+        guard let config = spec["dnsConfig"] else { return }
+        if let list = config["nameservers"] {
+            let items = try list.items()
+            guard items.count <= 3 else { throw list.error(problem: "must not have more than 3 nameservers", fix: "Remove \(items.count - 3) of them.") }
+            for item in items where !Names.isAddress(try item.string()) {
+                throw item.error(problem: "must be valid IP address", fix: "Write an address such as 10.96.0.10.")
+            }
+        }
+        if let list = config["searches"] {
+            guard dnsConfig.searches.count <= 32, dnsConfig.searches.joined(separator: " ").utf8.count <= 2048 else {
+                throw list.error(problem: "must not have more than 32 search paths, or 2048 characters", fix: "Remove some of them.")
+            }
+            for item in try list.items() {
+                let text = try item.string()
+                guard text == "." || Names.isSubdomain(text.hasSuffix(".") ? String(text.dropLast()) : text) else {
+                    throw item.error(problem: "is not a lowercase RFC 1123 subdomain", fix: "Write a domain such as svc.cluster.local.")
+                }
+            }
+        }
     }
 
     private func checkHostNetworkPorts(_ spec: YAMLValue) throws(InputError) {
@@ -117,6 +146,7 @@ extension Container {
         readinessProbe = try value["readinessProbe"].map { probe throws(InputError) in try Probe(probe) }
         livenessProbe = try value["livenessProbe"].map { probe throws(InputError) in try Probe(probe) }
         startupProbe = try value["startupProbe"].map { probe throws(InputError) in try Probe(probe) }
+        preStop = try value["lifecycle"]?["preStop"].flatMap { hook throws(InputError) in try PreStop.read(hook) }
         for key in ["readinessProbe", "livenessProbe", "startupProbe"] { try checkProbePort(value[key]) }
     }
 
@@ -170,6 +200,17 @@ extension Volume {
             let kind = try value.entries().first { $0.key != "name" }?.key ?? "emptyDir"
             source = kind == "emptyDir" ? .emptyDir : .other(kind)
         }
+    }
+}
+
+extension PreStop {
+    /// Nil for hooks over HTTP, which are not modelled: they count as done at once.
+    static func read(_ value: YAMLValue) throws(InputError) -> PreStop? {
+        if let sleep = value["sleep"] { return .sleep(seconds: try sleep.require("seconds").integer(in: 0...86_400)) }
+        guard let exec = value["exec"] else { return nil }
+        let words = try exec.strings("command") ?? []
+        guard !words.isEmpty else { throw exec.error(problem: "has no command", fix: "Add \"command: [sleep, '5']\".") }
+        return .exec(words)
     }
 }
 

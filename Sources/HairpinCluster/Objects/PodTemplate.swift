@@ -22,6 +22,8 @@ public struct PodTemplate: Sendable {
     public var hostAliases: [(address: String, names: [String])]
     public var serviceAccountName: String
     public var enableServiceLinks: Bool
+    /// `terminationGracePeriodSeconds`.
+    public var gracePeriodSeconds: Int
     /// As it was written, for `-o yaml`.
     public var source: JSONValue
 }
@@ -48,6 +50,8 @@ public struct Container: Sendable {
     public var readinessProbe: Probe?
     public var livenessProbe: Probe?
     public var startupProbe: Probe?
+    /// `lifecycle.preStop`.
+    public var preStop: PreStop?
     /// An init container with `restartPolicy: Always` keeps running beside the others.
     public var isSidecar: Bool
     public var line: Int
@@ -101,6 +105,12 @@ public struct VolumeMount: Sendable, Hashable {
     public var path: String
     public var subPath: String?
     public var readOnly: Bool
+}
+
+/// What the kubelet does before it asks a container to end.
+public enum PreStop: Sendable, Hashable {
+    case sleep(seconds: Int)
+    case exec([String])
 }
 
 public struct Probe: Sendable, Hashable {

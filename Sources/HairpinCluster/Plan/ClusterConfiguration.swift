@@ -47,6 +47,10 @@ public struct ClusterConfiguration: Sendable {
     /// Whether to run a cluster DNS (CoreDNS and its Service kube-dns).
     public var hasDNS = true
     public var clusterDomain = "cluster.local"
+    /// resolv.conf of the nodes: pods with `dnsPolicy: Default` have it too, and its search list stands behind the cluster's.
+    public var nodeResolver = ResolverFile()
+    /// Deployments that will be restarted, and how often: pods for that are planned, and have addresses, before they are made.
+    public var restarts: [ObjectKey: Int] = [:]
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 
@@ -65,6 +69,39 @@ public struct ClusterConfiguration: Sendable {
     /// The address of kube-dns: the tenth of `serviceCIDR`, as kubeadm has it.
     public var dnsAddress: IPv4Address { serviceCIDR.network.advanced(by: 10) }
     var isHairpin: Bool { hairpinMode ?? (networkPlugin == .flannelHostGateway) }
+}
+
+/// What resolv.conf(5) says.
+public struct ResolverFile: Sendable, Hashable {
+    public var nameservers: [String] = []
+    public var searches: [String] = []
+    /// "ndots:5" and the like.
+    public var options: [String] = []
+    public init() {}
+
+    /// As container runtimes write it; empty if there is nothing to say.
+    public var text: String {
+        var lines: [String] = []
+        if !searches.isEmpty { lines.append("search " + searches.joined(separator: " ")) }
+        lines += nameservers.map { "nameserver \($0)" }
+        if !options.isEmpty { lines.append("options " + options.joined(separator: " ")) }
+        return lines.map { $0 + "\n" }.joined()
+    }
+
+    /// Puts together what the kubelet has for a policy and what the pod's `dnsConfig` adds: no name twice, of an option the later value; then its limits of three
+    /// servers, 32 domains and 2048 characters (pkg/kubelet/network/dns).
+    mutating func add(_ config: DNSConfig) {
+        for server in config.nameservers where !nameservers.contains(server) { nameservers.append(server) }
+        for domain in config.searches where !searches.contains(domain) { searches.append(domain) }
+        for option in config.options {
+            let name = option.prefix { $0 != ":" }
+            options.removeAll { $0.prefix { $0 != ":" } == name }
+            options.append(option)
+        }
+        nameservers = Array(nameservers.prefix(3))
+        searches = Array(searches.prefix(32))
+        while searches.joined(separator: " ").utf8.count > 2048 { searches.removeLast() }
+    }
 }
 
 extension ClusterConfiguration {

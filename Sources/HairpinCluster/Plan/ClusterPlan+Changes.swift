@@ -1,11 +1,14 @@
 /// What a person does with kubectl to a cluster that runs.
 public enum ClusterChange: Sendable {
-    /// `kubectl apply`: NetworkPolicies and Namespaces, in order.
-    case apply(policies: [NetworkPolicy], namespaces: [Namespace])
+    /// `kubectl apply`: Namespaces, NetworkPolicies and administrators' policies, in order.
+    case apply(policies: [NetworkPolicy], namespaces: [Namespace], admin: [AdminNetworkPolicy] = [])
     case deletePolicy(ObjectKey)
+    case deleteAdminPolicy(String, isBaseline: Bool)
     /// `kubectl label`; a nil value removes the label.
     case labelPod(ObjectKey, [LabelChange])
     case labelNamespace(String, [LabelChange])
+    /// `kubectl rollout restart deployment`; whoever runs the cluster makes and ends the pods.
+    case restart(ObjectKey)
 
     public struct LabelChange: Sendable, Hashable {
         public var key: String
@@ -23,16 +26,26 @@ extension ClusterPlan {
     /// Labels of pods decide which policies and Services select them; a controller's pods keep running whatever their labels become.
     public mutating func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
         switch change {
-        case .apply(let policies, let namespaces):
+        case .apply(let policies, let namespaces, let admin):
             let known = Set(self.namespaces).union(namespaces.map(\.metadata.name))
             for policy in policies where !known.contains(policy.metadata.namespace) {
                 throw .notFound("namespaces", policy.metadata.namespace)
             }
-            return namespaces.map { apply($0) } + policies.map { apply($0) }
+            return namespaces.map { apply($0) } + policies.map { apply($0) } + admin.map { apply($0) }
         case .deletePolicy(let key):
             guard let index = networkPolicies.firstIndex(where: { $0.key == key }) else { throw .notFound("networkpolicies.networking.k8s.io", key.name) }
             networkPolicies.remove(at: index)
             return ["networkpolicy.networking.k8s.io \"\(key.name)\" deleted"]
+        case .deleteAdminPolicy(let name, let isBaseline):
+            let resource = ResourceKind.adminPolicies(isBaseline: isBaseline)
+            guard let index = adminPolicies.firstIndex(where: { $0.metadata.name == name && $0.isBaseline == isBaseline }) else {
+                throw .notFound("\(resource.rawValue).policy.networking.k8s.io", name)
+            }
+            adminPolicies.remove(at: index)
+            return ["\(resource.qualifiedName) \"\(name)\" deleted"]
+        case .restart(let key):
+            guard workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { throw .notFound("deployments.apps", key.name) }
+            return ["deployment.apps/\(key.name) restarted"]
         case .labelPod(let key, let changes):
             guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
             return ["pod/\(key.name) \(ClusterPlan.change(&pods[index].metadata.labels, changes))"]
@@ -52,6 +65,17 @@ extension ClusterPlan {
         }
         let isSame = networkPolicies[index].source == policy.source
         networkPolicies[index] = policy
+        return "\(name) \(isSame ? "unchanged" : "configured")"
+    }
+
+    private mutating func apply(_ policy: AdminNetworkPolicy) -> String {
+        let name = "\(ResourceKind.adminPolicies(isBaseline: policy.isBaseline).qualifiedName)/\(policy.metadata.name)"
+        guard let index = adminPolicies.firstIndex(where: { $0.shortName == policy.shortName }) else {
+            adminPolicies.append(policy)
+            return "\(name) created"
+        }
+        let isSame = adminPolicies[index].source == policy.source
+        adminPolicies[index] = policy
         return "\(name) \(isSame ? "unchanged" : "configured")"
     }
 

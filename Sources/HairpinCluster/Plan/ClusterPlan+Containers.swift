@@ -56,31 +56,22 @@ extension ClusterPlan {
 
     // MARK: Names
 
-    /// resolv.conf as the kubelet writes it for the pod's dnsPolicy.
+    /// resolv.conf as the kubelet writes it for the pod's dnsPolicy. ClusterFirst is Default for pods in the node's network.
     public func resolverConfiguration(of pod: PlannedPod) -> String {
         let template = pod.template
         let domain = configuration.clusterDomain
-        var servers: [String] = []
-        var searches: [String] = []
-        var options: [String] = []
-        let usesCluster = template.dnsPolicy == "ClusterFirst" || template.dnsPolicy == "ClusterFirstWithHostNet"
+        var file = ResolverFile()
+        let usesCluster = template.dnsPolicy == "ClusterFirstWithHostNet" || template.dnsPolicy == "ClusterFirst" && !template.hostNetwork
         if usesCluster, let dns = service(ObjectKey(namespace: "kube-system", name: "kube-dns"))?.clusterAddress {
-            servers = [dns.description]
-            searches = ["\(pod.metadata.namespace).svc.\(domain)", "svc.\(domain)", domain]
-            options = ["ndots:5"]
+            file.nameservers = [dns.description]
+            file.searches = ["\(pod.metadata.namespace).svc.\(domain)", "svc.\(domain)", domain]
+            for search in configuration.nodeResolver.searches where !file.searches.contains(search) { file.searches.append(search) }
+            file.options = ["ndots:5"]
+        } else if template.dnsPolicy != "None" {
+            file = configuration.nodeResolver
         }
-        servers += template.dnsConfig.nameservers.filter { !servers.contains($0) }
-        searches += template.dnsConfig.searches.filter { !searches.contains($0) }
-        for option in template.dnsConfig.options {
-            let name = option.prefix { $0 != ":" }
-            options.removeAll { $0.prefix { $0 != ":" } == name }
-            options.append(option)
-        }
-        var lines: [String] = []
-        if !searches.isEmpty { lines.append("search " + searches.joined(separator: " ")) }
-        lines += servers.map { "nameserver \($0)" }
-        if !options.isEmpty { lines.append("options " + options.joined(separator: " ")) }
-        return lines.map { $0 + "\n" }.joined()
+        file.add(template.dnsConfig)
+        return file.text
     }
 
     private func hostsFile(of pod: PlannedPod) -> String {

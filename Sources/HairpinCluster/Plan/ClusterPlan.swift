@@ -14,6 +14,8 @@ public struct ClusterPlan: Sendable {
     /// With `kubernetes.io/metadata.name`, which the API server sets on every namespace.
     public var namespaceLabels: [String: [String: String]]
     public var networkPolicies: [NetworkPolicy]
+    public var adminPolicies: [AdminNetworkPolicy]
+    public var hasPolicies: Bool { !networkPolicies.isEmpty || !adminPolicies.isEmpty }
     public var configMaps: [ObjectKey: ConfigMap]
     public var secrets: [ObjectKey: Secret]
     public var manualSlices: [EndpointSlice]
@@ -58,6 +60,8 @@ public struct PlannedPod: Sendable {
     public var placement: Placement
     /// Position in `ClusterPlan.pods`.
     public var index: Int
+    /// Made by so many restarts of its Deployment; zero is there from the start.
+    public var generation = 0
     /// This pod runs the cluster's DNS server.
     public var isClusterDNS: Bool
     public var key: ObjectKey { metadata.key }
@@ -107,6 +111,10 @@ public struct PlannedWorkload: Sendable {
     public var selector: LabelSelector
     public var template: PodTemplate
     public var source: JSONValue
+    /// Of a Deployment.
+    public var strategy = RolloutStrategy()
+    /// Of a Deployment: the pods of each restart to come, in order.
+    public var restarts: [[ObjectKey]] = []
     /// Its pods, through a ReplicaSet it owns where it has one.
     public var pods: [ObjectKey]
     public var key: ObjectKey { metadata.key }

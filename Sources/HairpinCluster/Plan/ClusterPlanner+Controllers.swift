@@ -24,6 +24,7 @@ extension ClusterPlanner {
             PlannedWorkload(
                 kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
                 template: workload.template, source: workload.source, pods: []))
+        workloads[index].strategy = workload.strategy
         switch workload.kind {
         case .deployment:
             let hash = StableName.templateHash(workload.template.source.json(indent: nil))
@@ -72,6 +73,25 @@ extension ClusterPlanner {
             workloads[index].pods = makePods(
                 of: workload.template, owner: OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name), metadata: workload.metadata,
                 count: workload.replicas)
+        }
+    }
+
+    /// Pods of restarts come after all others, whose names and addresses are as they would be without.
+    mutating func expandRestarts() {
+        for index in workloads.indices where workloads[index].kind == .deployment {
+            for number in 0..<(configuration.restarts[workloads[index].key] ?? 0) {
+                let workload = workloads[index]
+                // `kubectl rollout restart` annotates the template with the time, which changes its hash.
+                let hash = StableName.templateHash(workload.template.source.json(indent: nil) + "/restart/\(number)")
+                var template = workload.template
+                template.labels["pod-template-hash"] = hash
+                var metadata = workload.metadata
+                metadata.name += "-" + hash
+                let first = pods.count
+                let made = makePods(of: template, owner: OwnerReference(kind: "ReplicaSet", name: metadata.name), metadata: metadata, count: workload.replicas)
+                for place in first..<pods.count { pods[place].generation = number + 1 }
+                workloads[index].restarts.append(made)
+            }
         }
     }
 

@@ -29,6 +29,7 @@ public struct ClusterPlanner {
         let configMaps = Dictionary(manifests.configMaps.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         let secrets = Dictionary(manifests.secrets.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         try expandControllers()
+        expandRestarts()
         try checkPodNames()
         try checkReferences(configMaps: configMaps, secrets: secrets)
         schedule()
@@ -36,7 +37,7 @@ public struct ClusterPlanner {
         let services = try allocator.allocate(manifests.services)
         return ClusterPlan(
             configuration: configuration, nodes: nodes, pods: pods, services: services, workloads: workloads, namespaces: namespaces,
-            namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies,
+            namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies, adminPolicies: manifests.adminPolicies,
             configMaps: configMaps, secrets: secrets, manualSlices: manifests.endpointSlices, kept: manifests.kept, warnings: warnings, podIndex: podIndex)
     }
 

@@ -21,7 +21,64 @@ extension ClusterPlan {
                 for direction in policy.directions { result[index].isolate(direction, by: number, rules[direction] ?? []) }
             }
         }
-        return PolicyTable(policies: ordered.map(\.key.description), pods: result)
+        var table: [String] = ordered.map(\.key.description)
+        var ruleNames: [PolicyRuleKey: String] = [:]
+        for policy in orderedAdminPolicies { compile(policy, addressed, &result, &table, &ruleNames) }
+        var compiled = PolicyTable(policies: table, pods: result)
+        compiled.ruleNames = ruleNames
+        return compiled
+    }
+
+    /// By priority, then by name, the baseline last. Equal priorities are undefined in the API.
+    private var orderedAdminPolicies: [AdminNetworkPolicy] {
+        func rank(_ policy: AdminNetworkPolicy) -> Int { if case .admin(let priority) = policy.tier { priority } else { .max } }
+        return adminPolicies.sorted { (rank($0), $0.metadata.name) < (rank($1), $1.metadata.name) }
+    }
+
+    private func compile(
+        _ policy: AdminNetworkPolicy, _ pods: [PlannedPod], _ result: inout [PolicyPod], _ names: inout [String], _ ruleNames: inout [PolicyRuleKey: String]
+    ) {
+        let number = names.count
+        names.append(policy.shortName)
+        for direction in PolicyDirection.allCases {
+            var rules: [PolicyTierRule] = []
+            for (place, rule) in policy.rules(direction).enumerated() {
+                if !rule.name.isEmpty { ruleNames[PolicyRuleKey(policy: number, rule: place, direction: direction)] = rule.name }
+                var ports: [PolicyPort] = []
+                for port in rule.ports {
+                    switch port {
+                    case .range(let proto, let range): ports.append(PolicyPort(proto.number, .range(range)))
+                    case .named(let name): for proto in PortProtocol.allCases { ports.append(PolicyPort(proto.number, .named(name))) }
+                    }
+                }
+                rules.append(PolicyTierRule(PolicyRule(policy: number, number: place, peers: peers(rule, pods), ports: ports), rule.action))
+            }
+            if rules.isEmpty { continue }
+            for (index, pod) in pods.enumerated() where policy.isAbout(pod.labels, namespace: namespaceLabels[pod.metadata.namespace] ?? [:]) {
+                switch (direction, policy.isBaseline) {
+                case (.ingress, false): result[index].tiers.adminIngress += rules
+                case (.egress, false): result[index].tiers.adminEgress += rules
+                case (.ingress, true): result[index].tiers.baselineIngress += rules
+                case (.egress, true): result[index].tiers.baselineEgress += rules
+                }
+            }
+        }
+    }
+
+    private func peers(_ rule: AdminNetworkPolicy.Rule, _ pods: [PlannedPod]) -> PolicyPeers {
+        var addresses: Set<IPv4Address> = []
+        var blocks: [PolicyBlock] = []
+        for peer in rule.peers {
+            switch peer {
+            case .networks(let networks): for network in networks { blocks.append(PolicyBlock(network)) }
+            case .nodes(let selector): for node in nodes where selector.matches(node.labels) { addresses.formUnion([node.address, node.gateway]) }
+            case .pods(let selector, let namespaces):
+                for pod in pods where namespaces.matches(namespaceLabels[pod.metadata.namespace] ?? [:]) && selector?.matches(pod.labels) ?? true {
+                    if let address = pod.address { addresses.insert(address) }
+                }
+            }
+        }
+        return .some(addresses: addresses, blocks: blocks)
     }
 
     private func compile(_ policy: NetworkPolicy, number: Int, _ direction: PolicyDirection, _ pods: [PlannedPod]) -> [PolicyRule] {

@@ -26,6 +26,7 @@ extension ScriptRun {
     static func bits(_ readiness: Readiness) -> Int64 {
         var bits: Int64 = 0
         if readiness.contains(.readable) { bits |= 1 | 0x40 }
+        if readiness.contains(.urgent) { bits |= 2 }
         if readiness.contains(.writable) { bits |= 4 | 0x100 }
         if readiness.contains(.error) { bits |= 8 }
         if readiness.contains(.hangup) { bits |= 16 }

@@ -7,6 +7,8 @@ final class ScriptDescriptor {
     enum Kind {
         case socket(SocketID)
         case epoll(ScriptEpoll)
+        case file
+        case pipe(ScriptPipe, isWriter: Bool)
     }
     let kind: Kind
     var isNonblocking = false
@@ -34,6 +36,7 @@ extension ScriptRun {
     static let knownCalls: Set<String> = [
         "socket", "bind", "listen", "accept", "connect", "close", "shutdown", "read", "write", "send", "recv", "sendto", "recvfrom", "readv", "writev", "sendmsg",
         "recvmsg", "accept4", "epoll_create1", "fcntl", "ioctl", "setsockopt", "getsockopt", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
+        "open", "pipe", "pipe2", "splice", "sendfile",
     ]
 
     /// A call that must return at once.
@@ -94,7 +97,7 @@ extension ScriptRun {
     private func check(_ call: ScriptCall, _ outcome: CallOutcome, line: Int) throws(ScriptStop) {
         let expected = "\(call.name) = \(describe(call.result, call.errno))"
         func fail(_ actual: String) -> ScriptStop { .failed(line: line, "another result of \(call.name)", expected: expected, actual: actual) }
-        let returnsDescriptor = ["socket", "accept", "accept4", "epoll_create", "epoll_create1"].contains(call.name)
+        let returnsDescriptor = ["socket", "accept", "accept4", "epoll_create", "epoll_create1", "open"].contains(call.name)
         switch outcome {
         case .blocked: break
         case .error(let number):
@@ -186,12 +189,20 @@ extension ScriptRun {
         case "epoll_ctl": return try controlEpoll(call)
         case "epoll_wait": return try waitForEpoll(call, &state)
         case "poll": return try poll(call, &state)
+        case "open": return try openFile(call)
+        case "pipe", "pipe2": return try openPipe(call)
+        case "splice": return try splice(call, &state)
+        case "sendfile": return try sendFile(call, &state)
         default: break
         }
         let name = try number(call, 0)
         guard let descriptor = descriptors[name] else { return .error(Errno.badFileDescriptor.rawValue) }
         if call.name == "close" { return close(name, descriptor) }
         if call.name == "fcntl" { return try control(call, descriptor) }
+        switch descriptor.kind {
+        case .file, .pipe: return try transferLocally(call, descriptor)
+        case .socket, .epoll: break
+        }
         guard let socket = descriptor.socket else { return .error(Errno.invalid.rawValue) }
         let stack = host.stack!
         switch call.name {
@@ -250,6 +261,7 @@ extension ScriptRun {
 
     private func close(_ name: Int64, _ descriptor: ScriptDescriptor) -> CallOutcome {
         descriptors[name] = nil
+        closeLocally(descriptor)
         if let socket = descriptor.socket {
             host.stack.close(socket)
             listening.removeAll { $0 == socket }

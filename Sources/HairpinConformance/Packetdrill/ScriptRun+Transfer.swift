@@ -50,7 +50,7 @@ extension ScriptRun {
     func send(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
         let transfer = try transfer(call)
         if isBadBuffer(call), transfer.count > 0 { return .error(14) }
-        let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000
+        let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000 | 1
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
         if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis, control.value != .list([]) {
             throw .unsupported(line, "control data of sendmsg")
@@ -58,6 +58,7 @@ extension ScriptRun {
         var flags: TransferFlags = []
         if transfer.flags & 0x8000 != 0 { flags.insert(.more) }
         if transfer.flags & 0x80 != 0 { flags.insert(.endOfRecord) }
+        if transfer.flags & 1 != 0 { flags.insert(.outOfBand) }
         if transfer.flags & 0x400_0000 != 0 { flags.insert(.zeroCopy) }
         let waits = !descriptor.isNonblocking && transfer.flags & 0x40 == 0
         let zeros = [UInt8](repeating: 0, count: transfer.count - state.count)
@@ -98,6 +99,9 @@ extension ScriptRun {
     func receive(_ call: ScriptCall, _ descriptor: ScriptDescriptor, _ socket: SocketID, _ state: inout ScriptCallState) throws(ScriptStop) -> CallOutcome {
         let transfer = try transfer(call)
         if isBadBuffer(call), transfer.count > 0, (try? host.stack.unreadBytes(socket)) ?? 0 > 0 { return .error(14) }
+        if transfer.flags & 1 != 0 {
+            return outcome { () throws(Errno) in try host.stack.receiveUrgent(socket, keeping: transfer.flags & 2 != 0) == nil ? 0 : 1 }
+        }
         let known: Int64 = 0x4000 | 0x40 | 0x2 | 0x20 | 0x100
         if transfer.flags & 0x2000 != 0 {
             guard let error = host.stack.takeStreamError(socket) else { return .error(Errno.tryAgain.rawValue) }
@@ -197,10 +201,10 @@ extension ScriptRun {
 
     func ioctl(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
         let request = try number(call, 1)
-        guard [0x541b, 0x5411, 0x894b].contains(request) else { throw .unsupported(line, "this ioctl") }
+        guard [0x541b, 0x5411, 0x894b, 0x8905].contains(request) else { throw .unsupported(line, "this ioctl") }
         let actual: Int
         do throws(Errno) {
-            actual = try request == 0x541b ? host.stack.unreadBytes(socket) : host.stack.waitingBytes(socket, unsentOnly: request == 0x894b)
+            actual = try request == 0x8905 ? (host.stack.isAtMark(socket) ? 1 : 0) : request == 0x541b ? host.stack.unreadBytes(socket) : host.stack.waitingBytes(socket, unsentOnly: request == 0x894b)
         } catch {
             return .error(error.rawValue)
         }
@@ -228,6 +232,8 @@ extension ScriptRun {
         case (1, 38): .proto
         case (1, 37): .timestamping
         case (1, 60): .zeroCopy
+        case (1, 47): .maximumPacingRate
+        case (1, 10): .urgentInline
         case (6, 1): .noDelay
         case (6, 2): .maximumSegment
         case (6, 3): .cork
@@ -258,6 +264,11 @@ extension ScriptRun {
         return call.arguments.count > 2 ? "the socket option \(text(1)) \(text(2))" : "a socket option"
     }
 
+    /// Modules of Linux that are not modelled; other names are none there either, and refused.
+    private static let foreignAlgorithms: Set<String> = [
+        "bic", "cdg", "dctcp-reno", "highspeed", "htcp", "hybla", "illinois", "lp", "nv", "scalable", "vegas", "veno", "westwood", "yeah",
+    ]
+
     func setOption(_ call: ScriptCall, _ socket: SocketID) throws(ScriptStop) -> CallOutcome {
         let level = try number(call, 1)
         let name = try number(call, 2)
@@ -274,7 +285,7 @@ extension ScriptRun {
         }
         if [level, name] == [6, 13] {
             guard case .string(let algorithm) = value else { throw .unsupported(line, "this value of TCP_CONGESTION") }
-            guard CongestionControl(rawValue: algorithm) != nil else { throw .unsupported(line, "the congestion control \(algorithm)") }
+            if ScriptRun.foreignAlgorithms.contains(algorithm) { throw .unsupported(line, "the congestion control \(algorithm)") }
             return outcome { () throws(Errno) in
                 try host.stack.setCongestionControl(socket, algorithm)
                 return 0

@@ -123,16 +123,23 @@ final class ScriptRun {
             case .restoreDefaults: host.stack.replaceSettings(ScriptConfiguration.referenceProfile)
             case .forgetMetrics: host.stack.forgetMetrics()
             case .mute(let isMuted): host.isMuted = isMuted
+            case .pace(let isOn):
+                var settings = host.stack.settings
+                settings.pacesAlways = isOn
+                host.stack.replaceSettings(settings)
             case .ignored: break
             }
         }
     }
 
     private func assertions(_ text: String) throws(ScriptStop) {
-        let information = (current?.socket ?? fresh).flatMap { host.stack.tcpInformation($0) }?.fields
+        let socket = current?.socket ?? fresh
+        let information = socket.flatMap { host.stack.tcpInformation($0) }?.fields
+        let details = socket.flatMap { host.stack.congestionInformation($0) }?.fields
         do throws(ScriptCode.Stop) {
             try code.run(text, line: line) { name in
                 if name.hasPrefix("tcpi_") { return information?[String(name.dropFirst(5))].map { Int64($0) } }
+                if CongestionInformation.names.contains(name) { return details?[name].map { Int64($0) } }
                 return ScriptSymbols.codeConstants[name]
             }
         } catch {
@@ -161,7 +168,7 @@ final class ScriptRun {
                 case .tcp(let segment):
                     for option in segment.options {
                         if case .accurateECN = option { throw .unsupported(line, "the AccECN option") }
-                        if case .md5 = option { throw .unsupported(line, "the MD5 option") }
+                        if case .md5 = option, case .outbound = event.action { throw .unsupported(line, "an outbound MD5 option") }
                     }
                 case .udp: if case .outbound = event.action { throw .unsupported(line, "an outbound UDP packet") }
                 case .icmp(let message):
@@ -177,7 +184,8 @@ final class ScriptRun {
                     }
                 }
                 for (name, offset) in ScriptCode.namesRead(text) where !assigned.contains(name) && ScriptSymbols.codeConstants[name] == nil {
-                    guard name.hasPrefix("tcpi_"), TCPInformation.names.contains(String(name.dropFirst(5))) else {
+                    let isKnown = name.hasPrefix("tcpi_") && TCPInformation.names.contains(String(name.dropFirst(5))) || CongestionInformation.names.contains(name)
+                    guard isKnown else {
                         throw .unsupported(line + offset, "the name '\(name)' in code")
                     }
                 }

@@ -87,6 +87,7 @@ struct ShellCommands {
         case restoreDefaults
         case forgetMetrics
         case mute(Bool)
+        case pace(Bool)
         case ignored
     }
 
@@ -190,6 +191,7 @@ struct ShellCommands {
         case "ip" where words.dropFirst().prefix(2) == ["tcp_metrics", "flush"] || words.dropFirst().prefix(2) == ["tcp_metrics", "flush_all"]:
             return [.forgetMetrics]
         case "tc" where text.contains("pfifo limit 0"): return [.mute(true)]
+        case "tc" where (words.contains("add") || words.contains("replace")) && words.contains("fq"): return [.pace(true)]
         case "tc" where text.contains("qdisc del") || text.contains("pfifo limit"): return [.mute(false)]
         case "true", ":", "nstat": return [.ignored]
         default: throw unknown

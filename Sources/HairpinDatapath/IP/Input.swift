@@ -17,6 +17,7 @@ extension LogicalProcess {
         var frame = original
         guard let packet = IPv4View(pool.pointee[frame].pointee.bytes) else { return drop(frame, .malformedIP, at: device) }
         guard pool.pointee[frame].pointee.flags.contains(.checksumsFinished) || packet.isChecksumValid else { return drop(frame, .checksumIP, at: device) }
+        assert(packet.isChecksumValid, "a finished checksum that is wrong")
         // Link-layer padding ends here.
         pool.pointee[frame].pointee.count = UInt32(packet.totalLength)
         spend(costs.route)

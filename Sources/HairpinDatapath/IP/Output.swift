@@ -18,7 +18,7 @@ public struct OutputRequest: Sendable {
     public var identification = Identification.host
     public var socket: UInt32 = 0
     public var confirmsNeighbour = false
-    /// The transport checksum is known to be right, so the packet need not be verified anywhere.
+    /// The caller vouches for the transport checksum: within this process nobody verifies the packet any more, its IP header included.
     public var hasFinishedChecksums = false
     public init(source: IPv4Address, destination: IPv4Address, proto: IPProtocol) {
         self.source = source

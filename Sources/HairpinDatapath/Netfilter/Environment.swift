@@ -12,6 +12,8 @@ protocol NetfilterEnvironment {
     mutating func random32() -> UInt32
     /// Whether the address is of this very interface; for `--limit-iface-in` and `-out`.
     func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool
+    /// Whether answers to `source` leave by `interface`, or with `loose` by any (`rpfilter_lookup_reverse`).
+    func isWayBack(_ source: IPv4Address, by interface: InterfaceIndex, loose: Bool, acceptsLocal: Bool) -> Bool
     /// For `--clamp-mss-to-pmtu`.
     func mtu(of interface: InterfaceIndex) -> Int
 }
@@ -19,4 +21,5 @@ protocol NetfilterEnvironment {
 extension NetfilterEnvironment {
     func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool { isLocal(address) }
     func mtu(of interface: InterfaceIndex) -> Int { 1500 }
+    func isWayBack(_ source: IPv4Address, by interface: InterfaceIndex, loose: Bool, acceptsLocal: Bool) -> Bool { true }
 }

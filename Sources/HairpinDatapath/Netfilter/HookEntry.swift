@@ -18,6 +18,14 @@ struct HookEnvironment: NetfilterEnvironment {
         process.namespace(namespace).pointee.addresses.contains { $0.device == interface && $0.address.address == address }
     }
     func mtu(of interface: InterfaceIndex) -> Int { process.interface(interface).pointee.mtu }
+    func isWayBack(_ source: IPv4Address, by interface: InterfaceIndex, loose: Bool, acceptsLocal: Bool) -> Bool {
+        let space = process.namespace(namespace)
+        // The loopback device and senders without an address (DHCP) pass.
+        if interface == .none || process.interface(interface).pointee.kind == .loopback || source == .any { return true }
+        if space.pointee.isLocal(source) { return acceptsLocal }
+        guard let route = space.pointee.routes.lookup(source) else { return false }
+        return loose || route.device == interface
+    }
     var now: Instant { process.now }
     mutating func random32() -> UInt32 { process.namespace(namespace).pointee.random.next32() }
 }
@@ -38,6 +46,7 @@ extension LogicalProcess {
         guard space.pointee.netfilter.isActive else { return nil }
         var environment = HookEnvironment(process: self, namespace: index)
         let verdict = space.pointee.netfilter.run(HookPlace(hook: hook, input: input, output: output, networkOffset: networkOffset), frame, &pool.pointee, &environment)
+        if space.pointee.netfilter.chargesRules { spend(space.pointee.netfilter.takeRuleTime()) }
         if case .accept = verdict { return nil }
         return verdict
     }

@@ -30,6 +30,8 @@ struct LazyNetfilter {
     // What packets meet; see `Netfilter`.
 
     @inline(__always) var isActive: Bool { filter?.pointee.isActive ?? false }
+    @inline(__always) var chargesRules: Bool { filter?.pointee.ruleCost ?? 0 != 0 }
+    func takeRuleTime() -> Int64 { filter?.pointee.takeRuleTime() ?? 0 }
 
     @inline(__always)
     func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {

@@ -1,3 +1,4 @@
+import HairpinEngine
 import HairpinPolicy
 import HairpinProxy
 import HairpinWire
@@ -7,6 +8,22 @@ extension LogicalProcess {
     /// Replaces the rule set by lines in `iptables-save` form.
     public func setRules(_ lines: [String], namespace index: NamespaceIndex) throws(RuleError) {
         try namespace(index).pointee.netfilter.made.pointee.restore(lines)
+    }
+
+    /// Replaces the rule set by one of a machine somewhere, with its sets. What is not understood is treated as `unknown` says; returned are the rules
+    /// that were left out or taken to match in part.
+    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, namespace index: NamespaceIndex) throws(RuleError) -> [RuleError] {
+        try namespace(index).pointee.netfilter.made.pointee.restore(lines, sets: sets, unknown: unknown)
+        let rules = namespace(index).pointee.netfilter.made.pointee.currentRules()
+        return rules.skipped + rules.assumed
+    }
+
+    /// The rule set itself, to be asked what it would do.
+    public func ruleSet(namespace index: NamespaceIndex) -> RuleSet { namespace(index).pointee.netfilter.made.pointee.currentRules() }
+
+    /// Processor time for every iptables rule that a packet is held against, as if none were found by hashing.
+    public func setRuleCost(_ cost: Duration, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.setRuleCost(cost.nanoseconds)
     }
 
     /// Runs one `iptables …` command.
@@ -27,6 +44,11 @@ extension LogicalProcess {
         namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
     }
 
+    /// Changes some of the virtual services there are; false, and nothing done, if one of them is not there.
+    public func changeVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) -> Bool {
+        namespace(index).pointee.netfilter.made.pointee.changeVirtualServices(services)
+    }
+
     public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
         namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
     }
@@ -38,6 +60,33 @@ extension LogicalProcess {
 
     /// Packets refused so far, by the policies that did.
     public func policyDrops(namespace index: NamespaceIndex) -> [PolicyDropCount] { namespace(index).pointee.netfilter.policyDrops }
+
+    // MARK: Connections
+
+    /// The table of connections (`conntrack -L`).
+    public func connectionRecords(namespace index: NamespaceIndex) -> [ConnectionRecord] {
+        namespace(index).pointee.netfilter.made.pointee.connections.records(now: now)
+    }
+
+    /// Forgets the connections for which `isDoomed` holds, and returns them (`conntrack -D`). Their next packets begin new ones.
+    @discardableResult
+    public func removeConnections(namespace index: NamespaceIndex, where isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        namespace(index).pointee.netfilter.made.pointee.connections.removeAll(now: now, where: isDoomed)
+    }
+
+    /// From now on, or no longer, what happens to connections is kept for `takeConnectionEvents`.
+    public func watchConnections(_ isWatched: Bool, namespace index: NamespaceIndex) {
+        namespace(index).pointee.netfilter.made.pointee.connections.isWatched = isWatched
+    }
+
+    /// What has happened since the last call.
+    public func takeConnectionEvents(namespace index: NamespaceIndex) -> [ConnectionEvent] {
+        namespace(index).pointee.netfilter.made.pointee.connections.takeEvents(now: now)
+    }
+
+    public func connectionStatistics(namespace index: NamespaceIndex) -> ConnectionStatistics {
+        namespace(index).pointee.netfilter.made.pointee.connections.statistics
+    }
 
     /// The table of connections as `conntrack -L` prints it.
     public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }

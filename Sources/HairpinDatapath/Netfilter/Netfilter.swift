@@ -23,6 +23,12 @@ struct Netfilter {
     var policies = PolicyFilter()
     /// Some pod is isolated.
     private(set) var isPolicing = false
+    /// For reports.
+    var bindings: BindingLog?
+    /// Nanoseconds of processor time for every iptables rule a packet is held against; zero charges nothing.
+    private(set) var ruleCost: Int64 = 0
+    /// Off, every packet is held against every rule on its way: what remembering must agree with.
+    var remembersWalks = true
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -55,10 +61,33 @@ struct Netfilter {
     }
 
     /// `iptables-restore`; `keeping` is `--noflush`.
-    mutating func restore(_ lines: [String], keeping: Bool = false, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
+    mutating func restore(_ lines: [String], keeping: Bool = false, sets: IPSetTable? = nil, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
         program.saveCounters(into: &rules)
-        try rules.restore(lines, keeping: keeping, unknown: unknown)
+        var new = rules
+        if let sets { new.sets = sets }
+        try new.restore(lines, keeping: keeping, unknown: unknown)
+        rules = new
         recompile()
+    }
+
+    /// As it stands, with its counters and what its sets hold now.
+    mutating func currentRules() -> RuleSet {
+        program.saveCounters(into: &rules)
+        return rules
+    }
+
+    /// Makes rules take time, one after the other as iptables looks at them, whatever finds them here.
+    mutating func setRuleCost(_ nanoseconds: Int64) {
+        program.saveCounters(into: &rules)
+        ruleCost = nanoseconds
+        recompile()
+    }
+
+    /// The time of the rules since this was last asked.
+    mutating func takeRuleTime() -> Int64 {
+        let time = Int64(clamping: program.walked) &* ruleCost
+        program.walked = 0
+        return time
     }
 
     /// `iptables-save -c` if `counters`.
@@ -92,6 +121,9 @@ struct Netfilter {
         refreshActivity()
     }
 
+    /// False if one of them is not there yet.
+    mutating func changeVirtualServices(_ services: [VirtualService]) -> Bool { virtualServers.change(services) }
+
     /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
     mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {
         policies.set(table, style: style)
@@ -104,7 +136,7 @@ struct Netfilter {
 
     private mutating func recompile() {
         let old = program
-        program = RuleProgram(rules, services: services, after: old)
+        program = RuleProgram(rules, services: services, countsServices: ruleCost != 0, after: old)
         old.deallocate()
         refreshActivity()
     }
@@ -120,7 +152,7 @@ struct Netfilter {
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
     @inline(__always)
     mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        if !isActive || passes(place, frame, pool) { return .accept }
+        if !isActive || remembersWalks && passesUnread(place, frame, pool) { return .accept }
         return runTables(place, frame, &pool, &env)
     }
 
@@ -180,13 +212,13 @@ struct Netfilter {
     /// A frame was cloned: both belong to the connection.
     func retain(_ frame: FrameHandle, _ pool: inout FramePool) { connections.retain(pool[frame].pointee.connection) }
 
-    /// What most packets are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before. Nothing
-    /// is read of such a packet but its length.
+    /// Whether a packet is what most are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before.
+    /// Nothing is read of such a packet but its length.
     @inline(__always)
-    private mutating func passes(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
+    private mutating func passesUnread(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
         let frame = pool[handle]
         let info = frame.pointee.connectionInfo
-        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.isPlain(place.hook),
+        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.hasOnlyFilterAndNAT(place.hook),
             virtualServers.isEmpty, let connection = connections.entry(frame.pointee.connection), connection.pointee.status.contains(.confirmed)
         else { return false }
         if place.hook == .forward {
@@ -209,11 +241,16 @@ struct Netfilter {
         guard let start = program.entry(table, place.hook) else { return nil }
         let connection = connections.entry(pool[frame].pointee.connection)
         let info = pool[frame].pointee.connectionInfo
-        let mayRepeat = table == .filter && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
+        // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
+        let mayRepeat =
+            remembersWalks && table == .filter && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
+            && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
+        let walked = program.walked
+        let mark = pool[frame].pointee.mark
         switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
         case .accept:
-            if mayRepeat, let connection { program.remember(start, place, pool[frame], packet, connection, &env) }
+            if mayRepeat, let connection, pool[frame].pointee.mark == mark { program.remember(start, place, pool[frame], packet, connection, walked: program.walked &- walked, &env) }
             return nil
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)
@@ -302,6 +339,9 @@ struct Netfilter {
         default: break
         }
         if !connection.pointee.status.contains(isSource ? .sourceDone : .destinationDone) { connections.bindNothing(index, isSource: isSource, &env) }
+        if !isSource, let bindings, connection.pointee.status.contains(.destinationTranslated) {
+            bindings.note(connection.pointee.original, address: connection.pointee.reply.source, port: connection.pointee.reply.sourcePort)
+        }
         return nil
     }
 
@@ -319,14 +359,11 @@ struct Netfilter {
         pool.makeWritable(handle)
         guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset), var inner = fresh.quoted else { return .drop(.invalidTranslation) }
         packet = fresh
-        let other = connection.pointee.tuple(isReply: !isReply)
+        let (address, port) = connection.pointee.translation(isReply: isReply, isSource: isSource)
         // The quoted packet went the other way: what is the source outside is the destination inside.
-        inner.rewrite(
-            isSource: !isSource, address: isSource ? other.destination : other.source,
-            port: isSource && other.proto != 1 ? other.destinationPort : other.sourcePort, isPartial: false, isQuoted: true)
+        inner.rewrite(isSource: !isSource, address: address, port: port, isPartial: false, isQuoted: true)
         packet.renewICMPChecksum()
-        let target = other.inverse
-        packet.rewrite(isSource: isSource, address: isSource ? target.source : target.destination, port: 0, isPartial: false)
+        packet.rewrite(isSource: isSource, address: address, port: 0, isPartial: false)
         return nil
     }
 
@@ -341,7 +378,8 @@ struct Netfilter {
             return apply(change, place, handle, &packet, &pool, env)
         }
         guard place.hook != .forward else { return nil }
-        switch virtualServers.request(packet, now: now) {
+        let isTracked = connections.entry(frame.pointee.connection)?.pointee.status.contains(.confirmed) ?? false
+        switch virtualServers.request(packet, isTracked: isTracked, now: now) {
         case .none: return nil
         case .noServer: return .reject(.icmp(code: ICMPv4.portUnreachable))
         case .serverGone: return .drop(.noVirtualServer)
@@ -358,6 +396,9 @@ struct Netfilter {
         guard let fresh = PacketHeaders(pool[handle], offset: place.networkOffset) else { return .drop(.malformedIP) }
         packet = fresh
         let frame = pool[handle]
+        if !change.isReply, let bindings, let connection = connections.entry(frame.pointee.connection) {
+            bindings.note(connection.pointee.original, address: change.address, port: change.port)
+        }
         // `ip_vs_update_conntrack`: answers come from the real server, or go to the virtual one.
         if let connection = connections.entry(frame.pointee.connection), !connection.pointee.status.contains(.confirmed),
             !connection.pointee.status.contains(.dying), frame.pointee.connectionInfo == .new

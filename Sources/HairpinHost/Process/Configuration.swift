@@ -31,10 +31,15 @@ extension Process {
         }
     }
 
-    func sysctl(_ name: String) -> String? { kernel.process.sysctl(name, namespace: namespace) }
+    func sysctl(_ name: String) -> String? {
+        kernel.process.sysctl(name, namespace: namespace) ?? TransportSysctls.value(name, kernel.process, namespace)
+    }
 
     func iptablesSave() -> [String] { kernel.process.rules(namespace: namespace) }
 
+    func ipsetSave() -> [String] {
+        kernel.process.ruleSet(namespace: namespace).sets.lines(now: now.nanoseconds) + (kernel.process.services(namespace: namespace)?.ipsets() ?? [])
+    }
     func nftRuleset() -> [String] { kernel.process.services(namespace: namespace)?.nftRuleset() ?? [] }
 
     func virtualServerListing() -> [String] {
@@ -45,6 +50,13 @@ extension Process {
                     persistenceSeconds: service.persistence, servers: service.servers.map { (ServiceAddress($0.address), $0.port, $0.weight) })
             })
     }
+
+    func connections() -> [ConnectionRecord] { kernel.process.connectionRecords(namespace: namespace) }
+    func removeConnections(_ isDoomed: (ConnectionRecord) -> Bool) -> [ConnectionRecord] {
+        kernel.process.removeConnections(namespace: namespace, where: isDoomed)
+    }
+    func connectionStatistics() -> ConnectionStatistics { kernel.process.connectionStatistics(namespace: namespace) }
+    func connectionEvents() -> [ConnectionEvent] { kernel.takeConnectionEvents(self) }
 
     func transmit(_ frame: [UInt8], device: String) throws(Errno) {
         guard let interface = kernel.process.findInterface(device, namespace: namespace) else { throw Errno(19) }  // ENODEV
@@ -95,7 +107,14 @@ struct NamespaceConfiguration {
         case "sysctl":
             for word in words.dropFirst() where word.contains("=") {
                 let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-                guard parts.count == 2, process.setSysctl(parts[0], parts[1], namespace: namespace) else {
+                guard parts.count == 2 else { throw ConfigurationError("sysctl: malformed setting '\(word)'", status: 255) }
+                switch TransportSysctls.set(parts[0], parts[1], process, namespace) {
+                case .done: continue
+                case .noSuchValue: throw ConfigurationError("sysctl: setting key \"\(parts[0])\": No such file or directory", status: 255)
+                case .invalid: throw ConfigurationError("sysctl: setting key \"\(parts[0])\": Invalid argument", status: 255)
+                case .unknown: break
+                }
+                guard process.setSysctl(parts[0], parts[1], namespace: namespace) else {
                     throw ConfigurationError(
                         "sysctl: cannot stat /proc/sys/\(parts[0].split(separator: ".").joined(separator: "/")): No such file or directory", status: 255)
                 }

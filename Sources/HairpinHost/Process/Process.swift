@@ -90,6 +90,7 @@ final class Process {
 
     private func run() {
         guard let program else { return }
+        isSignalled = false
         switch program.resume(self) {
         case .exit(let status): finish(status)
         case .wait(let set):
@@ -137,13 +138,27 @@ final class Process {
             if !pipe.bytes.isEmpty || !pipe.hasWriters || !pipe.hasReaders { return true }
             if isWriter(of: id), pipe.bytes.count < Pipe.capacity { return true }
         }
-        if changedFiles { return true }
+        if changedFiles || isSignalled { return true }
         return set.deadline == nil && set.sockets.isEmpty && set.children.isEmpty && set.pipes.isEmpty && set.files.isEmpty
     }
 
     private func isWriter(of id: PipeID) -> Bool { streams.output == .pipe(id) || streams.error == .pipe(id) }
 
     private var changedFiles = false
+    /// Asked to end, and not run since.
+    private var isSignalled = false
+
+    /// The signal that asks a container's first process to end; it is handed to nobody else.
+    func askToEnd() {
+        guard exitStatus == nil, let program else { return }
+        switch program.terminate() {
+        case .ends: endFamily(143)
+        case .ignores: break
+        case .drains:
+            isSignalled = true
+            poke()
+        }
+    }
 
     func isWaiting(forFile path: String, in tree: FileSystem) -> Bool {
         guard let waiting, !waiting.files.isEmpty else { return false }
@@ -272,12 +287,14 @@ extension Process: SystemCalls {
 
     func readFile(_ path: String) -> [UInt8]? {
         if path == "/dev/null" { return [] }
+        if let bytes = procFile(path) { return bytes }
         let place = container.resolve(path)
         return place.tree.read(place.path)
     }
 
     func readFile(_ path: String, from offset: Int) -> [UInt8]? {
         if path == "/dev/null" { return [] }
+        if let bytes = procFile(path) { return Array(bytes.dropFirst(offset)) }
         let place = container.resolve(path)
         changedFiles = false
         return place.tree.read(place.path, from: offset)

@@ -61,4 +61,8 @@ extension Process {
     func localAddress(_ socket: SocketID) -> SocketAddress? { stack.localAddress(socket) }
     func remoteAddress(_ socket: SocketID) -> SocketAddress? { stack.remoteAddress(socket) }
     func sockets() -> [SocketInformation] { stack.sockets() }
+    func tcpInformation(_ socket: SocketID) -> TCPInformation? { stack.tcpInformation(socket) }
+    func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) { try stack.setCongestionControl(socket, name) }
+    func congestionControl(_ socket: SocketID) -> String? { stack.congestionControl(socket) }
+    func transportStatistics() -> TransportStatistics? { stack.counters }
 }

@@ -67,9 +67,15 @@ public struct DNSRecord: Hashable, Sendable {
 public struct DNSExtension: Hashable, Sendable {
     public var payloadSize: UInt16
     public var options: [(code: UInt16, data: [UInt8])]
+    /// The upper eight bits of the response code, as BADVERS has them.
+    public var extendedCode: UInt8 = 0
+    public var version: UInt8 = 0
+    /// The DO bit (RFC 3225).
+    public var wantsSignatures = false
     public init(payloadSize: UInt16, options: [(code: UInt16, data: [UInt8])] = []) { (self.payloadSize, self.options) = (payloadSize, options) }
     public static func == (a: DNSExtension, b: DNSExtension) -> Bool {
         a.payloadSize == b.payloadSize && a.options.elementsEqual(b.options) { $0.code == $1.code && $0.data == $1.data }
+            && (a.extendedCode, a.version, a.wantsSignatures) == (b.extendedCode, b.version, b.wantsSignatures)
     }
     public func hash(into hasher: inout Hasher) { hasher.combine(payloadSize) }
 }
@@ -117,8 +123,8 @@ public struct DNSMessage: Hashable, Sendable {
             writer.bytes.append(0)
             writer.u16(DNSType.opt.rawValue)
             writer.u16(ednsExtension.payloadSize)
-            writer.u16(0)
-            writer.u16(0)
+            writer.u16(UInt16(ednsExtension.extendedCode) << 8 | UInt16(ednsExtension.version))
+            writer.u16(ednsExtension.wantsSignatures ? 0x8000 : 0)
             writer.u16(UInt16(ednsExtension.options.reduce(0) { $0 + 4 + $1.data.count }))
             for option in ednsExtension.options {
                 writer.u16(option.code)
@@ -269,6 +275,8 @@ public struct DNSMessage: Hashable, Sendable {
             switch type {
             case .opt:
                 var parsed = DNSExtension(payloadSize: rawClass)
+                (parsed.extendedCode, parsed.version) = (UInt8(timeToLive >> 24), UInt8(timeToLive >> 16 & 0xff))
+                parsed.wantsSignatures = timeToLive & 0x8000 != 0
                 while position + 4 <= end {
                     guard let code = u16(), let size = u16(), position + Int(size) <= end else { return nil }
                     parsed.options.append((code, Array(bytes[position..<(position + Int(size))])))
@@ -307,6 +315,37 @@ public struct DNSMessage: Hashable, Sendable {
                 return DNSRecord(name: name, type: type, timeToLive: timeToLive, data: .other(content))
             }
         }
+    }
+}
+
+extension DNSMessage {
+    /// The bytes of an answer to somebody who takes at most `limit` of them, as CoreDNS sends it: names in full if that fits (and, over UDP, if it is
+    /// not more than 1480 bytes), else with pointers, else without the last records and with TC. Answers are kept before authorities, those before
+    /// additional records (`Msg.Truncate` of miekg/dns, `Request.Scrub`).
+    mutating func fitted(in limit: Int, isDatagram: Bool) -> [UInt8] {
+        let plain = encoded(compresses: false)
+        if plain.count <= limit, !isDatagram || plain.count <= 1480 { return plain }
+        var bytes = encoded(compresses: true)
+        if bytes.count <= limit { return bytes }
+        flags.insert(.truncated)
+        let all = self
+        let counts = (answers.count, authorities.count, additionals.count)
+        // The largest number of records from the front that fits: more records never take fewer bytes.
+        var (fits, tooMany) = (0, counts.0 + counts.1 + counts.2)
+        func keep(_ count: Int) -> DNSMessage {
+            var part = all
+            part.answers = Array(all.answers.prefix(count))
+            part.authorities = Array(all.authorities.prefix(max(0, count - counts.0)))
+            part.additionals = Array(all.additionals.prefix(max(0, count - counts.0 - counts.1)))
+            return part
+        }
+        while tooMany - fits > 1 {
+            let middle = (fits + tooMany) / 2
+            if keep(middle).encoded(compresses: true).count <= limit { fits = middle } else { tooMany = middle }
+        }
+        self = keep(fits)
+        bytes = encoded(compresses: true)
+        return bytes
     }
 }
 

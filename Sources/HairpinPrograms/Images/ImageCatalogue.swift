@@ -12,6 +12,8 @@ public struct EntryPoint {
     public var note: String?
     /// Whose tools the image carries, for `exec`.
     public var userland: Userland
+    /// Files of the image that programs look at.
+    public var files: [String: [UInt8]] = [:]
 
     public init(arguments: [String], userland: Userland = .gnu, note: String? = nil, makeProgram: @escaping () -> any Program) {
         self.makeProgram = makeProgram
@@ -35,6 +37,15 @@ public enum ImageCatalogue {
         names: (any ClusterNames)? = nil
     ) -> EntryPoint {
         let known = Image(image)
+        var entry = entryPoint(known, image: image, command, arguments, declaredPorts, environment, names)
+        if known.hasMusl { entry.files[ResolverConfiguration.muslLoader] = [] }
+        return entry
+    }
+
+    private static func entryPoint(
+        _ known: Image, image: String, _ command: [String]?, _ arguments: [String]?, _ declaredPorts: [(port: UInt16, proto: IPProtocol)],
+        _ environment: [String: String], _ names: (any ClusterNames)?
+    ) -> EntryPoint {
         let userland = known.userland
         let argv = (command ?? known.entry) + (arguments ?? (command == nil ? known.defaults : []))
         // Servers whose behaviour depends on more than their argv.
@@ -98,6 +109,8 @@ public enum ImageCatalogue {
         var version: String?
         var kind = Kind.unknown
         var userland = Userland.gnu
+        /// Built on Alpine, whose C library is musl; busybox's own image has glibc.
+        var hasMusl: Bool
         var entry: [String] = []
         var defaults: [String] = []
 
@@ -110,6 +123,7 @@ public enum ImageCatalogue {
             let number = tag.prefix { $0.isNumber || $0 == "." }
             if number.split(separator: ".").count == 3 { version = String(number) }
             if tag.contains("alpine") || tag.contains("busybox") { userland = .busybox }
+            hasMusl = tag.contains("alpine") || ["alpine", "curl", "alpine-curl", "netshoot", "network-multitool", "agnhost"].contains(name)
             switch name {
             case "nginx", "nginx-unprivileged", "nginx-slim":
                 kind = .nginx
@@ -139,6 +153,13 @@ public enum ImageCatalogue {
                 kind = .server
                 entry = ["agnhost"]
                 defaults = ["pause"]
+            case "iperf3":
+                kind = .server
+                entry = ["iperf3"]
+                defaults = ["-s"]
+            case "netperf":
+                kind = .server
+                defaults = ["netserver", "-D"]
             case "pause", "pause-amd64":
                 kind = .server
                 entry = ["pause"]

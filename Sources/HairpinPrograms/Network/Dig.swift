@@ -2,7 +2,7 @@ import HairpinEngine
 import HairpinTransport
 import HairpinWire
 
-/// dig 9.18 over UDP.
+/// dig 9.18: over UDP, and over TCP with `+tcp` or where the answer was truncated.
 final class Dig: Program {
     private let arguments: [String]
     private var isStarted = false
@@ -14,6 +14,8 @@ final class Dig: Program {
     private static let mostTries = 65535, longestTimeout: Int64 = 65535
     private var tries = 3, timeout = Duration.seconds(5)
     private var names: [DNSName] = []
+    private var ndots: Int?, domains: [String]?
+    private var bufferSize: UInt16 = 1232, ednsVersion: UInt8 = 0
     private var query: DNSQuery?, resolver: Resolver?
     private var asked: DNSMessage?
     private var failures = ""
@@ -45,10 +47,17 @@ final class Dig: Program {
                 for _ in 0..<query!.timeouts { failures += ";; communications error to \(serverAddress!)#\(port): timed out\n" }
                 switch outcome {
                 case .refused(let error):
-                    failures += ";; communications error to \(serverAddress!)#\(port): \(error.description.prefix(1).lowercased() + error.description.dropFirst())\n"
+                    let words = error.description.prefix(1).lowercased() + error.description.dropFirst()
+                    if query!.usedTCP {
+                        let asked = names[0].description.dropLast(names[0].labels.isEmpty ? 0 : 1)
+                        failures += ";; Connection to \(serverAddress!)#\(port)(\(server)) for \(asked) failed: \(words).\n"
+                    } else {
+                        failures += ";; communications error to \(serverAddress!)#\(port): \(words)\n"
+                    }
                     return unanswered(system)
                 case .timedOut: return unanswered(system)
                 case .answer(let message, let size, let elapsed):
+                    if query!.wasTruncated { failures += ";; Truncated, retrying in TCP mode.\n" }
                     if message.responseCode == .nameError, names.count > 1 {
                         names.removeFirst()
                         query = nil
@@ -76,7 +85,18 @@ final class Dig: Program {
                 case "tries": tries = parts.count > 1 ? min(max(1, Int(parts[1]) ?? 3), Dig.mostTries) : 3
                 case "retry": tries = parts.count > 1 ? min(max(0, Int(parts[1]) ?? 2), Dig.mostTries - 1) + 1 : 3
                 case "time", "timeout": timeout = .seconds(parts.count > 1 ? min(max(1, Int64(parts[1]) ?? 5), Dig.longestTimeout) : 5)
-                case "search": search = true
+                case "search", "defname": search = true
+                case "nosearch", "nodefname": search = false
+                case "ndots": ndots = parts.count > 1 ? Int(parts[1]) : nil
+                case "domain":
+                    domains = parts.count > 1 ? [String(parts[1])] : nil
+                    search = true
+                case "tcp", "vc": features["tcp"] = true
+                case "notcp", "novc": features["tcp"] = false
+                case "bufsize": bufferSize = parts.count > 1 ? UInt16(clamping: Int(parts[1]) ?? 1232) : 1232
+                case "edns", "do":
+                    features[key == "do" ? "dnssec" : "edns"] = true
+                    if key == "edns", parts.count > 1 { ednsVersion = UInt8(clamping: Int(parts[1]) ?? 0) }
                 case "noall":
                     for section in Dig.sections { features[section] = false }
                 case "all":
@@ -115,7 +135,10 @@ final class Dig: Program {
         }
         if reverse { type = .ptr }
         if !hasName { type = .ns }
-        let configuration = ResolverConfiguration.load(system)
+        var configuration = ResolverConfiguration.load(system)
+        if let ndots { configuration.ndots = ndots }
+        if let domains { configuration.search = domains }
+        configuration.library = .glibc  // BIND walks the list itself
         let candidates = search && hasName ? configuration.candidates(name) : [name]
         names = candidates.compactMap { DNSName($0) }
         guard !names.isEmpty else {
@@ -139,10 +162,13 @@ final class Dig: Program {
         var flags: DNSMessage.Flags = []
         if features["recurse"] ?? features["rec"] ?? true { flags.insert(.recursionDesired) }
         if features["adflag"] ?? features["ad"] ?? true { flags.insert(.authenticData) }
+        if features["cdflag"] ?? features["cd"] ?? false { flags.insert(.checkingDisabled) }
         var message = DNSMessage(identifier: UInt16(truncatingIfNeeded: system.random()), flags: flags)
         message.questions = [DNSQuestion(name: names[0], type: type)]
         if features["edns"] ?? true {
-            message.ednsExtension = DNSExtension(payloadSize: 1232)
+            message.ednsExtension = DNSExtension(payloadSize: bufferSize)
+            message.ednsExtension!.version = ednsVersion
+            message.ednsExtension!.wantsSignatures = features["dnssec"] ?? false
             if has("cookie") {
                 let (high, low) = (system.random(), system.random())
                 let cookie = [high, low].flatMap { word in [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: word >> UInt32($0)) } }
@@ -150,7 +176,9 @@ final class Dig: Program {
             }
         }
         asked = message
-        query = DNSQuery(message, server: SocketAddress(serverAddress!, port), timeout: timeout, tries: tries, omitsPathMTU: true)
+        query = DNSQuery(
+            message, server: SocketAddress(serverAddress!, port),
+            options: DNSQuery.Options(timeout: timeout, tries: tries, usesTCP: features["tcp"] ?? (type == .any), ignoresTruncation: features["ignore"] ?? false))
     }
 
     private var banner: String {
@@ -171,7 +199,7 @@ final class Dig: Program {
         }
         var out = failures + banner
         if has("comments") {
-            out += ";; Got answer:\n;; ->>HEADER<<- opcode: QUERY, status: \(message.responseCode), id: \(message.identifier)\n"
+            out += ";; Got answer:\n;; ->>HEADER<<- opcode: QUERY, status: \(message.ednsExtension?.extendedCode == 1 ? "BADVERS" : message.responseCode.description), id: \(message.identifier)\n"
             let names: [(DNSMessage.Flags, String)] = [
                 (.response, "qr"), (.authoritative, "aa"), (.truncated, "tc"), (.recursionDesired, "rd"), (.recursionAvailable, "ra"), (.authenticData, "ad"),
                 (.checkingDisabled, "cd"),
@@ -182,7 +210,7 @@ final class Dig: Program {
             if message.flags.contains(.recursionDesired), !message.flags.contains(.recursionAvailable) { out += ";; WARNING: recursion requested but not available\n" }
             out += "\n"
             if let edns = message.ednsExtension {
-                out += ";; OPT PSEUDOSECTION:\n; EDNS: version: 0, flags:; udp: \(edns.payloadSize)\n"
+                out += ";; OPT PSEUDOSECTION:\n; EDNS: version: \(edns.version), flags:\(edns.wantsSignatures ? " do" : ""); udp: \(edns.payloadSize)\n"
                 for option in edns.options {
                     let hex = option.data.map { hexadecimal(UInt64($0), digits: 2) }.joined()
                     switch option.code {
@@ -208,7 +236,7 @@ final class Dig: Program {
         }
         if has("stats") {
             out +=
-                ";; Query time: \(elapsed.nanoseconds / 1_000_000) msec\n;; SERVER: \(serverAddress!)#\(port)(\(server)) (UDP)\n;; WHEN: \(CivilTime(system.now).unix)\n;; MSG SIZE  rcvd: \(size)\n\n"
+                ";; Query time: \(elapsed.nanoseconds / 1_000_000) msec\n;; SERVER: \(serverAddress!)#\(port)(\(server)) (\(query?.usedTCP == true ? "TCP" : "UDP"))\n;; WHEN: \(CivilTime(system.now).unix)\n;; MSG SIZE  rcvd: \(size)\n\n"
         }
         system.writeOutput(out)
     }

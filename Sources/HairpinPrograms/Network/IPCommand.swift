@@ -258,7 +258,7 @@ enum SocketStatistics {
                 var more = ""
                 if options.has("o"), let timer = socket.timer { more += TCPInformationText.timer(timer) }
                 if options.has("i"), let tcp = socket.tcp {
-                    more += "\n\t" + TCPInformationText.line(tcp, congestion: socket.congestion, isListening: isListening, numeric: options.has("n"))
+                    more += "\n\t" + TCPInformationText.line(tcp, congestion: socket.congestion, details: socket.congestionDetails, isListening: isListening, numeric: options.has("n"))
                 }
                 rows.append(
                     [socket.kind == .stream ? "tcp" : "udp", socket.state, String(socket.receiveQueue), String(socket.sendQueue), socket.local.description, peer, more])
@@ -279,7 +279,8 @@ enum SocketStatistics {
 
     static func netstat(_ arguments: [String]) -> any Program {
         Immediate { system in
-            let options = Options(arguments, flags: "tulanprieW4")
+            let options = Options(arguments, flags: "tulanprieWs4", long: [("statistics", "s"), ("tcp", "t"), ("udp", "u")])
+            if options.has("s") { return KernelCounters.summary(system, tcpOnly: options.has("t"), udpOnly: options.has("u")) }
             if options.has("r") {
                 guard case .exit(let status) = IPCommand.route(["-n"]).resume(system) else { return 1 }
                 return status
@@ -410,6 +411,30 @@ enum Firewall {
                 system.writeError("nft: \(words.joined(separator: " ")): not modelled; \"list ruleset\" is\n")
                 return 1
             }
+        }
+    }
+
+    /// ipset(8): `save`, `list` and `list -n`.
+    static func ipset(_ arguments: [String]) -> any Program {
+        Immediate { system in
+            let lines = system.ipsetSave()
+            switch arguments {
+            case ["save"]: for line in lines { system.writeOutput(line + "\n") }
+            case ["list"], ["-L"]:
+                for line in lines where line.hasPrefix("create ") {
+                    let words = line.split(separator: " ", maxSplits: 3).map(String.init)
+                    let members = lines.filter { $0.hasPrefix("add \(words[1]) ") }.map { $0.dropFirst(words[1].utf8.count + 5) }
+                    system.writeOutput("Name: \(words[1])\nType: \(words[2])\nHeader: \(words.count > 3 ? words[3] : "")\nNumber of entries: \(members.count)\nMembers:\n")
+                    for member in members { system.writeOutput(member + "\n") }
+                    system.writeOutput("\n")
+                }
+            case ["list", "-n"], ["list", "-name"]:
+                for line in lines where line.hasPrefix("create ") { system.writeOutput(line.split(separator: " ")[1] + "\n") }
+            default:
+                system.writeError("ipset: \(arguments.joined(separator: " ")): not modelled; save and list are\n")
+                return 1
+            }
+            return 0
         }
     }
 

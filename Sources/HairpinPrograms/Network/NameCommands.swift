@@ -44,6 +44,7 @@ final class NameLookup: Program {
                 options.operands.count > 1
                 ? IPv4Address(options.operands[1]) ?? HostsFile.addresses(of: options.operands[1], system).first ?? configuration.nameservers[0]
                 : configuration.nameservers[0]
+            if style == .host { types = [.a, .aaaa, .mx] }
             if let wanted = options["t"].flatMap({ DNSType($0) }) { types = [wanted] }
             if let address = IPv4Address(name) {
                 types = [.ptr]
@@ -59,7 +60,7 @@ final class NameLookup: Program {
                 asked = candidate
                 var message = DNSMessage(identifier: UInt16(truncatingIfNeeded: system.random()), flags: .recursionDesired)
                 message.questions = [DNSQuestion(name: candidate, type: types[typeIndex])]
-                query = DNSQuery(message, server: SocketAddress(server, 53), timeout: .seconds(5), tries: 3, omitsPathMTU: true)
+                query = DNSQuery(message, server: SocketAddress(server, 53), options: DNSQuery.Options())
             }
             switch query!.advance(system) {
             case .wait(let set): return .wait(set)
@@ -129,52 +130,3 @@ final class NameLookup: Program {
     }
 }
 
-/// getent hosts|ahosts|ahostsv4.
-final class Getent: Program {
-    private let arguments: [String]
-    private var names: [String] = []
-    private var resolver: Resolver?
-    private var isStarted = false
-    private var status: Int32 = 0
-    init(_ arguments: [String]) { self.arguments = arguments }
-
-    func resume(_ system: any SystemCalls) -> Suspension {
-        if !isStarted {
-            isStarted = true
-            guard let database = arguments.first else {
-                system.writeError("getent: wrong number of arguments\nTry `getent --help' or `getent --usage' for more information.\n")
-                return .exit(1)
-            }
-            guard ["hosts", "ahosts", "ahostsv4"].contains(database) else {
-                system.writeError("Unknown database: \(database)\nTry `getent --help' or `getent --usage' for more information.\n")
-                return .exit(1)
-            }
-            names = Array(arguments.dropFirst())
-            if names.isEmpty {
-                for (address, aliases) in HostsFile.entries(system) { system.writeOutput(padded(address.description, 15) + " " + aliases.joined(separator: " ") + "\n") }
-                return .exit(0)
-            }
-        }
-        while let name = names.first {
-            if resolver == nil { resolver = Resolver(name) }
-            switch resolver!.advance(system) {
-            case .wait(let set): return .wait(set)
-            case .failed: status = 2
-            case .done(let addresses):
-                let shown = resolver!.canonicalName ?? HostsFile.names(of: addresses[0], system).joined(separator: " ")
-                for address in addresses {
-                    if arguments[0] == "hosts" {
-                        system.writeOutput(padded(address.description, 15) + " " + (shown.isEmpty ? name : shown) + "\n")
-                    } else {
-                        system.writeOutput(
-                            "\(padded(address.description, 15)) STREAM \(shown.isEmpty ? name : shown)\n\(padded(address.description, 15)) DGRAM  \n\(padded(address.description, 15)) RAW    \n"
-                        )
-                    }
-                }
-            }
-            resolver = nil
-            names.removeFirst()
-        }
-        return .exit(status)
-    }
-}

@@ -26,7 +26,37 @@ enum TCPInformationText {
         return text
     }
 
-    static func line(_ info: TCPInformation, congestion: CongestionControl?, isListening: Bool, numeric: Bool) -> String {
+    /// What a module tells of itself (`tcp_stats_print`); zero gains are left out.
+    private static func details(_ information: CongestionInformation, numeric: Bool) -> String {
+        switch information {
+        case .dctcp(let isEnabled, let ceState, let alpha, let markedBytes, let totalBytes):
+            return isEnabled ? " dctcp:(ce_state:\(ceState),alpha:\(alpha),ab_ecn:\(markedBytes),ab_tot:\(totalBytes))" : " dctcp:fallback_mode"
+        case .bbr(let bandwidth, let minimumRTT, let pacingGain, let windowGain):
+            var text = " bbr:(bw:\(rate(Int(clamping: bandwidth) * 8, numeric))bps,mrtt:\(gain(Double(minimumRTT) / 1000))"
+            if pacingGain > 0 { text += ",pacing_gain:\(gain(Double(pacingGain) / 256))" }
+            if windowGain > 0 { text += ",cwnd_gain:\(gain(Double(windowGain) / 256))" }
+            return text + ")"
+        }
+    }
+
+    /// printf's %g for the few digits such numbers have.
+    private static func gain(_ value: Double) -> String {
+        var digits = 5
+        var bound = 10.0
+        while value >= bound, digits > 0 { (digits, bound) = (digits - 1, bound * 10) }
+        var scale = 1.0
+        for _ in 0..<digits { scale *= 10 }
+        let scaled = (value * scale).rounded()
+        let whole = Int(scaled / scale)
+        var rest = String(Int(scaled) - whole * Int(scale))
+        rest = String(repeating: "0", count: max(0, digits - rest.count)) + rest
+        while rest.hasSuffix("0") { rest.removeLast() }
+        return rest.isEmpty ? "\(whole)" : "\(whole).\(rest)"
+    }
+
+    static func line(
+        _ info: TCPInformation, congestion: CongestionControl?, details: CongestionInformation? = nil, isListening: Bool, numeric: Bool
+    ) -> String {
         var text = ""
         func add(_ name: String, _ value: Int) { if value != 0 { text += " \(name):\(value)" } }
         for (bit, name) in [(1, "ts"), (2, "sack"), (8, "ecn"), (16, "ecnseen"), (32, "fastopen")] where info.options & bit != 0 { text += " \(name)" }
@@ -50,13 +80,19 @@ enum TCPInformationText {
         add("segs_in", info.segs_in)
         add("data_segs_out", info.data_segs_out)
         add("data_segs_in", info.data_segs_in)
+        if let details { text += self.details(details, numeric: numeric) }
         if info.rtt > 0, info.snd_mss > 0, info.snd_cwnd > 0 { text += " send \(rate(info.snd_cwnd * info.snd_mss * 8_000_000 / info.rtt, numeric))bps" }
         add("lastsnd", info.last_data_sent)
         add("lastrcv", info.last_data_recv)
         add("lastack", info.last_ack_recv)
-        if info.pacing_rate > 0 { text += " pacing_rate \(rate(info.pacing_rate * 8, numeric))bps" }
+        if info.pacing_rate > 0, info.pacing_rate != .max {
+            text += " pacing_rate \(rate(info.pacing_rate * 8, numeric))bps"
+            if info.max_pacing_rate != .max { text += "/\(rate(info.max_pacing_rate * 8, numeric))bps" }
+        }
+        if info.delivery_rate > 0 { text += " delivery_rate \(rate(info.delivery_rate * 8, numeric))bps" }
         add("delivered", info.delivered)
         add("delivered_ce", info.delivered_ce)
+        if info.delivery_rate_app_limited != 0 { text += " app_limited" }
         if info.busy_time > 0 {
             text += " busy:\(info.busy_time / 1000)ms"
             for (name, part) in [("rwnd_limited", info.rwnd_limited), ("sndbuf_limited", info.sndbuf_limited)] where part > 0 {
@@ -99,7 +135,7 @@ enum TCPInformationText {
         if numeric || bits < 1000 { return String(bits) }
         for (unit, letter) in [(1_000_000_000_000, "T"), (1_000_000_000, "G"), (1_000_000, "M"), (1000, "k")] where bits >= unit {
             // Three digits of `bits / unit`, trailing zeros cut off (`%.3g`).
-            let decimals = 3 - String(bits / unit).count
+            let decimals = max(0, 3 - String(bits / unit).count)
             let scale = [1, 10, 100][decimals]
             let rounded = (bits + unit / scale / 2) / (unit / scale)
             if decimals == 0, rounded == 1000 { return "1e+03" + letter }

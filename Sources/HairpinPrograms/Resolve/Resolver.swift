@@ -20,29 +20,25 @@ public enum ResolutionFailure: Error, Equatable, Sendable {
     }
 }
 
-/// getaddrinfo(3) as a state machine: a number, then /etc/hosts, then the servers of /etc/resolv.conf over UDP.
-///
-/// As glibc does it, the A and AAAA questions leave one after the other from one connected socket, and both answers are awaited; servers are
-/// tried in turn, `attempts` times over, `timeout` each; the search list is walked as `res_search` walks it.
+/// getaddrinfo(3) as a state machine: a number, then /etc/hosts, then the servers of /etc/resolv.conf, the search list as the C library walks it.
 final class Resolver {
     enum Progress {
         case wait(WaitSet)
         case done([IPv4Address])
         case failed(ResolutionFailure)
     }
-    enum Family { case both, ipv4 }
+    /// `ipv6` asks for AAAA records alone, as gethostbyname2(3) does for AF_INET6; no address of that family is modelled.
+    enum Family { case both, ipv4, ipv6 }
 
     private let name: String
     private let family: Family
     private var configuration: ResolverConfiguration?
     private var candidates: [String] = []
     private var candidate = 0
-    private var attempt = 0, server = 0
-    private var socket: SocketID?
-    private var deadline = Instant.zero
-    private var pending: [(identifier: UInt16, type: DNSType)] = []
-    private var found: [IPv4Address] = []
+    private var offset = 0
+    private var query: (any StubQuery)?
     private var existed = false
+    private var hadServerFailure = false
     private(set) var canonicalName: String?
 
     init(_ name: String, family: Family = .both) {
@@ -52,112 +48,96 @@ final class Resolver {
 
     func advance(_ system: any SystemCalls) -> Progress {
         if configuration == nil {
-            if let address = IPv4Address(name) { return .done([address]) }
-            let local = HostsFile.addresses(of: name, system)
+            if let address = IPv4Address(name) { return family == .ipv6 ? .failed(.noAddress) : .done([address]) }
+            let local = family == .ipv6 ? [] : HostsFile.addresses(of: name, system)
             if !local.isEmpty { return .done(local) }
-            if name.lowercased() == "localhost" || name.lowercased().hasSuffix(".localhost") { return .done([.loopback]) }  // RFC 6761 §6.3
+            if name.lowercased() == "localhost" || name.lowercased().hasSuffix(".localhost") {  // RFC 6761 §6.3
+                return family == .ipv6 ? .failed(.noAddress) : .done([.loopback])
+            }
             guard DNSName(name) != nil, !name.isEmpty, name != ".", !name.contains(" ") else { return .failed(.unknownName) }
-            configuration = ResolverConfiguration.load(system)
-            candidates = configuration!.candidates(name)
+            let loaded = ResolverConfiguration.load(system)
+            configuration = loaded
+            candidates = loaded.candidates(name)
+            // The first server is drawn; later questions of the process go on from there.
+            if loaded.rotates, loaded.nameservers.count > 1 { offset = Int(system.random() >> 16) % loaded.nameservers.count }
         }
+        guard let configuration else { return .failed(.temporary) }
         while true {
-            if socket == nil {
-                guard candidate < candidates.count else { return .failed(existed ? .noAddress : .unknownName) }
-                if attempt >= configuration!.attempts {
-                    // Nobody answered: glibc gives up on the whole search.
-                    return .failed(.temporary)
-                }
-                if !ask(system) {
-                    nextServer()
+            guard candidate < candidates.count else { return .failed(existed ? .noAddress : hadServerFailure ? .temporary : .unknownName) }
+            guard let question = DNSName(candidates[candidate]) else {
+                candidate += 1
+                continue
+            }
+            if query == nil {
+                let types: [DNSType] = family == .ipv6 ? [.aaaa] : family == .ipv4 || configuration.omitsAAAA ? [.a] : [.a, .aaaa]
+                query = configuration.ask(question, types, offset: offset, system)
+                if configuration.rotates { offset = (offset + 1) % configuration.nameservers.count }
+            }
+            switch query!.advance(system) {
+            case .wait(let set): return .wait(set)
+            case .done(let answers):
+                let wasRefused = (query as? GlibcQuery)?.failure != nil
+                query = nil
+                guard let answers else {
+                    // Servers that fail say something about this name; servers that are silent end the search.
+                    guard wasRefused, candidate + 1 < candidates.count else { return .failed(.temporary) }
+                    hadServerFailure = true
+                    candidate += 1
                     continue
                 }
-            }
-            switch listen(system) {
-            case .waiting(let set): return .wait(set)
-            case .refusedOrTimedOut:
-                close(system)
-                nextServer()
-            case .complete:
-                close(system)
-                if !found.isEmpty { return .done(found) }
+                let addresses = take(answers)
+                if !addresses.isEmpty { return .done(addresses) }
+                // musl ends the search with a name that exists.
+                if existed, configuration.library == .musl { return .failed(.noAddress) }
                 candidate += 1
-                attempt = 0
-                server = 0
             }
         }
     }
 
-    func cancel(_ system: any SystemCalls) { close(system) }
-
-    private func close(_ system: any SystemCalls) {
-        if let socket { system.close(socket) }
-        socket = nil
-    }
-
-    private func nextServer() {
-        server += 1
-        if server >= configuration!.nameservers.count {
-            server = 0
-            attempt += 1
-        }
-    }
-
-    /// Sends the questions; false if the server cannot be reached at all.
-    private func ask(_ system: any SystemCalls) -> Bool {
-        guard let question = DNSName(candidates[candidate]) else {
-            candidate += 1
-            return true
-        }
-        let types: [DNSType] = family == .both ? [.a, .aaaa] : [.a]
-        pending = types.map { (UInt16(truncatingIfNeeded: system.random()), $0) }
-        do throws(Errno) {
-            let socket = try system.socket(.datagram)
-            self.socket = socket
-            try system.connect(socket, SocketAddress(configuration!.nameservers[server], 53))
-            for (identifier, type) in pending {
-                var message = DNSMessage(identifier: identifier, flags: .recursionDesired)
-                message.questions = [DNSQuestion(name: question, type: type)]
-                _ = try system.send(socket, message.encoded()[...])
+    private func take(_ answers: [DNSMessage?]) -> [IPv4Address] {
+        var found: [IPv4Address] = []
+        for answer in answers {
+            guard let answer else { continue }
+            if answer.responseCode == .noError { existed = true }
+            for record in answer.answers {
+                if case .a(let address) = record.data { found.append(address) }
+                if record.type == .cname, case .name(let target) = record.data { canonicalName = target.key }
             }
-        } catch {
-            close(system)
-            return false
         }
-        deadline = system.now + configuration!.timeout
-        return true
+        if canonicalName == nil, !found.isEmpty { canonicalName = candidates[candidate] }
+        return found
     }
 
-    private enum Outcome {
-        case waiting(WaitSet)
-        case refusedOrTimedOut, complete
-    }
+    func cancel(_ system: any SystemCalls) { query?.cancel(system) }
+}
 
-    private func listen(_ system: any SystemCalls) -> Outcome {
-        guard let socket else { return .complete }
-        while true {
-            do throws(Errno) {
-                let received = try system.receiveMessage(socket)
-                guard let answer = DNSMessage(parsing: received.bytes), answer.flags.contains(.response),
-                    let index = pending.firstIndex(where: { $0.identifier == answer.identifier && $0.type == answer.questions.first?.type })
-                else { continue }
-                if answer.responseCode != .noError, answer.responseCode != .nameError {
-                    return .refusedOrTimedOut  // SERVFAIL, REFUSED: the next server may know
-                }
-                pending.remove(at: index)
-                if answer.responseCode == .noError { existed = true }
-                for record in answer.answers {
-                    if case .a(let address) = record.data { found.append(address) }
-                    if record.type == .cname, case .name(let target) = record.data { canonicalName = target.key }
-                }
-                if canonicalName == nil, !found.isEmpty { canonicalName = candidates[candidate] }
-                if pending.isEmpty { return .complete }
-            } catch {
-                if error == .tryAgain {
-                    if system.now >= deadline { return .refusedOrTimedOut }
-                    return .waiting(WaitSet(sockets: [(socket, [.readable, .error])], deadline: deadline))
-                }
-                return .refusedOrTimedOut  // ECONNREFUSED from ICMP
-            }
+/// gethostbyaddr(3): /etc/hosts, then a PTR question.
+final class ReverseResolver {
+    enum Progress {
+        case wait(WaitSet)
+        /// Without the final dot; empty if the address has no name.
+        case done([String])
+    }
+    private let address: IPv4Address
+    private var query: (any StubQuery)?
+
+    init(_ address: IPv4Address) { self.address = address }
+
+    func advance(_ system: any SystemCalls) -> Progress {
+        if query == nil {
+            let local = HostsFile.names(of: address, system)
+            if !local.isEmpty { return .done(local) }
+            guard let name = DNSName(DNSReverse.name(of: address)) else { return .done([]) }
+            query = ResolverConfiguration.load(system).ask(name, [.ptr], offset: 0, system)
+        }
+        switch query!.advance(system) {
+        case .wait(let set): return .wait(set)
+        case .done(let answers):
+            let records = answers?.compactMap { $0 }.flatMap(\.answers) ?? []
+            return .done(records.compactMap { record in
+                guard record.type == .ptr, case .name(let target) = record.data else { return nil }
+                return String(target.description.dropLast())
+            })
         }
     }
 }

@@ -77,6 +77,8 @@ final class HTTPServer: Program {
     private var attempts = 0, retryAt: Instant?
     private var isListening = false
     private var accepted = 0
+    /// Graceful shutdown: nothing new is accepted, idle connections are closed, requests that are being answered are answered.
+    private var isDraining = false
 
     init(
         _ style: HTTPServerStyle, malformed: @escaping (any SystemCalls) -> HTTPResponse = { .text("400 Bad Request", status: 400, reason: "Bad Request", at: $0.now) },
@@ -86,7 +88,10 @@ final class HTTPServer: Program {
         (self.style, self.handler, self.malformed, self.completed, upgrade) = (style, handler, malformed, completed, started)
     }
 
+    func drain() { isDraining = true }
+
     func resume(_ system: any SystemCalls) -> Suspension {
+        if isDraining { return windDown(system) }
         if !isListening {
             if let retryAt, system.now < retryAt { return .wait(WaitSet(deadline: retryAt)) }
             if let suspension = open(system) { return suspension }
@@ -95,6 +100,19 @@ final class HTTPServer: Program {
         for index in connections.indices { serve(index, system) }
         connections.removeAll { connection in connection.socket == .none }
         return .wait(interest())
+    }
+
+    /// As nginx's workers do on SIGQUIT (`ngx_close_listening_sockets`, `ngx_close_idle_connections`).
+    private func windDown(_ system: any SystemCalls) -> Suspension {
+        for listener in listeners { system.close(listener) }
+        listeners = []
+        for index in connections.indices {
+            serve(index, system)
+            let isIdle = connections[index].output.isEmpty && connections[index].input.isEmpty
+            if connections[index].socket != .none, isIdle { end(index, system) } else { connections[index].closesAfterOutput = true }
+        }
+        connections.removeAll { connection in connection.socket == .none }
+        return connections.isEmpty ? .exit(0) : .wait(interest())
     }
 
     private func open(_ system: any SystemCalls) -> Suspension? {

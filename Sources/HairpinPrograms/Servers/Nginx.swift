@@ -46,6 +46,13 @@ public final class Nginx: Program {
         if arguments.contains("-s") { problem = ("nginx: [error] invalid PID number \"\" in \"/run/nginx.pid\"\n", 1) }
     }
 
+    /// STOPSIGNAL SIGQUIT of the image: a graceful shutdown.
+    public func terminate() -> TerminationAnswer {
+        guard let server else { return .ends }
+        server.drain()
+        return .drains
+    }
+
     public func resume(_ system: any SystemCalls) -> Suspension {
         if let problem {
             system.writeError(problem.text)

@@ -51,6 +51,9 @@ public final class Shell: Program {
         initialNode = node
     }
 
+    /// A shell without traps, and traps are not modelled.
+    public func terminate() -> TerminationAnswer { .ignores }
+
     public func resume(_ system: any SystemCalls) -> Suspension {
         if !isStarted {
             isStarted = true

@@ -44,4 +44,6 @@ final class Started: Program {
         }
         return program.resume(system)
     }
+
+    func terminate() -> TerminationAnswer { program.terminate() }
 }

@@ -1,7 +1,7 @@
 import HairpinWire
 
 /// kube-proxy's decision for one node, compiled: every virtual address and node port in one hash table, endpoints in one flat array. It does not
-/// change once it is made; a change of Services or endpoints makes another.
+/// change once it is made; a change of Services makes another, and a change of endpoints another that shares with it what has not changed.
 ///
 /// Complexity: a look-up costs the same for one Service and for ten thousand; choosing among n endpoints is the caller's.
 public final class ServiceTable: Sendable {
@@ -71,7 +71,7 @@ public final class ServiceTable: Sendable {
     public let choices: [Choice]
     let podRanges: [ServicePrefix]
     let isNFT: Bool
-    public let endpoints: [Endpoint]
+    public let endpoints: EndpointList
     /// Ports of type LoadBalancer with policy Local, on which kube-proxy tells whether the node has endpoints.
     let healthCheckPorts: Set<UInt16>
     /// Every ClusterIP.
@@ -85,10 +85,54 @@ public final class ServiceTable: Sendable {
         var compiler = Compiler(settings)
         compiler.reserve(services.count)
         for service in services { compiler.add(service.rules, service.endpoints) }
-        (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (self.settings, entries, endpoints) = (settings, compiler.entries, EndpointList(compiler.endpoints))
         (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
         (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
         (frontends, slots) = (compiler.frontends, compiler.slots())
+    }
+
+    private init(_ old: ServiceTable, entries: [Entry], choices: [Choice], endpoints: EndpointList) {
+        (settings, self.entries, self.choices, self.endpoints) = (old.settings, entries, choices, endpoints)
+        (podRanges, isNFT, healthCheckPorts, clusterAddresses) = (old.podRanges, old.isNFT, old.healthCheckPorts, old.clusterAddresses)
+        (frontends, slots) = (old.frontends, old.slots)
+    }
+
+    /// The table with other endpoints behind some of its entries, numbered by position in `entries`. What a change leaves behind is cleared away when it
+    /// has grown to half of the table.
+    ///
+    /// Complexity: O(entries + changed endpoints), of which the entries are only copied.
+    public func replacing(_ changes: [(entry: Int, endpoints: [ProxyEndpoint])]) -> ServiceTable {
+        var entries = entries
+        var choices = choices
+        var compiler = Compiler(settings)
+        for (number, given) in changes {
+            let rules = entries[number].rules
+            let selection = EndpointSelection(given, rules, settings)
+            let cluster = compiler.append(selection.cluster, of: given)
+            let local = selection.local == selection.cluster ? cluster : compiler.append(selection.local, of: given)
+            let first = endpoints.count
+            entries[number] = Entry(
+                rules: rules, cluster: cluster.lowerBound + first..<cluster.upperBound + first, local: local.lowerBound + first..<local.upperBound + first,
+                hasEndpoints: selection.hasAny, identity: entries[number].identity)
+            choices[number] = Choice(entries[number])
+        }
+        let all = endpoints.adding(compiler.endpoints)
+        guard all.isMostlyAdded else { return ServiceTable(self, entries: entries, choices: choices, endpoints: all) }
+        // Lay everything out anew, without what nobody points at.
+        var flat: [Endpoint] = []
+        for index in entries.indices {
+            let old = entries[index]
+            func moved(_ list: Range<Int>) -> Range<Int> {
+                let first = flat.count
+                for place in list { flat.append(all[place]) }
+                return first..<flat.count
+            }
+            let cluster = moved(old.cluster)
+            entries[index] = Entry(
+                rules: old.rules, cluster: cluster, local: old.local == old.cluster ? cluster : moved(old.local), hasEndpoints: old.hasEndpoints, identity: old.identity)
+            choices[index] = Choice(entries[index])
+        }
+        return ServiceTable(self, entries: entries, choices: choices, endpoints: EndpointList(flat))
     }
 
     /// As above, for tables so large that their input should not be in memory at once.
@@ -99,7 +143,7 @@ public final class ServiceTable: Sendable {
             let (rules, endpoints) = make(index)
             compiler.add(rules, endpoints)
         }
-        (self.settings, entries, endpoints) = (settings, compiler.entries, compiler.endpoints)
+        (self.settings, entries, endpoints) = (settings, compiler.entries, EndpointList(compiler.endpoints))
         (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
         (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
         (frontends, slots) = (compiler.frontends, compiler.slots())
@@ -164,7 +208,7 @@ extension ServiceTable {
         }
 
         /// Sorted by their text, as kube-proxy sorts them; each once.
-        private mutating func append(_ chosen: [Int], of given: [ProxyEndpoint]) -> Range<Int> {
+        mutating func append(_ chosen: [Int], of given: [ProxyEndpoint]) -> Range<Int> {
             let first = endpoints.count
             var keys: [(key: UInt128, index: Int)] = []
             keys.reserveCapacity(chosen.count)
@@ -214,6 +258,25 @@ extension ServiceTable {
         }
         return hash
     }
+}
+
+/// Endpoints in one flat array, and those that changes have added behind it: a table made by a change shares the first with its predecessor.
+public struct EndpointList: RandomAccessCollection, Sendable {
+    private let base: [ServiceTable.Endpoint]
+    private let added: [ServiceTable.Endpoint]
+
+    init(_ base: [ServiceTable.Endpoint], added: [ServiceTable.Endpoint] = []) {
+        self.base = base
+        self.added = added
+    }
+
+    public var startIndex: Int { 0 }
+    public var endIndex: Int { base.count + added.count }
+    public subscript(index: Int) -> ServiceTable.Endpoint { index < base.count ? base[index] : added[index - base.count] }
+
+    func adding(_ more: [ServiceTable.Endpoint]) -> EndpointList { EndpointList(base, added: added + more) }
+    /// Time to lay it out anew.
+    var isMostlyAdded: Bool { added.count > 4096 && added.count > base.count / 2 }
 }
 
 /// The order of "10.0.0.10:80" and "10.0.0.9:80" as texts, without making them.

@@ -81,6 +81,44 @@ extension ServiceTable {
     }
 }
 
+// What `ipset save` prints.
+extension ServiceTable {
+    /// The sets that the rules of IPVS mode ask, with what is in them; none in the other modes.
+    public func ipsets() -> [String] {
+        guard settings.mode == .ipvs else { return [] }
+        let pairs = "hash:ip,port family inet hashsize 1024 maxelem 65536"
+        var clusters: [String] = []
+        var balancers: [String] = []
+        var localBalancers: [String] = []
+        var externals: [String] = []
+        var nodePorts: [String: [String]] = [:]
+        for entry in entries {
+            let rules = entry.rules
+            func key(_ address: ServiceAddress) -> String { "\(address),\(rules.protocolName):\(rules.port)" }
+            clusters.append(key(rules.clusterAddress))
+            for address in rules.loadBalancerAddresses {
+                balancers.append(key(address))
+                if rules.isExternalLocal { localBalancers.append(key(address)) }
+            }
+            if !rules.isExternalLocal { externals += rules.externalAddresses.map(key) }
+            guard rules.nodePort != 0 else { continue }
+            nodePorts["KUBE-NODE-PORT-\(rules.protocolName.uppercased())", default: []].append(String(rules.nodePort))
+            if rules.isExternalLocal { nodePorts["KUBE-NODE-PORT-LOCAL-\(rules.protocolName.uppercased())", default: []].append(String(rules.nodePort)) }
+        }
+        let hashes = [("KUBE-CLUSTER-IP", clusters), ("KUBE-EXTERNAL-IP", externals), ("KUBE-LOAD-BALANCER", balancers), ("KUBE-LOAD-BALANCER-LOCAL", localBalancers)]
+        var lines: [String] = []
+        for (name, _) in hashes { lines.append("create \(name) \(pairs)") }
+        for kind in ["LOCAL-TCP", "LOCAL-UDP", "TCP", "UDP"] { lines.append("create KUBE-NODE-PORT-\(kind) bitmap:port range 0-65535") }
+        var seen: Set<String> = []
+        for (name, elements) in hashes { for element in elements where seen.insert("\(name) \(element)").inserted { lines.append("add \(name) \(element)") } }
+        for kind in ["LOCAL-TCP", "LOCAL-UDP", "TCP", "UDP"] {
+            let name = "KUBE-NODE-PORT-\(kind)"
+            for element in nodePorts[name] ?? [] where seen.insert("\(name) \(element)").inserted { lines.append("add \(name) \(element)") }
+        }
+        return lines
+    }
+}
+
 /// What `ipvsadm -Ln` lists, from what IPVS was told.
 public enum IPVSListing {
     public struct Service {

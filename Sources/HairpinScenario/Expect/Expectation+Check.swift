@@ -63,6 +63,7 @@ extension StepCondition {
         case .duration(let minimum?, nil): "takes at least \(Quantity.words(minimum))"
         case .duration(nil, let maximum?): "takes at most \(Quantity.words(maximum))"
         case .duration(nil, nil): "takes any time"
+        case .requests(let what, let bounds): "\(bounds.words) \(bounds.plural("request")) \(what)"
         }
     }
 
@@ -75,6 +76,10 @@ extension StepCondition {
             return "it is \(step.exit)\(reason)" + (step.stderr.isEmpty ? "" : ", stderr \(quoted(step.stderr))")
         case .output(let stream, let condition):
             return condition.mismatch(stream == .stdout ? step.stdout : step.stderr)
+        case .requests(let what, let bounds):
+            guard let requests = step.requests else { return "the step sends no requests" }
+            let count = what == "sent" ? requests.sent : what == "answered" ? requests.answered : what == "lost" ? requests.lost : requests.count(what)
+            return bounds.admits(count) ? nil : "\(count) \(what)"
         case .duration(let minimum, let maximum):
             let fits = (minimum.map { step.duration >= $0 } ?? true) && (maximum.map { step.duration <= $0 } ?? true)
             return fits ? nil : "it took \(Quantity.words(step.duration))"

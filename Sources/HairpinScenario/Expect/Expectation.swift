@@ -20,6 +20,8 @@ public enum StepCondition: Sendable {
     case exit(Int32)
     case output(StreamName, TextCondition)
     case duration(minimum: Duration?, maximum: Duration?)
+    /// Of clients that send requests: how many were "sent", "answered", "lost", or lost by one cause ("refused").
+    case requests(String, Bounds)
 }
 
 public enum StreamName: String, Sendable { case stdout, stderr }

@@ -26,7 +26,7 @@ public struct BuiltinScenario: Sendable {
         }.joined(separator: "\n")
     }
 
-    private static let names = ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy"]
+    private static let names = ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy", "rolling-update"]
 
     /// Beside the executable, as the package manager and `make install` put it.
     static var folder: String? {

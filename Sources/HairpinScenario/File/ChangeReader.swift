@@ -1,16 +1,18 @@
 import HairpinCluster
 
-/// Reads the steps that change the cluster: `apply: FILE`, `delete: netpol/NAME`, `label: {pod/NAME: {KEY: VALUE}}`.
+/// Reads the steps that change the cluster: `apply: FILE`, `delete: netpol/NAME`, `label: {pod/NAME: {KEY: VALUE}}`,
+/// `restart: deploy/NAME`.
 enum ChangeReader {
     /// Nil for a step that runs a command. `command` is how one would call kubectl.
     static func read(_ item: YAMLValue) throws(InputError) -> (change: StepChange, command: String)? {
-        let given = ["run", "apply", "delete", "label"].filter { item[$0] != nil }
+        let given = ["run", "requests", "apply", "delete", "label", "restart"].filter { item[$0] != nil }
         if given.count > 1, let second = item[given[1]] {
             throw second.error(problem: "stands beside \"\(given[0])\"", fix: "Make two steps of it.")
         }
         if let value = item["apply"] { return try apply(value) }
         if let value = item["delete"] { return try delete(value) }
         if let value = item["label"] { return try label(value) }
+        if let value = item["restart"] { return try restart(value) }
         return nil
     }
 
@@ -25,10 +27,24 @@ enum ChangeReader {
 
     private static func delete(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
         let target = try Target(value)
+        if target.kind == .adminNetworkPolicies || target.kind == .baselineAdminNetworkPolicies {
+            let isBaseline = target.kind == .baselineAdminNetworkPolicies
+            return (.change(.deleteAdminPolicy(target.name, isBaseline: isBaseline)), "kubectl delete \(isBaseline ? "banp" : "anp") \(target.name)")
+        }
         guard target.kind == .networkPolicies else {
-            throw value.error(problem: "cannot be deleted while the cluster runs", fix: "Only NetworkPolicies can: write netpol/NAME or NAMESPACE/netpol/NAME.")
+            throw value.error(
+                problem: "cannot be deleted while the cluster runs",
+                fix: "Only policies can: write netpol/NAME, NAMESPACE/netpol/NAME, anp/NAME or banp/default.")
         }
         return (.change(.deletePolicy(ObjectKey(namespace: target.namespace, name: target.name))), "kubectl delete netpol \(target.name)\(target.option)")
+    }
+
+    private static func restart(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
+        let target = try Target(value)
+        guard target.kind == .deployments else {
+            throw value.error(problem: "cannot be restarted", fix: "Only Deployments can: write deploy/NAME or NAMESPACE/deploy/NAME.")
+        }
+        return (.change(.restart(ObjectKey(namespace: target.namespace, name: target.name))), "kubectl rollout restart deploy/\(target.name)\(target.option)")
     }
 
     private static func label(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {

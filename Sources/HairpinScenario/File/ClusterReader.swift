@@ -1,4 +1,5 @@
 import HairpinCluster
+import HairpinEngine
 import HairpinWire
 
 /// Reads `spec.cluster`.
@@ -10,12 +11,15 @@ enum ClusterReader {
     static let maximumNodes = 200
 
     static func read(_ value: YAMLValue) throws(InputError) -> ClusterSettings {
-        try value.checkKeys(["nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "links"])
+        try value.checkKeys([
+            "nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "resolver", "links", "linearRules", "endpointsDelay", "kubeProxyDelay",
+        ])
         var settings = ClusterSettings()
         if let nodes = value["nodes"] { settings.nodes = try self.nodes(nodes) }
         if let range = value["podCIDR"] { settings.podCIDR = try range.prefix() }
         if let range = value["serviceCIDR"] { settings.serviceCIDR = try range.prefix() }
         settings.dns = try value.bool("dns") ?? true
+        if let resolver = value["resolver"] { settings.resolver = try self.resolver(resolver) }
         if let cni = value["cni"] {
             let name = try cni.scalarText()
             if unmodelledNetworks.contains(name) {
@@ -31,11 +35,24 @@ enum ClusterReader {
             let isFalse = if case .bool(false) = mode.content { true } else { false }
             settings.networkPolicy = isFalse ? .off : PolicyMode(rawValue: try mode.word(among: PolicyMode.allCases.map(\.rawValue))) ?? .drop
         }
+        if let delay = value["endpointsDelay"] { settings.endpointsDelay = try delay.duration() }
+        if let delay = value["kubeProxyDelay"] { settings.kubeProxyDelay = try delay.duration() }
+        if let rules = value["linearRules"] { settings.linearRules = try linearRules(rules) }
         if let links = value["links"] {
             try links.checkKeys(["node"])
             if let node = links["node"] { settings.nodeLink = try link(node) }
         }
         return settings
+    }
+
+    /// resolv.conf of the nodes, in the words of a pod's `dnsConfig`.
+    private static func resolver(_ value: YAMLValue) throws(InputError) -> ResolverFile {
+        try value.checkKeys(["nameservers", "searches", "options"])
+        var file = ResolverFile()
+        for item in try value.items("nameservers") { file.nameservers.append(try item.address().description) }
+        for item in try value.items("searches") { file.searches.append(try Manifests.domain(item)) }
+        for item in try value.items("options") { file.options.append(try item.string()) }
+        return file
     }
 
     /// A list of nodes, or just how many.
@@ -46,11 +63,16 @@ enum ClusterReader {
         }
         var nodes: [NodeSettings] = []
         for (number, item) in try value.items().enumerated() {
-            try item.checkKeys(["name", "address", "labels"])
+            try item.checkKeys(["name", "address", "labels", "iptables", "ipset", "unknownRules"])
             let nameValue = try item.require("name", fix: "Add \"name: node\(number + 1)\".")
             var node = NodeSettings(name: try nameValue.string(), address: IPv4Address(rawValue: firstNodeAddress.rawValue + UInt32(number)))
             if let address = item["address"] { node.address = try address.address() }
             if let labels = item["labels"] { node.labels = try labels.stringMap().map { (name: $0.key, value: $0.value) } }
+            for key in ["ipset", "unknownRules"] where item["iptables"] == nil {
+                guard let value = item[key] else { continue }
+                throw value.error(problem: "stands without \"iptables\"", fix: "Name the file with the node's rules: \"iptables: \(node.name).rules\".")
+            }
+            if let rules = item["iptables"] { node.rules = try self.rules(rules, item) }
             if nodes.contains(where: { $0.name == node.name }) {
                 throw nameValue.error(problem: "is the name of another node", fix: "Give every node a name of its own.")
             }
@@ -62,6 +84,21 @@ enum ClusterReader {
         guard !nodes.isEmpty else { throw value.error(problem: "has no node", fix: "Write at least one: \"- {name: node1, address: \(firstNodeAddress)}\".") }
         guard nodes.count <= maximumNodes else { throw value.error(problem: "has more than \(maximumNodes) nodes", fix: "Use fewer nodes.") }
         return nodes
+    }
+
+    /// The files are read relative to the one that names them.
+    private static func rules(_ value: YAMLValue, _ node: YAMLValue) throws(InputError) -> NodeRules {
+        let file = try value.string()
+        var rules = NodeRules(file: file, lines: try ScenarioFile.lines(value))
+        if let sets = node["ipset"] { (rules.setsFile, rules.setLines) = (try sets.string(), try ScenarioFile.lines(sets)) }
+        if let unknown = node["unknownRules"] { rules.unknown = NodeRules.Unknown(rawValue: try unknown.word(among: NodeRules.Unknown.allCases.map(\.rawValue))) ?? .refuse }
+        return rules
+    }
+
+    /// `true`, or a duration for each rule.
+    private static func linearRules(_ value: YAMLValue) throws(InputError) -> Duration? {
+        if case .bool(let isOn) = value.content { return isOn ? ClusterSettings.ruleCost : nil }
+        return try value.duration()
     }
 
     private static func link(_ value: YAMLValue) throws(InputError) -> LinkSettings {

@@ -5,13 +5,13 @@ import HairpinEngine
 /// Reads the entries of `spec.expect`.
 enum ExpectationReader {
     static func read(_ value: YAMLValue, steps: [String]) throws(InputError) -> [Expectation] {
-        try value.checkKeys(["step", "exit", "stdout", "stderr", "duration", "drops", "frames", "captures"])
+        try value.checkKeys(["step", "exit", "stdout", "stderr", "duration", "requests", "drops", "frames", "captures"])
         let position = value.position
         func one(_ subject: Expectation.Subject) -> [Expectation] { [Expectation(subject: subject, position: position)] }
         let subjects = try value.entries().map(\.key)
         if let step = value["step"] { return try one(self.step(value, step, steps: steps)) }
         let others = ["drops", "frames", "captures"].filter(subjects.contains)
-        if let stray = ["exit", "stdout", "stderr", "duration"].first(where: subjects.contains) {
+        if let stray = ["exit", "stdout", "stderr", "duration", "requests"].first(where: subjects.contains) {
             throw (value[stray] ?? value).error(problem: "belongs to a step", fix: "Add \"step: ID\" beside it.")
         }
         guard others.count == 1 else {
@@ -47,7 +47,7 @@ enum ExpectationReader {
             throw step.error(
                 problem: "is not the id of a step", fix: near ?? (steps.isEmpty ? "The scenario has no steps." : "The steps are \(steps.joined(separator: ", "))."))
         }
-        try value.checkKeys(["step", "exit", "stdout", "stderr", "duration"])
+        try value.checkKeys(["step", "exit", "stdout", "stderr", "duration", "requests"])
         var conditions: [StepCondition] = []
         if let exit = value["exit"] { conditions.append(.exit(Int32(try exit.integer(in: 0...255)))) }
         for stream in [StreamName.stdout, .stderr] {
@@ -59,6 +59,11 @@ enum ExpectationReader {
             let maximum: Duration? = if let value = duration["maximum"] { try value.duration() } else { nil }
             guard minimum != nil || maximum != nil else { throw duration.error(problem: "has no limit", fix: "Add \"maximum: 1s\".") }
             conditions.append(.duration(minimum: minimum, maximum: maximum))
+        }
+        if let requests = value["requests"] {
+            let known = ["sent", "answered", "lost"] + RequestsResult.causes
+            try requests.checkKeys(known)
+            for key in known { if let bound = requests[key] { conditions.append(.requests(key, try bounds(bound))) } }
         }
         guard !conditions.isEmpty else { throw value.error(problem: "expects nothing of its step", fix: "Add \"exit: 0\" or \"stdout: {contains: …}\".") }
         return .step(id, conditions)

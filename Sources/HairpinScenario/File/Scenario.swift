@@ -25,6 +25,8 @@ public struct Scenario: Sendable {
     public var faults: [Fault] = []
     public var expectations: [Expectation] = []
     public var capture = CaptureSettings()
+    /// Nil: no trace of TCP connections beside the captures; `--tcp-probe` then traces all.
+    public var tcpProbe: TCPProbeSettings?
 
     public init(name: String, origin: String) { (self.name, self.origin) = (name, origin) }
 }
@@ -40,8 +42,17 @@ public struct ClusterSettings: Sendable {
     public var proxyMode = ProxyMode.iptables
     public var networkPolicy = PolicyMode.drop
     public var dns = true
+    /// resolv.conf of the nodes.
+    public var resolver = ResolverFile()
     /// Of every node's uplink.
     public var nodeLink = LinkSettings()
+    /// From a change of a pod to the EndpointSlice that tells of it, and from there to kube-proxy's rules.
+    public var endpointsDelay = Duration.zero
+    public var kubeProxyDelay = ScenarioTiming.ruleLag
+    /// Processor time for every iptables rule that a packet is held against; nil finds rules by hashing in no time.
+    public var linearRules: Duration?
+    /// What `linearRules: true` means: 20 ns a rule, a millisecond for fifty thousand.
+    public static let ruleCost = Duration.nanoseconds(20)
     public init() {}
 }
 
@@ -49,10 +60,32 @@ public struct NodeSettings: Sendable, Equatable {
     public var name: String
     public var address: IPv4Address
     public var labels: [(name: String, value: String)] = []
+    /// In place of what kube-proxy and the network plugin would write.
+    public var rules: NodeRules?
     public init(name: String, address: IPv4Address) { (self.name, self.address) = (name, address) }
     public static func == (a: NodeSettings, b: NodeSettings) -> Bool {
         a.name == b.name && a.address == b.address && a.labels.elementsEqual(b.labels) { $0 == $1 }
     }
+}
+
+/// The rules of a real node: what `iptables-save`, and `ipset save`, printed there.
+public struct NodeRules: Sendable {
+    /// What becomes of a rule with a match or a target that is not understood.
+    public enum Unknown: String, Sendable, CaseIterable {
+        /// The file is refused.
+        case refuse
+        /// The rule is left out, with a warning.
+        case skip
+        /// The match is taken to hold, the target to do nothing, with a warning.
+        case match
+    }
+    /// As the person named it.
+    public var file: String
+    public var lines: [String]
+    public var setsFile = ""
+    public var setLines: [String] = []
+    public var unknown = Unknown.refuse
+    public init(file: String, lines: [String]) { (self.file, self.lines) = (file, lines) }
 }
 
 /// How kube-proxy turns Services into rules.
@@ -72,6 +105,8 @@ public struct LinkSettings: Sendable, Equatable {
 public struct OutsideHost: Sendable, Equatable {
     public var name: String
     public var address: IPv4Address
+    /// Names that the cluster's upstream DNS server gives it, such as "example.com".
+    public var names: [String] = []
     public var position: Position
 }
 
@@ -91,11 +126,25 @@ public struct Step: Sendable {
     public var command: String
     /// What the step does to the cluster instead of running a command; `command` is then how kubectl would be called.
     public var change: StepChange?
+    /// What clients ask for instead of running a command; `command` then says so in words.
+    public var requests: RequestSettings?
     /// How often the command runs, one after another; output is joined and the last non-zero exit status counts.
     public var repetitions = 1
     /// The command is ended (SIGKILL, exit status 137) when it runs for longer.
     public var timeout = Duration.seconds(600)
     public var position: Position
+}
+
+/// `requests` of a step: clients that send HTTP requests at a rate.
+public struct RequestSettings: Sendable {
+    /// "web:80": a Service's name, a pod's, a node's or an address.
+    public var target: String
+    public var host: String
+    public var path: String
+    public var interval: Duration
+    public var count: Int
+    public var timeout: Duration
+    public var keepsAlive: Bool
 }
 
 /// A step that changes the cluster: `apply`, `delete` or `label`.
@@ -174,6 +223,17 @@ public struct CaptureSettings: Sendable {
     public init() {}
 }
 
+/// `spec.tcpProbe`: which connections are traced.
+public struct TCPProbeSettings: Sendable, Equatable {
+    /// Shell patterns over hosts: `*`, `node1`, `default/web-*`; pods may be named without their namespace.
+    public var hosts = ["*"]
+    /// Connections with one of these ports at either end; empty means all.
+    public var ports: [UInt16] = []
+    /// False: a line only when the congestion window has changed.
+    public var full = true
+    public init() {}
+}
+
 /// The virtual times of a boot. They are part of what a seed reproduces, so a change of them is a change of behaviour.
 public enum ScenarioTiming {
     /// When the kubelet has looked at every container once and kube-proxy has written its first rules.
@@ -186,6 +246,9 @@ public enum ScenarioTiming {
     public static let patience = Instant(nanoseconds: 60_000_000_000)
     /// The first look of a readiness probe after its container started (besides `initialDelaySeconds`).
     public static let firstProbe = Duration.milliseconds(100)
+    /// From the end of a deleted pod's last container until its network namespace is gone (`StopPodSandbox` and the plugins' DEL). In between its
+    /// address answers with resets, afterwards with nothing.
+    public static let sandboxTeardown = Duration.milliseconds(200)
     /// Quiet time after the last step: late ACKs, FINs and ARP answers belong to the story.
     public static let tail = Duration.milliseconds(500)
 }

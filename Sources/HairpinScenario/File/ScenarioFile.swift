@@ -59,6 +59,8 @@ public struct ScenarioFile {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
                     var read = try ScenarioReader.read(document)
                     try ScenarioFile.readChanges(&read, from: path)
+                    // A cluster by itself has no story: nothing is restarted.
+                    read.steps.removeAll { if case .change(.restart)? = $0.change { true } else { false } }
                     scenario = read
                 }
                 try reader.read(path, name: name, documents: documents)
@@ -112,9 +114,10 @@ public struct ScenarioFile {
             let manifests = loader.manifests
             guard manifests.holdsOnlyPoliciesAndNamespaces else {
                 throw items[0].error(
-                    problem: "has objects that cannot be applied while the cluster runs", fix: "Apply NetworkPolicy and Namespace; list the others under spec.manifests.")
+                    problem: "has objects that cannot be applied while the cluster runs",
+                    fix: "Apply NetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy and Namespace; list the others under spec.manifests.")
             }
-            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces))
+            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces, admin: manifests.adminPolicies))
         }
     }
 
@@ -128,6 +131,31 @@ public struct ScenarioFile {
             throw reference.error(problem: "does not exist", fix: "Names are relative to this file; looked for \(target).")
         }
         return target
+    }
+
+    /// The lines of a text file that a value names, relative to the file it stands in.
+    static func lines(_ reference: YAMLValue) throws(InputError) -> [String] {
+        let path = try existing(reference, from: folderFile(reference.file))
+        guard let data = FileManager.default.contents(atPath: path) else {
+            throw reference.error(problem: "cannot be read", fix: "Name a text file; check its permissions.")
+        }
+        return lines(data)
+    }
+
+    /// As above, of a file the command line names.
+    public static func lines(path: String) throws(Failure) -> [String] {
+        guard let data = FileManager.default.contents(atPath: path) else { throw Failure(.notFound, "\(path): no such file") }
+        return lines(data)
+    }
+
+    private static func lines(_ data: Data) -> [String] {
+        String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false).map { $0.hasSuffix("\r") ? String($0.dropLast()) : String($0) }
+    }
+
+    /// Documents of a built-in scenario are named without the program's folder.
+    private static func folderFile(_ file: String) -> String {
+        guard !FileManager.default.fileExists(atPath: file), let folder = BuiltinScenario.folder else { return file }
+        return folder + "/" + file
     }
 
     private mutating func include(_ reference: YAMLValue, from path: String) throws(InputError) {
@@ -181,6 +209,6 @@ public struct ScenarioFile {
 extension Manifests {
     fileprivate var holdsOnlyPoliciesAndNamespaces: Bool {
         nodes.isEmpty && pods.isEmpty && workloads.isEmpty && services.isEmpty && endpointSlices.isEmpty && configMaps.isEmpty && secrets.isEmpty && kept.isEmpty
-            && !(networkPolicies.isEmpty && namespaces.isEmpty)
+            && !(networkPolicies.isEmpty && namespaces.isEmpty && adminPolicies.isEmpty)
     }
 }

@@ -21,7 +21,7 @@ enum ScenarioReader {
         var scenario = Scenario(name: try checkedName(name), origin: document.file)
 
         let spec = try document.require("spec", fix: "Add \"spec:\" with the steps of the scenario.")
-        try spec.checkKeys(["summary", "seed", "until", "cluster", "manifests", "hosts", "steps", "faults", "expect", "capture"])
+        try spec.checkKeys(["summary", "seed", "until", "cluster", "manifests", "hosts", "steps", "faults", "expect", "capture", "tcpProbe"])
         scenario.summary = try spec.string("summary") ?? ""
         scenario.seed = UInt64(try spec.integer("seed", in: 0...Int.max) ?? 1)
         if let until = spec["until"] { scenario.until = .zero + (try until.duration()) }
@@ -33,6 +33,7 @@ enum ScenarioReader {
             scenario.expectations += try ExpectationReader.read(expectation, steps: scenario.steps.map(\.id))
         }
         if let capture = spec["capture"] { scenario.capture = try self.capture(capture) }
+        if let probe = spec["tcpProbe"] { scenario.tcpProbe = try tcpProbe(probe) }
         return scenario
     }
 
@@ -56,7 +57,7 @@ enum ScenarioReader {
     private static func outsideHosts(_ spec: YAMLValue, cluster: ClusterSettings) throws(InputError) -> [OutsideHost] {
         var hosts: [OutsideHost] = []
         for item in try spec.items("hosts") {
-            try item.checkKeys(["name", "address"])
+            try item.checkKeys(["name", "address", "names"])
             let nameValue = try item.require("name")
             let addressValue = try item.require("address", fix: "Add \"address: 192.168.50.100\".")
             let name = try checkedName(nameValue)
@@ -67,7 +68,14 @@ enum ScenarioReader {
             if hosts.contains(where: { $0.address == address }) || cluster.nodes.contains(where: { $0.address == address }) {
                 throw addressValue.error(problem: "is the address of another machine", fix: "Give every node and host an address of its own.")
             }
-            hosts.append(OutsideHost(name: name, address: address, position: item.position))
+            var host = OutsideHost(name: name, address: address, position: item.position)
+            for value in try item.items("names") {
+                host.names.append(try Manifests.domain(value))
+                if hosts.contains(where: { $0.names.contains(host.names.last!) }) {
+                    throw value.error(problem: "is the name of another host", fix: "Give every host names of its own.")
+                }
+            }
+            hosts.append(host)
         }
         return hosts
     }
@@ -78,8 +86,8 @@ enum ScenarioReader {
             let change = try ChangeReader.read(item)
             try item.checkKeys(
                 change == nil
-                    ? ["id", "at", "after", "in", "container", "run", "repeat", "timeout", "apply", "delete", "label"]
-                    : ["id", "at", "after", "apply", "delete", "label"])
+                    ? ["id", "at", "after", "in", "container", "run", "requests", "repeat", "timeout", "apply", "delete", "label", "restart"]
+                    : ["id", "at", "after", "apply", "delete", "label", "restart"])
             var id = "step \(number + 1)"
             if let value = item["id"] {
                 id = try value.string()
@@ -96,6 +104,15 @@ enum ScenarioReader {
                 continue
             }
             let placeValue = try item.require("in", fix: "Add \"in: pod/NAME\", \"deploy/NAME\", \"node/NAME\" or \"host/NAME\".")
+            if let requests = item["requests"] {
+                var step = Step(id: id, place: try placeValue.place(), command: "", position: item.position)
+                step.container = try item.string("container")
+                (step.requests, step.command) = try self.requests(requests)
+                step.start = try start(of: item, after: steps)
+                for key in ["repeat", "timeout"] { if let stray = item[key] { throw stray.error(problem: "belongs to a command", fix: "Write it under requests, or leave it out.") } }
+                steps.append(step)
+                continue
+            }
             let run = try item.require("run", fix: "Add \"run:\" with the command line, such as \"curl -sS http://web/\".")
             let command = try run.scalarText()
             if command.allSatisfy(\.isWhitespace) { throw run.error(problem: "is empty", fix: "Write the command line to run.") }
@@ -107,6 +124,36 @@ enum ScenarioReader {
             steps.append(step)
         }
         return steps
+    }
+
+    /// `{to: http://web/, rate: 20, for: 10s, timeout: 2s, keepAlive: false}`; a rate is requests a second.
+    private static func requests(_ value: YAMLValue) throws(InputError) -> (RequestSettings, String) {
+        try value.checkKeys(["to", "rate", "for", "timeout", "keepAlive"])
+        let to = try value.require("to", fix: "Add \"to: http://web/\".")
+        let text = try to.scalarText()
+        guard text.hasPrefix("http://") else { throw to.error(problem: "is not a URL that begins with http://", fix: "Write http://NAME[:PORT]/PATH.") }
+        let rest = text.dropFirst(7)
+        let authority = String(rest.prefix { $0 != "/" })
+        let parts = authority.split(separator: ":", omittingEmptySubsequences: false)
+        guard let name = parts.first, !name.isEmpty, parts.count <= 2, parts.count == 1 || UInt16(parts[1]) ?? 0 > 0 else {
+            throw to.error(problem: "names no host, or a port that is none", fix: "Write http://NAME[:PORT]/PATH.")
+        }
+        let path = rest.dropFirst(authority.count)
+        let rate = try value.require("rate", fix: "Add \"rate: 20\", requests a second.").integer(in: 1...10_000, what: "requests a second")
+        let duration = try value.require("for", fix: "Add \"for: 10s\".").duration()
+        let count = duration.nanoseconds / 1_000_000 * Int64(rate) / 1000
+        guard count >= 1, count <= 1_000_000 else {
+            throw value.error(problem: "makes \(count) requests", fix: "Choose rate and time so that there are 1 to 1000000.")
+        }
+        var timeout = Duration.seconds(2)
+        if let limit = value["timeout"] {
+            timeout = try limit.duration()
+            guard timeout > .zero else { throw limit.error(problem: "is no time at all", fix: "Write 1ms or more.") }
+        }
+        let settings = RequestSettings(
+            target: parts.count == 2 ? authority : "\(name):80", host: authority, path: path.isEmpty ? "/" : String(path),
+            interval: .nanoseconds(1_000_000_000 / Int64(rate)), count: Int(count), timeout: timeout, keepsAlive: try value.bool("keepAlive") ?? false)
+        return (settings, "\(rate) requests/s for \(Quantity.words(duration)) to \(text)\(settings.keepsAlive ? ", connections kept alive" : "")")
     }
 
     private static func start(of item: YAMLValue, after steps: [Step]) throws(InputError) -> Step.Start {
@@ -157,6 +204,20 @@ enum ScenarioReader {
         if let patterns = try value.strings("interfaces") { settings.interfaces = patterns }
         settings.filter = try value.string("filter") ?? ""
         settings.position = value["filter"]?.position ?? value.position
+        return settings
+    }
+
+    private static func tcpProbe(_ value: YAMLValue) throws(InputError) -> TCPProbeSettings {
+        try value.checkKeys(["hosts", "ports", "full"])
+        var settings = TCPProbeSettings()
+        if let hosts = try value.strings("hosts") { settings.hosts = hosts }
+        for port in try value.items("ports") {
+            guard let number = UInt16(try port.scalarText()), number > 0 else {
+                throw port.error(problem: "is not a port", fix: "Write numbers from 1 to 65535, such as [80, 5201].")
+            }
+            settings.ports.append(number)
+        }
+        if let full = value["full"] { settings.full = try full.bool() }
         return settings
     }
 }

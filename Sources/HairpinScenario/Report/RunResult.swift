@@ -58,6 +58,8 @@ public struct StepResult: Codable, Sendable {
     public var timedOut = false
     /// Why the step did not run at all.
     public var problem: String?
+    /// Of clients that send requests.
+    public var requests: RequestsResult?
 
     public var duration: Duration { Instant(nanoseconds: endedNanoseconds) - Instant(nanoseconds: startedNanoseconds) }
 }
@@ -92,7 +94,8 @@ public struct BooksResult: Codable, Sendable {
 
     /// Drops that a policy, "namespace/name", has part in.
     public func drops(byPolicy policy: String) -> UInt64 {
-        policyDrops.filter { $0.policies.split(separator: ", ").contains(policy[...]) }.reduce(0) { $0 + $1.count }
+        // An administrator's policy stands there with the rule that refused: "anp/quarantine ingress[0]".
+        policyDrops.filter { $0.policies.split(separator: ", ").contains { $0 == policy || $0.hasPrefix(policy + " ") } }.reduce(0) { $0 + $1.count }
     }
 
     /// Drops of one reason, by its words ("no socket"), or all of them.

@@ -32,6 +32,23 @@ struct Transcript {
         return text
     }
 
+    /// How clients fared, with every loss up to a number of them; the JSON result has all.
+    func requests(_ result: RequestsResult) -> String {
+        var text = "\(count(result.sent, "request")): \(grouped(UInt64(result.answered))) answered, \(grouped(UInt64(result.lost))) lost\n"
+        if let latency = result.latency {
+            func words(_ nanoseconds: Int64) -> String { Quantity.words(.microseconds(nanoseconds / 1000)) }
+            text += "answered within \(words(latency.minimum)) to \(words(latency.maximum)), median \(words(latency.median)), 99 % \(words(latency.percentile99))\n"
+        }
+        for cause in RequestsResult.causes where result.count(cause) > 0 { text += "  \(grouped(UInt64(result.count(cause)))) × \(cause)\n" }
+        for loss in result.losses.prefix(Transcript.lossLimit) {
+            let at = Instant(nanoseconds: loss.startedNanoseconds / 1_000_000 * 1_000_000)
+            text += "  #\(loss.number) at \(Quantity.words(at - .zero)) \(loss.cause)\(loss.endpoint.map { " (\($0))" } ?? ""): \(loss.reason)\n"
+        }
+        if result.lost > Transcript.lossLimit { text += "  … and \(count(result.lost - Transcript.lossLimit, "more"))\n" }
+        return text
+    }
+    private static let lossLimit = 20
+
     /// What held, a line for each entry of the scenario; what did not, on lines of its own.
     func expectations(_ results: [ExpectationResult]) -> String {
         var text = ""

@@ -147,7 +147,7 @@ final class CaptureSet {
     }
 
     /// mkdir -p.
-    private static func make(_ folder: String) throws(Failure) {
+    static func make(_ folder: String) throws(Failure) {
         var path = folder.hasPrefix("/") ? "/" : ""
         for part in folder.split(separator: "/") {
             path += (path.isEmpty || path.hasSuffix("/") ? "" : "/") + part

@@ -38,6 +38,8 @@ final class ContainerLife {
         if isInit { state = .waiting("PodInitializing") }
     }
 
+    /// When its process ended, even if nobody has looked since.
+    var exitTime: Instant? { handle?.endedAt }
     var isRunning: Bool { if case .running = state { true } else { false } }
     var isTerminated: Bool { if case .terminated = state { true } else { false } }
     var hasSucceeded: Bool { if case .terminated(0, _) = state { true } else { false } }
@@ -84,6 +86,41 @@ final class ContainerLife {
     }
 
     func countRestart() { restarts += 1 }
+
+    // MARK: The end
+
+    private var hook: ProcessHandle?
+    private var hookBegan = false
+    private var hookDue: Instant?
+    private var isAsked = false
+    private var killDue: Instant?
+    /// What the kubelet grants a container whose hook has used up the grace period (`minimumGracePeriodInSeconds`).
+    private static let leastGrace = Duration.seconds(2)
+    private static let hookPatience = Duration.milliseconds(1)
+    private(set) var nextEnd: Instant?
+
+    /// preStop, then the signal, then SIGKILL at `deadline` (`killContainer` of the kubelet's runtime manager).
+    func windDown(at now: Instant, from deletion: Instant, deadline: Instant, run: ([String]) -> ProcessHandle?) {
+        if !hookBegan {
+            hookBegan = true
+            killDue = deadline
+            switch container.preStop {
+            case .sleep(let seconds): hookDue = deletion + .seconds(Int64(seconds))
+            case .exec(let words): hook = run(words)
+            case nil: break
+            }
+        }
+        if !isAsked {
+            let isHookDone = hookDue.map { now >= $0 } ?? (hook.map { $0.exitStatus != nil } ?? true)
+            if isHookDone || now >= deadline {
+                isAsked = true
+                if !isHookDone { killDue = now + ContainerLife.leastGrace }
+                handle?.askToEnd()
+            }
+        }
+        if let due = killDue, now >= due { handle?.kill(signal: 9) }
+        nextEnd = isAsked ? killDue : hook != nil ? min(now + ContainerLife.hookPatience, deadline) : min(hookDue ?? deadline, deadline)
+    }
 
     // MARK: Probes
 

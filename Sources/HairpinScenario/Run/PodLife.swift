@@ -10,13 +10,33 @@ final class PodLife {
     let containers: [ContainerLife]
     private var volumes: [String: VolumeID] = [:]
 
+    enum Phase: Equatable {
+        /// A restart of its Deployment will make it.
+        case absent
+        case present
+        /// Deleted, and given until then to end.
+        case terminating(until: Instant)
+        case gone
+    }
+    private(set) var phase: Phase
+    private(set) var createdAt = Instant.zero
+    private(set) var deletedAt: Instant?
+    /// Its last container has ended; a little later its network is taken away, and it is gone.
+    private(set) var stoppedAt: Instant?
+    private(set) var goneAt: Instant?
+    private(set) var readySince: Instant?
+    /// When kube-proxy wrote the first rules that know of its deletion.
+    var leftRulesAt: Instant?
+
     init(_ pod: PlannedPod) {
         self.pod = pod
+        phase = pod.generation == 0 ? .present : .absent
         containers = pod.template.initContainers.map { ContainerLife($0, isInit: true) } + pod.template.containers.map { ContainerLife($0, isInit: false) }
         if case .withoutAddress = pod.placement { for container in containers { container.wait("ContainerCreating") } }
     }
 
-    var isOnNode: Bool { pod.address != nil }
+    var isOnNode: Bool { pod.address != nil && (phase == .present || isTerminating) }
+    var isTerminating: Bool { if case .terminating = phase { true } else { false } }
     var mains: ArraySlice<ContainerLife> { containers.drop { $0.isInit } }
     var isReady: Bool { isOnNode && mains.allSatisfy(\.isReady) }
     /// All containers have ended for good.
@@ -31,7 +51,7 @@ final class PodLife {
 
     /// Containers that are to be started now.
     func startable(at now: Instant) -> [ContainerLife] {
-        guard isOnNode, !isFinished else { return [] }
+        guard isOnNode, !isTerminating, !isFinished else { return [] }
         var result: [ContainerLife] = []
         for container in containers {
             if let due = container.restartDue {
@@ -46,6 +66,51 @@ final class PodLife {
             }
         }
         return result
+    }
+
+    // MARK: Creation and deletion
+
+    func create(at now: Instant) {
+        phase = .present
+        createdAt = now
+    }
+
+    /// True when it has become ready, or is no longer.
+    func noteReadiness(at now: Instant) -> Bool {
+        if isReady == (readySince != nil) { return false }
+        readySince = isReady ? now : nil
+        return true
+    }
+
+    func isAvailable(at now: Instant, minimum: Duration) -> Bool { phase == .present && readySince.map { now >= $0 + minimum } ?? false }
+
+    func delete(at now: Instant) {
+        guard phase == .present else { return }
+        phase = .terminating(until: now + .seconds(Int64(pod.template.gracePeriodSeconds)))
+        deletedAt = now
+    }
+
+    /// One look of the kubelet at a pod that is to end: hooks, the signal, SIGKILL when the grace period is over, and the sandbox when the last container
+    /// has ended. True when it stops, and when it is gone.
+    func windDown(at now: Instant, run: ([String], ContainerLife) -> ProcessHandle?) -> Bool {
+        guard case .terminating(let deadline) = phase else { return false }
+        if let stoppedAt {
+            guard now >= stoppedAt + ScenarioTiming.sandboxTeardown else { return false }
+            phase = .gone
+            goneAt = now
+            return true
+        }
+        for container in containers where container.isRunning { container.windDown(at: now, from: deletedAt ?? now, deadline: deadline) { run($0, container) } }
+        guard !containers.contains(where: \.isRunning) else { return false }
+        stoppedAt = now
+        return true
+    }
+
+    /// When a container that is to end is looked at next.
+    var nextEnd: Instant? {
+        guard case .terminating = phase else { return nil }
+        if let stoppedAt { return stoppedAt + ScenarioTiming.sandboxTeardown }
+        return containers.filter(\.isRunning).compactMap(\.nextEnd).min()
     }
 
     /// Its labels have changed; containers and addresses have not.

@@ -10,7 +10,7 @@ public struct ReachabilityView: Sendable {
     public init(_ loaded: LoadedScenario) throws(Failure) {
         do { plan = try ClusterPlanner.plan(loaded.manifests, configuration: loaded.scenario.configuration) } catch { throw Failure(error) }
         var warnings = plan.warnings.map(\.description)
-        if loaded.scenario.cluster.networkPolicy == .off, !plan.networkPolicies.isEmpty {
+        if loaded.scenario.cluster.networkPolicy == .off, plan.hasPolicies {
             warnings.append("the scenario's network plugin has no NetworkPolicy (spec.cluster.networkPolicy: off); shown is what the policies say")
         }
         self.warnings = warnings

@@ -16,6 +16,8 @@ public struct RunOptions: Sendable {
     public var captures: String?
     /// Folder for one `HOST-IFACE.pcap` each; nil writes none.
     public var interfaceCaptures: String?
+    /// The file the trace of TCP connections goes to; nil writes none but the one the scenario asks for beside its capture.
+    public var tcpProbe: String?
     /// Whether the result names the captures' SHA-256; for large ones that takes a while.
     public var digests = true
     public var style = TextStyle()

@@ -11,6 +11,7 @@ public final class ScenarioRunner {
     private let hooks: RunHooks
     private let world: World
     private let captures: CaptureSet
+    private let probe: TCPProbeFile?
     private var faults: FaultPlan
     private let transcript: Transcript
 
@@ -32,12 +33,16 @@ public final class ScenarioRunner {
         world = try World(loaded, seed: loaded.scenario.seed, threads: options.threads, sharing: options.sharesEveryWindow ? .evenly : .worthwhile, log: hooks.log)
         for step in scenario.steps {
             if step.change != nil { continue }
-            do { _ = try world.resolve(step.place, container: step.container) } catch {
+            do {
+                _ = try world.resolve(step.place, container: step.container)
+                if let requests = step.requests { _ = try world.requestPlan(requests, namespace: step.place.namespace) }
+            } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")
             }
         }
         faults = try FaultPlan(scenario, in: world)
         captures = try CaptureSet(scenario, options: options, on: world.simulation)
+        probe = try TCPProbeFile(scenario, options: options, on: world.simulation)
         transcript = Transcript(style: options.style)
         limit = [options.until, scenario.until].compactMap { $0 }.min() ?? .distantFuture
     }
@@ -58,6 +63,7 @@ public final class ScenarioRunner {
         } catch { outcome = .failure(error) }
         // An error of writing is told only when nothing worse happened before it.
         do { try captures.finish() } catch { if case .success = outcome { throw error } }
+        do { try probe?.finish(world.simulation) } catch { if case .success = outcome { throw error } }
         try outcome.get()
 
         result.cluster = world.summary
@@ -126,6 +132,7 @@ public final class ScenarioRunner {
             }
             if hooks.isInterrupted() { isInterrupted = true }
             try captures.flush(upTo: world.simulation.now)
+            try probe?.flush(world.simulation)
             hooks.progress(RunProgress(scenario: scenario.name, now: world.simulation.now, activity: running.first?.step.id))
         }
     }
@@ -144,7 +151,12 @@ public final class ScenarioRunner {
         do {
             let target = try world.resolve(running.step.place, container: running.step.container)
             running.target = target
-            running.handle = world.start(["sh", "-c", running.step.command], on: target) { [unowned running] text, isError in running.take(text, isError) }
+            if let requests = running.step.requests {
+                let started = world.startRequests(try world.requestPlan(requests, namespace: running.step.place.namespace), on: target)
+                (running.handle, running.watch) = (started?.handle, started?.watch)
+            } else {
+                running.handle = world.start(["sh", "-c", running.step.command], on: target) { [unowned running] text, isError in running.take(text, isError) }
+            }
             if running.handle == nil {
                 running.problem = "container \(target.container?.container.name ?? target.host) is not running"
                 running.remaining = 0
@@ -185,6 +197,11 @@ public final class ScenarioRunner {
 
     private func finish(_ step: RunningStep, problem: String?) {
         step.noteExit()
+        if let watch = step.watch {
+            world.explainLosses()
+            step.take(transcript.requests(watch.result), false)
+            world.loads.removeAll { $0 === watch }
+        }
         let end = step.handle?.endedAt ?? world.simulation.now
         ends[step.number] = max(end, step.startedAt)
         var result = StepResult(
@@ -193,6 +210,7 @@ public final class ScenarioRunner {
             exit: step.status, stdout: step.output, stderr: step.errorOutput)
         result.timedOut = step.timedOut
         result.problem = step.problem ?? problem
+        result.requests = step.watch?.result
         results.append(result)
         unprinted.append(transcript.step(result, prompt: step.target?.prompt ?? step.step.place.description, screen: step.screen))
     }
@@ -213,6 +231,7 @@ private final class RunningStep {
     var remaining: Int
     var target: CommandTarget?
     var handle: ProcessHandle?
+    var watch: RequestWatch?
     var timedOut = false
     var problem: String?
     /// The last non-zero exit status.

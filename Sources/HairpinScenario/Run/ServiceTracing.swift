@@ -13,6 +13,19 @@ public struct TraceResult: Sendable, Encodable {
         public var node: String?
         public var probability: Double
         public var masqueraded: Bool
+        /// Nil where no policy has a word in it.
+        public var policy: PolicyVerdict?
+        /// Only of a node with rules of its own: what becomes of it after translation, ACCEPT, DROP or REJECT, and its rules, the translating one first.
+        public var verdict: String?
+        public var rules: [Rule]?
+    }
+    /// A rule of a node's own, where it stands.
+    public struct Rule: Sendable, Encodable, Hashable {
+        public var file: String
+        public var line: Int
+        public var table: String, chain: String
+        public var text: String
+        public var place: String { line > 0 ? "\(file):\(line)" : file }
     }
     public var apiVersion = "hairpin.sim/v1"
     public var kind = "ServiceTrace"
@@ -29,12 +42,20 @@ public struct TraceResult: Sendable, Encodable {
     public var endpoints: [Endpoint]
     /// Chains and rules by name, in the order the packet meets them.
     public var path: [String]
+    /// Of a packet that goes to its destination as it is; nil where no policy has a word in it.
+    public var policy: PolicyVerdict?
+    /// Of a node with rules of its own: the one that decides, where all packets meet the same.
+    public var decidedBy: Rule?
 }
 
 /// `hairpin trace`: one packet's fate in a booted cluster, what-if.
 public final class ServiceTracing {
-    private let world: World
+    let world: World
     private let hooks: RunHooks
+    /// In place of what the node's interfaces and addresses tell, for rules of a machine that is another.
+    public var inputInterface: String?
+    public var outputInterface: String?
+    public var localAddresses: [IPv4Address] = []
 
     public init(_ loaded: LoadedScenario, hooks: RunHooks) throws(Failure) {
         self.hooks = hooks
@@ -43,7 +64,7 @@ public final class ServiceTracing {
         if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
     }
 
-    private struct Source {
+    struct Source {
         var address: ServiceAddress
         /// Where its first rules are, in the plan's nodes; nil for machines outside.
         var place: Int?
@@ -51,7 +72,7 @@ public final class ServiceTracing {
         var words: String
     }
     @inline(never)
-    private func node(of source: Source) -> PlannedNode? {
+    func node(of source: Source) -> PlannedNode? {
         guard let place = source.place else { return nil }
         return world.plan.nodes[place]
     }
@@ -67,6 +88,9 @@ public final class ServiceTracing {
         }
         let owner = owner(of: address)
         let first = node ?? owner ?? world.plan.nodes[0]
+        if let rules = world.nodeRules[first.name] {
+            return try traceRules(rules, at: first, from: source, to: address, port, words, proto: proto)
+        }
         var (trace, path) = decide(at: first, source.address, address, port, proto, isFromNode: source.isNode && first.name == self.node(of: source)?.name)
         var decidedBy = first
         if trace.verdict == .none, let owner, owner.name != first.name {
@@ -89,7 +113,7 @@ public final class ServiceTracing {
             if isLeaving { path.append("\(decidedBy.name): the network plugin masquerades what leaves the pod network") }
         }
         let pods = podsByAddress()
-        return TraceResult(
+        var result = TraceResult(
             from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: world.scenario.cluster.proxyMode.rawValue,
             node: decidedBy.name, verdict: trace.verdict.rawValue, service: trace.service, masqueraded: trace.isMasqueraded, affinitySeconds: trace.affinitySeconds,
             endpoints: trace.choices.map { choice in
@@ -98,6 +122,10 @@ public final class ServiceTracing {
                     address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
                     masqueraded: choice.isMasqueraded)
             }, path: path)
+        if let own = source.address.ipv4, world.scenario.cluster.networkPolicy != .off {
+            result.judge(by: world.plan, source: own, destination: address.ipv4, proto: proto, port: port)
+        }
+        return result
     }
 
     @inline(never)
@@ -107,7 +135,7 @@ public final class ServiceTracing {
     }
 
     @inline(never)
-    private func podsByAddress() -> [ServiceAddress: PlannedPod] {
+    func podsByAddress() -> [ServiceAddress: PlannedPod] {
         var result: [ServiceAddress: PlannedPod] = [:]
         for pod in world.plan.pods {
             guard let address = pod.address, result[ServiceAddress(address)] == nil else { continue }
@@ -190,7 +218,7 @@ public final class ServiceTracing {
     }
 
     @inline(never)
-    private func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
+    func place(ofNode name: String?) -> Int? { world.plan.nodes.firstIndex { $0.name == name } }
 
     private func source(node name: String, words: String) -> Source? {
         guard let place = place(ofNode: name) else { return nil }

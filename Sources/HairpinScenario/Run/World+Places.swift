@@ -1,4 +1,5 @@
 import HairpinCluster
+import HairpinPrograms
 import HairpinWire
 
 extension World {
@@ -71,6 +72,25 @@ extension World {
     }
 }
 
+extension World {
+    /// What clients of a step ask; names are looked up once, without packets.
+    func requestPlan(_ settings: RequestSettings, namespace: String) throws(Failure) -> RequestPlan {
+        let halves = settings.target.split(separator: ":")
+        let name = String(halves[0])
+        guard let port = halves.count == 2 ? UInt16(halves[1]) : 80 else { throw Failure(.input, "\(settings.target): there is no such port") }
+        let parts = name.split(separator: ".").map(String.init)
+        let service = plan.service(ObjectKey(namespace: parts.count > 1 ? parts[1] : namespace, name: parts[0]))
+        let pod = plan.pod(ObjectKey(namespace: namespace, name: name))?.address
+        guard let address = IPv4Address(name) ?? service?.clusterAddress ?? plan.node(name)?.address ?? pod else {
+            throw Failure(.input, "http://\(settings.host): no Service with an address, no node and no pod is called \"\(name)\"")
+        }
+        var result = RequestPlan(
+            address: address, port: port, host: settings.host, path: settings.path, interval: settings.interval, count: settings.count, timeout: settings.timeout)
+        result.keepsAlive = settings.keepsAlive
+        return result
+    }
+}
+
 extension Scenario {
     /// The cluster's settings as the planner takes them.
     var configuration: ClusterConfiguration {
@@ -81,8 +101,10 @@ extension Scenario {
         result.networkPlugin = ClusterConfiguration.NetworkPlugin(rawValue: cluster.cni) ?? .bridge
         result.proxyMode = ClusterConfiguration.ProxyMode(rawValue: cluster.proxyMode.rawValue) ?? .iptables
         result.hasDNS = cluster.dns
+        result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0
         result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
+        for step in steps { if case .change(.restart(let key))? = step.change { result.restarts[key, default: 0] += 1 } }
         result.file = origin
         return result
     }

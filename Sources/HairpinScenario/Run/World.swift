@@ -1,9 +1,12 @@
 import HairpinCluster
+import HairpinDatapath
 import HairpinEngine
 import HairpinHost
 import HairpinPolicy
 import HairpinPrograms
+import HairpinProxy
 import HairpinTopology
+import HairpinWire
 import Logging
 
 /// A booted cluster: the plan, the simulation it runs in, and the kubelets and controllers that live beside the frames.
@@ -12,18 +15,26 @@ import Logging
 /// but the seed and the manifests.
 final class World {
     let scenario: Scenario
-    private(set) var plan: ClusterPlan
+    var plan: ClusterPlan
     let topology: Topology
     let simulation: Simulation
     let pods: [PodLife]
     /// What kube-proxy and the cluster's DNS know.
     private(set) var endpoints: [EndpointSlice] = []
     private(set) var warnings: [String] = []
-    private let log: Logger
+    let log: Logger
     private let names: NameBoard
+    private let healthChecks = HealthChecks()
     /// Files of nodes and outside hosts.
     private var machineFiles: [String: ContainerID] = [:]
     private var rulesDue: Instant? = ScenarioTiming.rules
+    /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
+    private var slicesDue: Instant?
+    private var published: [EndpointSlice]?
+    /// Deployments whose pods are being replaced.
+    var rollouts: [Rollout] = []
+    /// Clients whose losses are looked into.
+    var loads: [RequestWatch] = []
     private var rulesWritten: [String: [String]] = [:]
     private var serversWritten: [String: [VirtualServerDescription]] = [:]
     private var toldImages: Set<String> = []
@@ -47,10 +58,15 @@ final class World {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
         pods = plan.pods.map(PodLife.init)
-        names = NameBoard(plan.names(endpoints: []))
+        var outside: [String: IPv4Address] = [:]
+        for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
+        names = NameBoard(plan.names(endpoints: []), outside: outside)
+        for pod in pods where pod.phase == .absent { cut(pod, true) }
+        if let cost = loaded.scenario.cluster.linearRules { for node in plan.nodes { simulation.setRuleCost(cost, on: node.name) } }
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
+        for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
         for pod in pods {
             switch pod.pod.placement {
             case .scheduled: continue
@@ -61,7 +77,36 @@ final class World {
 
     private func addMachine(_ name: String, _ hosts: String) {
         machineFiles[name] = simulation.makeContainer(
-            name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": []])
+            name: name, files: ["/etc/hosts": Array(hosts.utf8), "/etc/hostname": Array("\(name)\n".utf8), "/etc/resolv.conf": Array(plan.configuration.nodeResolver.text.utf8)])
+    }
+
+    /// Nodes with rules of a real node, by name; nobody else writes there.
+    private(set) var nodeRules: [String: NodeRules] = [:]
+
+    private func load(_ rules: NodeRules, on node: String) throws(Failure) {
+        guard simulation.hasHost(node) else { return }
+        var sets = IPSetTable()
+        do throws(RuleError) { try sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
+        let unknown: RuleSet.Unknown =
+            switch rules.unknown {
+            case .refuse: .refuse
+            case .skip: .skip
+            case .match: .match
+            }
+        do throws(RuleError) {
+            for note in try simulation.setRules(rules.lines, sets: sets, unknown: unknown, on: node) {
+                warn("\(rules.file):\(note.line): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+            }
+        } catch {
+            let fix = error.isUnknown ? "Write \"unknownRules: skip\" (or --unknown skip) to leave such rules out, \"match\" to take what is unknown to hold" : nil
+            throw World.failure(error, in: rules.file, hint: fix)
+        }
+        simulation.setServices(nil, on: node)
+        nodeRules[node] = rules
+    }
+
+    private static func failure(_ error: RuleError, in file: String, hint: String? = nil) -> Failure {
+        Failure(.input, "\(file)\(error.line > 0 ? ":\(error.line)" : ""): \(error.reason): \(error.text)", hint: hint)
     }
 
     private func warn(_ text: String) {
@@ -72,7 +117,7 @@ final class World {
 
     var summary: ClusterResult {
         ClusterResult(
-            nodes: plan.nodes.count, pods: plan.pods.count, readyPods: pods.count(where: \.isReady), services: plan.services.count,
+            nodes: plan.nodes.count, pods: pods.count { $0.phase != .absent && $0.phase != .gone }, readyPods: pods.count(where: \.isReady), services: plan.services.count,
             cni: scenario.cluster.cni, proxyMode: scenario.cluster.proxyMode.rawValue)
     }
     var readyPods: Set<ObjectKey> { Set(pods.filter(\.isReady).map(\.pod.key)) }
@@ -103,15 +148,18 @@ final class World {
             advance(to: simulation.now + .milliseconds(100), while: goesOn)
         }
         // kube-proxy and the policy agents follow the last change.
-        if rulesDue != nil || policiesDue != nil { advance(to: simulation.now + ScenarioTiming.ruleLag, while: goesOn) }
+        if rulesDue != nil || slicesDue != nil || policiesDue != nil {
+            advance(to: simulation.now + max(ScenarioTiming.ruleLag, scenario.cluster.endpointsDelay + scenario.cluster.kubeProxyDelay), while: goesOn)
+        }
     }
 
     /// The control plane's next look: the next tick, or earlier where something is due.
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)
         var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
-        for due in [rulesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
-        for pod in pods {
+        for due in [rulesDue, slicesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
+        for pod in pods where pod.isOnNode {
+            if let due = pod.nextEnd, due > now { next = min(next, due) }
             for container in pod.containers {
                 for due in [container.restartDue, container.nextProbe] { if let due, due > now { next = min(next, due) } }
             }
@@ -136,8 +184,21 @@ final class World {
                 let probed = container.probe(now: now, prober(of: container, in: pod))
                 changed = changed || probed
             }
+            if pod.windDown(at: now, run: { self.start($0, on: CommandTarget(host: pod.pod.hostName, pod: pod, container: $1), observer: nil) }) {
+                changed = true
+                if pod.phase == .gone {
+                    cut(pod, true)
+                    log.info("\(now) \(pod.pod.key) is gone")
+                }
+            }
         }
-        if changed, rulesDue == nil { rulesDue = now + ScenarioTiming.ruleLag }
+        if !rollouts.isEmpty, reconcile(at: now) { changed = true }
+        if changed { endpointsChanged(at: now) }
+        if let due = slicesDue, due <= now {
+            slicesDue = nil
+            published = currentSlices()
+            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        }
         if let due = rulesDue, due <= now {
             rulesDue = nil
             writeRules()
@@ -161,7 +222,7 @@ final class World {
             declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) }, environment: environment, names: names)
         if let note = entry.note, toldImages.insert(note).inserted { warn(note) }
         let mounts = surroundings.mounts.map { (path: $0.path, volume: pod.volume($0.volume, make: simulation.makeVolume), isReadOnly: $0.readOnly) }
-        let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 })
+        let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 }).merging(entry.files) { own, _ in own }
         let identifier = simulation.makeContainer(name: container.name, files: files, mounts: mounts)
         let handle = simulation.spawn(on: planned.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
         life.started(handle, userland: entry.userland, in: identifier, at: simulation.now) { planned.port($0, .tcp) }
@@ -172,26 +233,57 @@ final class World {
         guard let (status, at) = life.lastExit else { return }
         let lastLine = life.log.split(separator: "\n").last.map { ": \($0)" } ?? ""
         let text = "\(pod.pod.key) container \(life.container.name) exited with \(status)\(lastLine)"
-        if status != 0 { warn(text) } else { log.info("\(at) \(text)") }
+        // What was asked to end may say so with a status.
+        if status != 0, pod.deletedAt == nil { warn(text) } else { log.info("\(at) \(text)") }
     }
 
     private func prober(of life: ContainerLife, in pod: PodLife) -> Prober {
         let host = pod.pod.hostName
         return Prober(
-            // The cluster's DNS listens on UDP, where nothing can be looked up.
-            isListening: { [simulation] in simulation.isListening(host, port: $0) || pod.pod.isClusterDNS },
+            isListening: { [simulation] in simulation.isListening(host, port: $0) },
             spawn: { [self] words in start(words, on: CommandTarget(host: host, pod: pod, container: life), observer: nil) })
     }
 
     // MARK: Endpoint controller, kube-proxy and DNS
 
+    /// The endpoint controller and then kube-proxy follow, each a little later.
+    private func endpointsChanged(at now: Instant) {
+        if scenario.cluster.endpointsDelay.isZero {
+            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        } else if slicesDue == nil {
+            slicesDue = now + scenario.cluster.endpointsDelay
+        }
+    }
+
+    private func currentSlices() -> [EndpointSlice] {
+        var left: Set<ObjectKey> = []
+        var terminating: Set<ObjectKey> = []
+        for pod in pods {
+            if pod.isFinished || pod.phase == .absent || pod.phase == .gone { left.insert(pod.pod.key) } else if pod.isTerminating { terminating.insert(pod.pod.key) }
+        }
+        return plan.endpointSlices(readyPods: readyPods, terminating: terminating, finished: left)
+    }
+
     private func writeRules() {
-        let finished = Set(pods.filter(\.isFinished).map(\.pod.key))
-        let slices = plan.endpointSlices(readyPods: readyPods, finished: finished)
+        let slices = published ?? currentSlices()
+        published = nil
+        for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
+            var isListed = false
+            for slice in slices where slice.service.namespace == pod.pod.metadata.namespace {
+                for endpoint in slice.endpoints where endpoint.pod == pod.pod.key && !endpoint.terminating { isListed = true }
+            }
+            if !isListed { pod.leftRulesAt = simulation.now }
+        }
         endpoints = slices
         names.names = plan.names(endpoints: slices)
+        names.serial = UInt32(truncatingIfNeeded: VirtualEpoch.unixSeconds + simulation.now.nanoseconds / 1_000_000_000)
         for node in plan.nodes {
             let table = plan.serviceTable(node: node, endpoints: slices)
+            if nodeRules[node.name] != nil {
+                // A real node's kube-proxy wrote its rules; IPVS, which they do not hold, is told as ever.
+                setVirtualServers(of: node, table)
+                continue
+            }
             let rules = plan.baseRules(node: node, table)
             // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
             if rulesWritten[node.name] != rules || simulation.services(of: node.name) == nil {
@@ -199,25 +291,34 @@ final class World {
                 do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
             }
             simulation.setServices(table, on: node.name)
-            let servers = plan.virtualServers(node: node, table)
-            // Writing unchanged servers would start their rotation anew.
-            if serversWritten[node.name] ?? [] != servers {
-                serversWritten[node.name] = servers
-                simulation.setVirtualServers(servers, on: node.name)
-            }
+            setVirtualServers(of: node, table)
         }
+        healthChecks.update(plan, slices)
+        healthChecks.serve(plan, on: simulation)
+        let frontends = plan.datagramFrontends(endpoints: slices)
+        if !frontends.isEmpty { for node in plan.nodes { simulation.removeConnections(on: node.name, where: frontends.isStale) } }
         log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
+    }
+
+    private func setVirtualServers(of node: PlannedNode, _ table: ServiceTable) {
+        let servers = plan.virtualServers(node: node, table)
+        // Writing unchanged servers would start their rotation anew.
+        if serversWritten[node.name] ?? [] != servers {
+            serversWritten[node.name] = servers
+            simulation.setVirtualServers(servers, on: node.name)
+        }
     }
 
     // MARK: NetworkPolicy
 
     /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
+        if case .restart(let key) = change { return try restart(key) }
         let lines = try plan.apply(change)
         if case .labelPod(let key, _) = change, let pod = plan.pod(key) {
             pods[pod.index].relabelled(pod)
             // Services may select it now, or no longer.
-            if rulesDue == nil { rulesDue = simulation.now + ScenarioTiming.ruleLag }
+            endpointsChanged(at: simulation.now)
         }
         if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }
         return lines
@@ -225,16 +326,16 @@ final class World {
 
     private func writePolicies() {
         guard scenario.cluster.networkPolicy != .off else {
-            if !plan.networkPolicies.isEmpty { warn("NetworkPolicies have no effect: spec.cluster.networkPolicy is off") }
+            if plan.hasPolicies { warn("NetworkPolicies have no effect: spec.cluster.networkPolicy is off") }
             return
         }
-        if plan.networkPolicies.isEmpty, !hasPolicies { return }
+        if !plan.hasPolicies, !hasPolicies { return }
         hasPolicies = true
         let table = plan.policyTable()
         for node in plan.nodes {
             simulation.setPolicies(table.local(to: node.name), style: scenario.cluster.networkPolicy == .reject ? .reject : .drop, on: node.name)
         }
-        log.info("\(simulation.now) network policies: \(plan.networkPolicies.count) in force")
+        log.info("\(simulation.now) network policies: \(plan.networkPolicies.count + plan.adminPolicies.count) in force")
     }
 
     /// Packets refused by policies on all nodes, in order.
@@ -255,6 +356,17 @@ final class World {
     }
 
     // MARK: Commands
+
+    /// As below, of a program that no shell knows.
+    func start(_ program: any Program, arguments: [String], on target: CommandTarget) -> ProcessHandle? {
+        var files = machineFiles[target.host]
+        if let life = target.container {
+            guard life.isRunning else { return nil }
+            files = life.identifier
+        }
+        guard let files else { return nil }
+        return simulation.spawn(on: target.host, program, arguments: arguments, environment: World.imageEnvironment, in: files)
+    }
 
     /// Starts a command in a container or on a machine, now. Nil when the container does not run, or there is no such command.
     func start(_ words: [String], on target: CommandTarget, observer: ((String, Bool) -> Void)?) -> ProcessHandle? {

@@ -36,6 +36,8 @@ struct StreamExtras {
     var keyBase = SequenceNumber(0)
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
+    /// When a listener last answered with a SYN cookie, in ns; zero: never.
+    var cookiesSentAt: UInt64 = 0
     var nextCall: UInt32 = 0
     var calls: [ZeroCopyCalls] = []
     var errors: [StreamError] = []

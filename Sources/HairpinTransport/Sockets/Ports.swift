@@ -66,6 +66,7 @@ extension TransportStack {
                 guard Int(port) < high, ports.openToClients(port) else { continue }
                 if let other = connections.find(e.pointee.localAddress, port, e.pointee.remoteAddress, e.pointee.remotePort) {
                     guard reusable(other) else { continue }
+                    statistics.ext.TWRecycled += 1
                     leaveTimeWait(other)
                 }
                 let skipped = max(step, Int(random.below(8)) * 2)

@@ -32,6 +32,14 @@ extension TransportSettings {
         case "rmem_default": rmem_default = try one()
         case "somaxconn": somaxconn = try one()
         case "tcp_max_syn_backlog": tcp_max_syn_backlog = try one()
+        case "tcp_syncookies": tcp_syncookies = try one(0...2)
+        case "tcp_mtu_probing": tcp_mtu_probing = try one(0...2)
+        case "tcp_base_mss": tcp_base_mss = try one()
+        case "tcp_mtu_probe_floor": tcp_mtu_probe_floor = try one()
+        case "tcp_min_snd_mss": tcp_min_snd_mss = try one(48...65_535)
+        case "tcp_probe_threshold": tcp_probe_threshold = try one()
+        case "tcp_probe_interval": tcp_probe_interval = .seconds(Int64(try one()))
+        case "tcp_retries1": tcp_retries1 = try one(0...255)
         case "tcp_sack": tcp_sack = try one() != 0
         case "tcp_dsack": tcp_dsack = try one() != 0
         case "tcp_timestamps": tcp_timestamps = try one(0...2) != 0
@@ -67,11 +75,13 @@ extension TransportSettings {
         case "tcp_fastopen": tcp_fastopen = try one()
         case "tcp_fastopen_key": tcp_fastopen_key = try TransportSettings.fastOpenKey(name, value)
         case "tcp_congestion_control":
-            guard let algorithm = CongestionControl(rawValue: value) else { throw .invalid(name, value: value) }
+            guard let algorithm = CongestionControl(selectable: value) else { throw .invalid(name, value: value) }
             tcp_congestion_control = algorithm
         case "tcp_ecn": tcp_ecn = try one(0...2)
+        case "tcp_ecn_fallback": tcp_ecn_fallback = try one(0...1) != 0
         case "hystart": cubic_hystart = try one() != 0
         case "hystart_detect": cubic_hystart_detect = try one(0...3)
+        case "fast_convergence": cubic_fast_convergence = try one(0...1) != 0
         case "tcp_abort_on_overflow": tcp_abort_on_overflow = try one() != 0
         case "tcp_rfc1337": tcp_rfc1337 = try one() != 0
         case "tcp_limit_output_bytes": tcp_limit_output_bytes = try one()
@@ -91,12 +101,12 @@ extension TransportSettings {
 
     /// Settings of mechanisms that are not modelled, with the values that leave them off; none: any value.
     private static let withoutEffect: [String: Set<String>] = [
-        "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [], "tcp_syncookies": ["0", "1"], "tcp_ecn_fallback": [], "tcp_mtu_probing": ["0"],
+        "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [],
         "tcp_thin_linear_timeouts": ["0"], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_workaround_signed_windows": ["0"], "tcp_stdurg": ["0"],
-        "tcp_shrink_window": ["0"], "tcp_reflect_tos": ["0"], "tcp_retries1": [], "tcp_max_orphans": [], "tcp_max_tw_buckets": [], "tcp_mem": [],
+        "tcp_shrink_window": ["0"], "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_max_tw_buckets": [], "tcp_mem": [],
         "tcp_comp_sack_delay_ns": [], "tcp_comp_sack_slack_ns": [], "tcp_comp_sack_nr": [], "tcp_fwmark_accept": ["0"], "tcp_backlog_ack_defer": [],
-        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"], "tcp_min_snd_mss": ["48"], "tcp_base_mss": [], "tcp_probe_interval": [],
-        "tcp_probe_threshold": [], "tcp_mtu_probe_floor": [], "ip_no_pmtu_disc": ["0"], "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
+        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"],
+        "ip_no_pmtu_disc": ["0"], "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
         "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],
     ]
 

@@ -15,8 +15,10 @@ extension TransportStack {
     /// TCP_CONGESTION
     public func setCongestionControl(_ socket: SocketID, _ name: String) throws(Errno) {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
-        guard let algorithm = CongestionControl(rawValue: name) else { throw Errno(2) }
-        e.pointee.congestion = algorithm
+        now = network.now
+        defer { rearm() }
+        guard let algorithm = CongestionControl(selectable: name) else { throw Errno(2) }
+        changeCongestionControl(e, algorithm)
     }
 
     public func congestionControl(_ socket: SocketID) -> String? { table.stream(socket)?.pointee.congestion.rawValue }

@@ -11,6 +11,7 @@ extension TransportStack {
             e.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
             e.pointee.timeToLive = settings.ip_default_ttl
             e.pointee.congestion = settings.tcp_congestion_control
+            if settings.pacesAlways { requireModules(e).pointee.pacing.isOn = true }
             return e.pointee.socket
         case .datagram, .icmpEcho:
             guard let s = table.makeDatagram(kind) else { throw .noBuffers }
@@ -222,6 +223,7 @@ extension TransportStack {
                 e.pointee.localAddress = boundAddress
                 throw .addressNotAvailable
             }
+            statistics.ext.TWRecycled += 1
             leaveTimeWait(other)
         }
         e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .connectDeferred])
@@ -346,8 +348,10 @@ extension TransportStack {
             switch e.pointee.state {
             case .closed, .timeWait: throw .notConnected
             case .listen:
+                // Reading is shut: it stops listening (`inet_shutdown`, `tcp_disconnect`).
                 guard read else { return }
-                throw .notSupported
+                closeListenerChildren(e)
+                return notify(e)
             case .synSent:
                 guard write else { return }
                 becomeClosed(e)
@@ -424,6 +428,7 @@ extension TransportStack {
             if e.pointee.state != .timeWait, e.pointee.state != .synReceived || !e.pointee.flags.contains(.unaccepted) {
                 information.tcp = tcpInformation(e.pointee.socket)
                 information.congestion = e.pointee.congestion
+                information.congestionDetails = congestionInformation(e.pointee.socket)
             }
             information.timer = timer(e)
             result.append(information)

@@ -6,6 +6,10 @@ public enum SocketOptionName: Sendable, Hashable {
     case reuseAddress, zeroCopy, timestamping, sendBuffer, receiveBuffer, keepAlive, error, type, proto, acceptsConnections, receiveLowWater
     case noDelay, cork, maximumSegment, keepIdle, keepInterval, keepCount, synCount, linger2, deferAccept, windowClamp, quickAck, userTimeout
     case notSentLowWater, fastOpen, fastOpenConnect, fastOpenNoCookie, reportsUnread
+    /// Bytes a second; -1 or 2^32 - 1: no bound.
+    case maximumPacingRate
+    /// SO_OOBINLINE
+    case urgentInline
     case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
 }
 
@@ -95,6 +99,10 @@ extension TransportStack {
         case .reportsUnread:
             try check(0...1)
             setFlag(e, .reportsUnread, value != 0)
+        case .urgentInline: setFlag(e, .urgentInline, value != 0)
+        case .maximumPacingRate:
+            let isUnbounded = value == -1 || value == Int(UInt32.max)
+            setMaximumPacingRate(e, isUnbounded ? .max : value < 0 ? UInt64(UInt32(truncatingIfNeeded: value)) : UInt64(value))
         case .receiveLowWater: throw .notSupported
         case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
         default: throw .invalid
@@ -126,6 +134,8 @@ extension TransportStack {
         case .type: return 1
         case .proto: return Int(IPProtocol.tcp.rawValue)
         case .acceptsConnections: return e.pointee.state == .listen ? 1 : 0
+        case .urgentInline: return flag(.urgentInline)
+        case .maximumPacingRate: return Int(min(maximumPacingRate(e), UInt64(UInt32.max)))
         case .receiveLowWater: return 1
         case .noDelay: return flag(.noDelay)
         case .cork: return flag(.cork)

@@ -26,6 +26,7 @@ public struct Readiness: OptionSet, Hashable, Sendable {
     public static let writable = Readiness(rawValue: 2)  // POLLOUT
     public static let error = Readiness(rawValue: 4)  // POLLERR: `takeError` has something
     public static let hangup = Readiness(rawValue: 8)  // POLLHUP: both directions are shut
+    public static let urgent = Readiness(rawValue: 32)  // POLLPRI: an urgent byte
     public static let readHangup = Readiness(rawValue: 16)  // POLLRDHUP: the peer has sent FIN
 }
 
@@ -43,6 +44,8 @@ public struct TransferFlags: OptionSet, Hashable, Sendable {
     public static let peek = TransferFlags(rawValue: 4)
     /// MSG_TRUNC: the bytes are thrown away.
     public static let truncate = TransferFlags(rawValue: 8)
+    /// MSG_OOB: the last byte is urgent.
+    public static let outOfBand = TransferFlags(rawValue: 32)
 }
 
 /// Socket options in the words of socket(7), ip(7) and tcp(7).
@@ -119,6 +122,7 @@ public struct SocketInformation: Sendable {
     /// Of connections and listeners; none of TIME-WAIT and of handshakes nobody accepted, as in `inet_sk_diag_fill` and its sisters.
     public var tcp: TCPInformation?
     public var congestion: CongestionControl?
+    public var congestionDetails: CongestionInformation?
     public var timer: SocketTimer?
     public init(kind: SocketKind, state: String, local: SocketAddress, remote: SocketAddress, receiveQueue: Int, sendQueue: Int) {
         self.kind = kind

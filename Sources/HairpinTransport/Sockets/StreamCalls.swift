@@ -19,7 +19,8 @@ extension TransportStack {
         let perSegment = Int(max(e.pointee.segmentClamp, e.pointee.segmentSize)) + 320 + 320
         let rounded = 1 << (Int.bitWidth - (perSegment - 1).leadingZeroBitCount)
         let segments = max(10, Int(e.pointee.window), settings.tcp_reordering + 1)
-        let wanted = min(2 * segments * (rounded + 256), settings.tcp_wmem.maximum)
+        // Room for two windows, for three where recovery goes on sending at the full rate (`sndbuf_expand`).
+        let wanted = min((e.pointee.congestion == .bbr ? 3 : 2) * segments * (rounded + 256), settings.tcp_wmem.maximum)
         if wanted > Int(e.pointee.sendBuffer) { e.pointee.sendBuffer = UInt32(wanted) }
     }
 
@@ -47,11 +48,12 @@ extension TransportStack {
         // Fast Open: the answer need not wait for the last ACK.
         case .synReceived where e.pointee.flags.contains(.fastOpenChild): break
         case .synSent, .synReceived: throw .tryAgain
-        case .listen, .closed: throw .notConnected
+        // Never connected or no more (`sk_stream_wait_connect`).
         default: throw .brokenPipe
         }
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
+        if e.pointee.modules != nil { noteApplicationLimit(e) }
         var taken = 0
         let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
         let sharesPacket = isZeroCopy && e.pointee.queue.count > 0
@@ -99,6 +101,7 @@ extension TransportStack {
             e.pointee.flags.insert(.noSpace)
             throw .tryAgain
         }
+        if flags.contains(.outOfBand) { markUrgent(e) }
         if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
         if e.pointee.flags.contains(.stamps), e.pointee.queue.count > 0 {
             e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
@@ -139,7 +142,7 @@ extension TransportStack {
 
     /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.
     func skipStream(_ e: EndpointPointer, _ limit: Int, keeping: Bool) throws(Errno) -> Int {
-        let available = readable(e)
+        let available = takeable(e)
         guard available > 0, limit > 0 else {
             if limit > 0 { try nothingToRead(e) }
             return 0
@@ -150,7 +153,7 @@ extension TransportStack {
     }
 
     func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {
-        let available = readable(e)
+        let available = takeable(e)
         guard available > 0, limit > 0 else {
             if limit > 0 { try nothingToRead(e) }
             return []
@@ -165,7 +168,7 @@ extension TransportStack {
     }
 
     func receiveStream(_ e: EndpointPointer, into buffer: UnsafeMutableRawBufferPointer) throws(Errno) -> Int {
-        let available = readable(e)
+        let available = takeable(e)
         guard available > 0, buffer.count > 0, let base = buffer.baseAddress else {
             if buffer.count > 0 { try nothingToRead(e) }
             return 0
@@ -187,11 +190,21 @@ extension TransportStack {
         }
     }
 
+    /// How many bytes a read may take now: not across the urgent one.
+    private func takeable(_ e: EndpointPointer) -> Int {
+        let available = readable(e)
+        guard available > 0, e.pointee.flags.contains(.urgentIn) else { return available }
+        let rest = readableBeforeUrgent(e, available)
+        if rest == 0 { consume(e, 0) }
+        return rest
+    }
+
     /// Bytes in order that the program has not read.
     func readable(_ e: EndpointPointer) -> Int { e.pointee.received.count == 0 ? 0 : e.pointee.received[e.pointee.received.count - 1].end - e.pointee.copied }
 
     private func consume(_ e: EndpointPointer, _ count: Int) {
         e.pointee.copied = e.pointee.copied + count
+        if e.pointee.flags.contains(.urgentIn) { passUrgent(e) }
         while e.pointee.received.count > 0, e.pointee.received[0].end.isAtOrBefore(e.pointee.copied) {
             e.pointee.receiveMemory -= e.pointee.received[0].truesize
             e.pointee.received.removeFirst(pool)
@@ -218,7 +231,8 @@ extension TransportStack {
         if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
         if flags.contains(.receiveShut) { r.formUnion([.readable, .readHangup]) }
         if e.pointee.state != .synSent, e.pointee.state != .synReceived || e.pointee.flags.contains(.fastOpenChild) {
-            if readable(e) > 0 { r.insert(.readable) }
+            if readable(e) > (e.pointee.flags.contains(.urgentIn) && isBeforeUrgent(e) ? 1 : 0) { r.insert(.readable) }
+            if e.pointee.flags.contains(.urgentIn), hasUrgentByte(e) { r.insert(.urgent) }
             if flags.contains(.sendShut) || e.pointee.state == .closed {
                 r.insert(.writable)
             } else if hasWriteSpace(e) {

@@ -25,8 +25,9 @@ public struct TCPInformation: Sendable {
     public var snd_wnd = 0, rcv_wnd = 0
     /// Always zero, as in Linux.
     public var fackets = 0, last_ack_sent = 0
-    /// In bytes a second.
-    public var pacing_rate = 0
+    /// In bytes a second. `delivery_rate` is sampled for congestion controls that use it (bbr) and zero with others; no bound is `Int.max`.
+    public var pacing_rate = 0, max_pacing_rate = Int.max, delivery_rate = 0
+    public var delivery_rate_app_limited = 0
 
     /// All of it by name.
     public var fields: [String: Int] {
@@ -40,6 +41,7 @@ public struct TCPInformation: Sendable {
             "dsack_dups": dsack_dups, "bytes_acked": bytes_acked, "bytes_received": bytes_received, "segs_out": segs_out, "segs_in": segs_in,
             "data_segs_in": data_segs_in, "data_segs_out": data_segs_out, "bytes_sent": bytes_sent, "bytes_retrans": bytes_retrans, "snd_wnd": snd_wnd,
             "rcv_wnd": rcv_wnd, "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
+            "max_pacing_rate": max_pacing_rate, "delivery_rate": delivery_rate, "delivery_rate_app_limited": delivery_rate_app_limited,
         ]
     }
     /// The names of `fields`.
@@ -116,6 +118,11 @@ extension TransportStack {
         info.bytes_acked = Int(clamping: e.pointee.bytesAcknowledged)
         info.bytes_received = Int(clamping: e.pointee.bytesReceived)
         info.pacing_rate = Int(clamping: pacingRate(e))
+        if let modules = e.pointee.modules {
+            info.max_pacing_rate = Int(clamping: modules.pointee.pacing.maximumRate)
+            info.delivery_rate = Int(clamping: deliveryRate(e))
+            info.delivery_rate_app_limited = modules.pointee.rate.isRateApplicationLimited ? 1 : 0
+        }
         info.snd_wnd = Int(e.pointee.sendWindow)
         info.rcv_wnd = e.pointee.windowLeft
         return info
@@ -145,7 +152,8 @@ extension TransportStack {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
         if e.pointee.state == .listen { throw .invalid }
         if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
-        let count = readable(e)
+        var count = readable(e)
+        if count > 0, e.pointee.flags.contains(.urgentIn) { count = bytesBeforeUrgent(e, count) }
         // `tcp_inq_hint`: "so that applications can tell end of file from nothing".
         return count == 0 && countingEnd && (e.pointee.flags.contains(.receiveShut) || e.pointee.state == .closed) ? 1 : count
     }

@@ -114,6 +114,7 @@ extension TransportStack {
         } else {
             e.pointee.ackTimeout = UInt16(min(UInt32(e.pointee.ackTimeout) << 1, e.pointee.retransmitTimeout))
         }
+        statistics.ext.DelayedACKs += 1
         sendAck(e)
     }
 

@@ -11,6 +11,7 @@ extension TransportStack {
         var findings = AckFindings(priorUnacknowledged: una)
         findings.deliveredBefore = e.pointee.delivered
         findings.lostBefore = e.pointee.lostEver
+        if let modules = e.pointee.modules { beginSample(e, modules) }
         if ack.isBefore(una) {
             // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
             if una - ack > Int(max(e.pointee.maximumWindow, 1)) {
@@ -41,6 +42,7 @@ extension TransportStack {
         updateSendWindow(e, segment, &findings)
         e.pointee.bytesAcknowledged &+= UInt64(ack - una)
         e.pointee.unacknowledged = ack
+        if e.pointee.flags.contains(.urgentOut) { retireUrgent(e) }
         e.pointee.softError = 0
         e.pointee.probesOut = 0
         e.pointee.recentAckAt = now.nanoseconds
@@ -50,6 +52,7 @@ extension TransportStack {
         guard hadPackets else {
             if findings.contains(.duplicateReport) { alert(e, duplicates: 0, &findings) }
             acknowledgeProbe(e)
+            if e.pointee.congestion == .dctcp, let modules = e.pointee.modules { updateAlpha(e, modules) }
             if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
             return .fine
         }
@@ -57,6 +60,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
         if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
         adaptReorderingWindow(e)
+        if e.pointee.congestion == .dctcp, let modules = e.pointee.modules { updateAlpha(e, modules) }
         if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
         if findings.isDisjoint(with: .notDuplicate) || !findings.isDisjoint(with: .alarming) || e.pointee.phase != .open {
             let isDuplicate = findings.isDisjoint(with: [.unaAdvanced, .data, .windowUpdate, .acked, .duplicateReport])
@@ -70,7 +74,11 @@ extension TransportStack {
                 rearmRetransmission(e)
             }
         }
-        if findings.contains(.congestionEcho) { e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore }
+        statistics.ext.TCPDelivered &+= Int(e.pointee.delivered &- findings.deliveredBefore)
+        if findings.contains(.congestionEcho) {
+            e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore
+            statistics.ext.TCPDeliveredCE += Int(e.pointee.delivered &- findings.deliveredBefore)
+        }
         control(e, findings)
         continueRecovery(e, findings)
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.pointee.sendRing.release(pool) }
@@ -98,6 +106,13 @@ extension TransportStack {
     /// `tcp_cong_control`: the proportional reduction, or growth.
     private func control(_ e: EndpointPointer, _ findings: AckFindings) {
         let delivered = e.pointee.delivered &- findings.deliveredBefore
+        if let modules = e.pointee.modules, modules.pointee.rate.isOn {
+            finishSample(
+                e, modules, delivered: delivered, lost: e.pointee.lostEver &- findings.lostBefore, isReneging: findings.contains(.reneging))
+            forgetFlights(e, modules)
+            if e.pointee.congestion == .bbr { return controlBBR(e, modules) }
+        }
+        defer { if e.pointee.modules != nil { updatePacingRate(e) } }
         if e.pointee.phase == .recovery || e.pointee.phase == .reduced {
             reduceWindow(
                 e, delivered: Int(delivered), newlyLost: Int(e.pointee.lostEver &- findings.lostBefore), unaAdvanced: findings.contains(.unaAdvanced))
@@ -120,6 +135,7 @@ extension TransportStack {
             let delta = timestamp(e) &- e.pointee.receivedEcho
             if delta < TransportStack.oldestEcho { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
         }
+        if let modules = e.pointee.modules { modules.pointee.rate.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
         updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))

@@ -38,10 +38,12 @@ extension TransportStack {
                 return true
             }
             if e.pointee.linger2 < 0 {
+                statistics.ext.TCPAbortOnData += 1
                 destroy(e)
                 return false
             }
             if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+                statistics.ext.TCPAbortOnData += 1
                 sendReset(to: segment)
                 destroy(e)
                 return false
@@ -99,6 +101,7 @@ extension TransportStack {
         e.pointee.copied = e.pointee.receiveNext
         if unread || e.pointee.lingerTime == 0 {
             // RFC 2525 §2.17: unread data is answered with a reset. SO_LINGER with zero seconds aborts.
+            if unread { statistics.ext.TCPAbortOnClose += 1 } else { statistics.ext.TCPAbortOnData += 1 }
             switch e.pointee.state {
             case .established, .finWait1, .finWait2, .closeWait, .synReceived: sendReset(e)
             case .lastAck, .closing: if unread { sendReset(e) }
@@ -113,6 +116,7 @@ extension TransportStack {
         if e.pointee.state == .finWait2 {
             // TCP_LINGER2 below zero: no waiting for the peer's FIN.
             guard e.pointee.linger2 >= 0 else {
+                statistics.ext.TCPAbortOnLinger += 1
                 sendReset(e)
                 return destroy(e)
             }
@@ -171,6 +175,7 @@ extension TransportStack {
 
     /// Takes the endpoint off the wire; received data stays readable after a FIN, as in Linux.
     func becomeClosed(_ e: EndpointPointer) {
+        if e.pointee.state == .established || e.pointee.state == .closeWait { statistics.ext.estabResets += 1 }
         e.pointee.state = .closed
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e, all: true) }
         e.pointee.flags.formUnion([.receiveShut, .sendShut])
@@ -181,6 +186,7 @@ extension TransportStack {
         e.pointee.ackDeadline = .max
         e.pointee.slowDeadline = .max
         timers.remove(e)
+        stopModules(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
         e.pointee.queue.release(pool)
@@ -203,6 +209,7 @@ extension TransportStack {
         if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
         e.pointee.received.release(pool)
         e.pointee.receiveRing.release(pool)
+        freeModules(e)
         table.free(e)
         e.pointee.slot = 0
     }

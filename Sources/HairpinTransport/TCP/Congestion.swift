@@ -54,7 +54,7 @@ extension TransportStack {
             return
         }
         e.pointee.windowUsed = max(e.pointee.windowUsed, out)
-        if settings.tcp_slow_start_after_idle, jiffies &- e.pointee.windowStamp >= UInt64(e.pointee.retransmitTimeout) { shrinkUnusedWindow(e, jiffies) }
+        if settings.tcp_slow_start_after_idle, e.pointee.congestion != .bbr, jiffies &- e.pointee.windowStamp >= UInt64(e.pointee.retransmitTimeout) { shrinkUnusedWindow(e, jiffies) }
         if e.pointee.queue.count == 0, e.pointee.flags.contains(.noSpace), e.pointee.state == .established || e.pointee.state == .closeWait {
             startChronograph(e, .bufferLimited)
         }
@@ -75,7 +75,7 @@ extension TransportStack {
 
     /// A pause longer than the RTO costs half the window for each RTO (`tcp_cwnd_restart`).
     func restartAfterIdle(_ e: EndpointPointer) {
-        guard settings.tcp_slow_start_after_idle, e.pointee.packetsOut == 0 else { return }
+        guard settings.tcp_slow_start_after_idle, e.pointee.packetsOut == 0, e.pointee.congestion != .bbr else { return }
         let jiffies = TimerWheel.jiffies(now)
         let idle = jiffies &- e.pointee.lastSent
         guard e.pointee.lastSent != 0, idle > UInt64(e.pointee.retransmitTimeout) else { return }
@@ -97,7 +97,14 @@ extension TransportStack {
         return max(e.pointee.slowStartThreshold, (e.pointee.window >> 1) + (e.pointee.window >> 2))
     }
 
-    func thresholdAfterLoss(_ e: EndpointPointer) -> UInt32 { e.pointee.congestion == .cubic ? cubicThreshold(e) : max(2, e.pointee.window >> 1) }
+    func thresholdAfterLoss(_ e: EndpointPointer) -> UInt32 {
+        switch e.pointee.congestion {
+        case .cubic: cubicThreshold(e)
+        case .reno, .dctcpReno: max(2, e.pointee.window >> 1)
+        case .dctcp: thresholdDCTCP(e)
+        case .bbr: thresholdBBR(e)
+        }
+    }
 
     /// Begins a proportional reduction (`tcp_init_cwnd_reduction`).
     func beginReduction(_ e: EndpointPointer) {
@@ -133,14 +140,21 @@ extension TransportStack {
     }
 
     func endReduction(_ e: EndpointPointer) {
+        if e.pointee.congestion == .bbr { return }
         if e.pointee.slowStartThreshold < .max, e.pointee.phase == .reduced || e.pointee.undoMark.rawValue != 0 {
             e.pointee.window = max(1, e.pointee.slowStartThreshold)
             e.pointee.windowStamp = TimerWheel.jiffies(now)
         }
     }
 
-    /// Bytes a second the window allows, twice that in slow start (`tcp_update_pacing_rate`); bounds the size of bursts.
+    /// Bytes a second (`sk_pacing_rate`); bounds the size of bursts, and the distance between them where pacing is on.
     func pacingRate(_ e: EndpointPointer) -> UInt64 {
+        if let modules = e.pointee.modules, modules.pointee.pacing.isOn { return modules.pointee.pacing.rate }
+        return windowRate(e)
+    }
+
+    /// Bytes a second the window allows, twice that in slow start (`tcp_update_pacing_rate`).
+    func windowRate(_ e: EndpointPointer) -> UInt64 {
         var rate = UInt64(e.pointee.segmentSize) * 80_000
         rate *= UInt64(e.pointee.window < e.pointee.slowStartThreshold / 2 ? settings.tcp_pacing_ss_ratio : settings.tcp_pacing_ca_ratio)
         rate *= UInt64(max(e.pointee.window, UInt32(e.pointee.packetsOut)))

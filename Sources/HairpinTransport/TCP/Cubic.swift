@@ -106,7 +106,7 @@ extension TransportStack {
         let cwnd = e.pointee.window
         e.pointee.cubic.epoch = 0
         // Fast convergence: leave room for newcomers.
-        e.pointee.cubic.lastMaximum = cwnd < e.pointee.cubic.lastMaximum ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
+        e.pointee.cubic.lastMaximum = cwnd < e.pointee.cubic.lastMaximum && settings.cubic_fast_convergence ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
         return max(2, cwnd * TransportStack.decrease / 1024)
     }
 
@@ -137,7 +137,11 @@ extension TransportStack {
             let rate = max(1, pacingRate(e))
             let ackDelay = min(1000, 65_536 * 4 * 1_000_000 / rate)
             let threshold = (UInt64(e.pointee.cubic.minimumDelay) + ackDelay) >> 1
-            if (now.nanoseconds &- e.pointee.cubic.roundStart) / 1000 > threshold { leaveSlowStart(e) }
+            if (now.nanoseconds &- e.pointee.cubic.roundStart) / 1000 > threshold {
+                statistics.ext.TCPHystartTrainDetect += 1
+                statistics.ext.TCPHystartTrainCwnd += Int(e.pointee.window)
+                leaveSlowStart(e)
+            }
         }
         if settings.cubic_hystart_detect & 2 != 0 {
             e.pointee.cubic.roundDelay = min(e.pointee.cubic.roundDelay, delay)
@@ -145,7 +149,11 @@ extension TransportStack {
                 e.pointee.cubic.samples += 1
             } else {
                 let least = e.pointee.cubic.minimumDelay
-                if e.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) { leaveSlowStart(e) }
+                if e.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) {
+                    statistics.ext.TCPHystartDelayDetect += 1
+                    statistics.ext.TCPHystartDelayCwnd += Int(e.pointee.window)
+                    leaveSlowStart(e)
+                }
             }
         }
     }

@@ -19,10 +19,11 @@ struct CongestionNotification: OptionSet, BitwiseCopyable {
 extension TransportStack {
     // MARK: handshake
 
-    var offersECN: Bool { settings.tcp_ecn == 1 }
+    func offersECN(_ e: EndpointPointer) -> Bool { settings.tcp_ecn == 1 || e.pointee.congestion.needsECN }
     /// A SYN with ECE and CWR asks; one with a code point of its own cannot be trusted (`tcp_ecn_create_request`).
-    func acceptsECN(_ segment: Segment) -> Bool {
-        settings.tcp_ecn != 0 && segment.flags.isSuperset(of: [.ece, .cwr]) && segment.typeOfService & CongestionNotification.ce == 0
+    func acceptsECN(_ listener: EndpointPointer, _ segment: Segment) -> Bool {
+        guard segment.flags.isSuperset(of: [.ece, .cwr]) else { return false }
+        return listener.pointee.congestion.needsECN || settings.tcp_ecn != 0 && segment.typeOfService & CongestionNotification.ce == 0
     }
     /// The answer: ECE alone (`tcp_ecn_rcv_synack`).
     func concludeECN(_ e: EndpointPointer, _ segment: Segment) {
@@ -31,7 +32,8 @@ extension TransportStack {
     func ecnFlags(_ e: EndpointPointer, isSYN: Bool, isSYNACK: Bool) -> TCPFlags {
         guard e.pointee.ecn.contains(.agreed) else { return [] }
         if isSYNACK { return .ece }
-        if isSYN { return [.ece, .cwr] }
+        // A network that drops such SYNs must not keep the connection from opening (RFC 3168 §6.1.1.1, `tcp_ecn_clear_syn`).
+        if isSYN { return settings.tcp_ecn_fallback && e.pointee.synRetries > 0 ? [] : [.ece, .cwr] }
         return e.pointee.ecn.contains(.demandsCWR) ? .ece : []
     }
 
@@ -49,12 +51,15 @@ extension TransportStack {
         case 0:
             if e.pointee.ecn.contains(.seen) { enterQuick(e, most: 2) }  // probably a retransmission
         case CongestionNotification.ce:
+            if e.pointee.congestion == .dctcp { noteMark(e, isMarked: true) }
             if !e.pointee.ecn.contains(.demandsCWR) {
                 enterQuick(e, most: 2)
                 e.pointee.ecn.insert(.demandsCWR)
             }
             e.pointee.ecn.insert(.seen)
-        default: e.pointee.ecn.insert(.seen)
+        default:
+            if e.pointee.congestion == .dctcp { noteMark(e, isMarked: false) }
+            e.pointee.ecn.insert(.seen)
         }
     }
 

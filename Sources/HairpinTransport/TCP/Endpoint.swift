@@ -69,6 +69,10 @@ struct EndpointFlags: OptionSet {
     static let sentSynData = EndpointFlags(rawValue: 1 << 44)
     /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.
     static let ackDeferred = EndpointFlags(rawValue: 1 << 45)
+    /// Urgent data: a pointer has come, something urgent is not acknowledged, SO_OOBINLINE.
+    static let urgentIn = EndpointFlags(rawValue: 1 << 57), urgentOut = EndpointFlags(rawValue: 1 << 58), urgentInline = EndpointFlags(rawValue: 1 << 59)
+    /// Made for a SYN cookie.
+    static let cookieChild = EndpointFlags(rawValue: 1 << 56)
     /// SO_TIMESTAMPING for what is sent.
     static let stamps = EndpointFlags(rawValue: 1 << 48)
     /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
@@ -312,6 +316,8 @@ struct Endpoint {
     /// What the next SYN or SYN-ACK says about Fast Open.
     var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic
+    /// Pacing, BBR, DCTCP, path MTU search: none for most connections.
+    var modules: SenderModulesPointer?
     var ecn: CongestionNotification = []
     /// When the window was first probed, in ns; zero: it is not (`icsk_probes_tstamp`).
     var probingSince: UInt64 = 0

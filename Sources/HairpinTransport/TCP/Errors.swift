@@ -43,7 +43,7 @@ extension TransportStack {
         }
     }
 
-    /// `tcp_v4_mtu_reduced`, `tcp_simple_retransmit`: smaller segments, and those in flight that are too large go again at once.
+    /// `tcp_v4_mtu_reduced`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
         guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
@@ -54,6 +54,7 @@ extension TransportStack {
             // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
             synchronizeSegment(e)
             statistics.retransmitted += 1
+            statistics.ext.TCPSynRetrans += 1
             e.pointee.totalRetransmissions &+= 1
             transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
             return
@@ -63,7 +64,8 @@ extension TransportStack {
         resendOversized(e)
     }
 
-    private func resendOversized(_ e: EndpointPointer) {
+    /// `tcp_simple_retransmit`
+    func resendOversized(_ e: EndpointPointer) {
         let segment = currentSegment(e)
         var anyLost = false
         for i in 0..<e.pointee.sent.count {
@@ -86,6 +88,7 @@ extension TransportStack {
             e.pointee.priorThreshold = 0
             e.pointee.undoMark = SequenceNumber(0)
             e.pointee.phase = .loss
+            if e.pointee.congestion == .bbr { timeoutBBR(e) }
         }
         retransmitLost(e)
     }

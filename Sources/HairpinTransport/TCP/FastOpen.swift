@@ -94,11 +94,13 @@ extension TransportStack {
             if valid.equals(FastOpenCookie(bytes, length: segment.cookieLength, isExperimental: segment.isCookieExperimental)) { return true }
         }
         if segment.cookieLength >= 0 { e.pointee.cookie = valid }
+        if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
         return false
     }
 
     /// The connection is handed over before its handshake is complete (`tcp_fastopen_create_child`): the data of the SYN can be read, and answered.
     func openFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) {
+        statistics.ext.TCPFastOpenPassive += 1
         e.pointee.flags.formUnion([.fastOpenChild, .inAcceptQueue])
         e.pointee.fastOpenListener = listener.pointee.socket.rawValue
         listener.pointee.handshakes -= 1
@@ -184,9 +186,11 @@ extension TransportStack {
         e.pointee.heldPackets = UInt32(e.pointee.sent.count)
         guard e.pointee.sent.count > 0 else {
             e.pointee.flags.insert(.synData)
+            statistics.ext.TCPFastOpenActive += 1
             return false
         }
         if e.pointee.sent[0].start.isBefore(e.pointee.unacknowledged) { e.pointee.sent.pointer(0).pointee.start = e.pointee.unacknowledged }
+        statistics.ext.TCPFastOpenActiveFail += 1
         // Not a sign of congestion (`tcp_non_congestion_loss_retransmit`).
         markLost(e, e.pointee.sent.pointer(0))
         resendWithoutReduction(e)

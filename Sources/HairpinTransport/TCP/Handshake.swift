@@ -48,7 +48,7 @@ extension TransportStack {
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
-        e.pointee.ecn = offersECN ? .agreed : []
+        e.pointee.ecn = offersECN(e) ? .agreed : []
         chooseNumbers(e)
         startSequence(e)
         selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment))
@@ -77,14 +77,16 @@ extension TransportStack {
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
         let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        statistics.timeouts += 1
         if Int(e.pointee.synRetries) >= retries {
             statistics.attemptFails += 1
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
         e.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.
         if network.packetsHeld(by: e.pointee.socket) == 0 {
             statistics.retransmitted += 1
+            statistics.ext.TCPSynRetrans += 1
             transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
             guard e.pointee.state == .synSent else { return }
         }
@@ -129,7 +131,10 @@ extension TransportStack {
         e.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.windowSequence = segment.sequence
         e.pointee.recentAckAt = now.nanoseconds
+        // Only the side that opens begins with the small MSS of the search: the other's is settled before (`tcp_v4_syn_recv_sock`, `tcp_mtup_init`).
+        if e.pointee.listener == nil { startMTUSearch(e) }
         synchronizeSegment(e)
+        if e.pointee.listener != nil { startMTUSearch(e) }
         let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
         e.pointee.peerSegment = UInt16(max(hint, 88))
         e.pointee.retransmitTimeout = 250
@@ -145,15 +150,16 @@ extension TransportStack {
         e.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
-        startCubic(e)
+        // The SYN itself is the first segment delivered.
+        e.pointee.delivered &+= 1
+        startCongestionControl(e)
+        if e.pointee.listener != nil { updatePacingRate(e) }
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
         e.pointee.segmentsIn = 1
         // An active opener counts its SYN, and data that went with it.
         if e.pointee.listener == nil { e.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.pointee.initialSend)) }
-        // The SYN itself is the first segment delivered.
-        e.pointee.delivered &+= 1
         initializeBuffers(e)
         if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
     }
@@ -169,7 +175,8 @@ extension TransportStack {
         let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
         e.pointee.peerSegment = UInt16(max(hint, 88))
         e.pointee.retransmitTimeout = 250
-        startCubic(e)
+        startMTUSearch(e)
+        startCongestionControl(e)
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         initializeBuffers(e)
     }
@@ -241,24 +248,56 @@ extension TransportStack {
 
     // MARK: passive
 
-    private func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
+    func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
+
+    /// `tcp_rtx_synack`
+    private func repeatSynAck(_ e: EndpointPointer) {
+        statistics.retransmitted += 1
+        statistics.ext.TCPSynRetrans += 1
+        statistics.ext.synAcksRetransmitted += 1
+        sendSynAck(e)
+    }
 
     func receiveListening(_ listener: EndpointPointer, _ segment: Segment) -> Reception {
         if segment.isReset { return .delivered }
         if segment.isACK {
+            if !streamExtras.isEmpty, let reception = receiveCookie(listener, segment) { return reception }
             sendReset(to: segment)
             return .refused
         }
         guard segment.isSYN, !segment.isFIN else { return .delivered }
-        guard listener.pointee.acceptCount <= listener.pointee.backlog,
-            listener.pointee.handshakes < min(max(listener.pointee.backlog, 8), Int32(clamping: settings.tcp_max_syn_backlog))
-        else {
+        // `tcp_conn_request`: no room for another request, no room for another connection.
+        let isFull = listener.pointee.handshakes > listener.pointee.backlog
+        let wantsCookie = settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
+        guard listener.pointee.acceptCount <= listener.pointee.backlog, !isFull || wantsCookie else {
             statistics.listenOverflows += 1
             return .bufferFull
         }
+        if wantsCookie { return answerWithCookie(listener, segment) }
+        // Without cookies the last quarter of the namespace's bound is for peers that are known to be alive, of whom nobody keeps a record.
+        let most = settings.tcp_max_syn_backlog
+        if settings.tcp_syncookies == 0, most - Int(listener.pointee.handshakes) < most >> 2 {
+            statistics.listenOverflows += 1
+            return .bufferFull
+        }
+        guard let e = makeChild(of: listener, segment) else { return .bufferFull }
+        numberChild(e, nil)
+        listener.pointee.handshakes += 1
+        connections.insert(e)
+        e.pointee.synSentAt = now.nanoseconds
+        if opensFast(e, listener, segment) { openFast(e, listener, segment) }
+        sendSynAck(e)
+        // The cookie goes once; a repeated SYN-ACK has none.
+        e.pointee.cookie = FastOpenCookie()
+        armSlow(e, ticks: 250)
+        return .delivered
+    }
+
+    /// An endpoint for the answer to a SYN: what the listener hands down, what the SYN says, and what both support (`tcp_openreq_init`).
+    func makeChild(of listener: EndpointPointer, _ segment: Segment) -> EndpointPointer? {
         guard let route = try? network.route(to: segment.source, from: segment.destination, device: devices[Int(listener.pointee.device)]),
             let e = table.makeStream()
-        else { return .bufferFull }
+        else { return nil }
         e.pointee.localAddress = segment.destination
         e.pointee.localPort = segment.destinationPort
         e.pointee.remoteAddress = segment.source
@@ -269,24 +308,21 @@ extension TransportStack {
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
         learnFromSYN(e, segment)
-        if acceptsECN(segment) { e.pointee.ecn = .agreed }
-        chooseNumbers(e)
-        startSequence(e)
+        if acceptsECN(listener, segment) { e.pointee.ecn = .agreed }
         e.pointee.sendWindow = UInt32(segment.window)
-        let stamps = e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0
-        selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment) - stamps)
         e.pointee.state = .synReceived
         e.pointee.listener = listener
         e.pointee.flags.insert(.unaccepted)
-        listener.pointee.handshakes += 1
-        connections.insert(e)
-        e.pointee.synSentAt = now.nanoseconds
-        if opensFast(e, listener, segment) { openFast(e, listener, segment) }
-        sendSynAck(e)
-        // The cookie goes once; a repeated SYN-ACK has none.
-        e.pointee.cookie = FastOpenCookie()
-        armSlow(e, ticks: 250)
-        return .delivered
+        return e
+    }
+
+    /// Its first sequence number (nil: any) and window, in whole segments of `segment` bytes (nil: the largest that fit the route).
+    func numberChild(_ e: EndpointPointer, _ number: SequenceNumber?, segment: Int? = nil) {
+        chooseNumbers(e)
+        if let number { e.pointee.initialSend = number }
+        startSequence(e)
+        let stamps = e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0
+        selectInitialWindow(e, segment: segment ?? Int(e.pointee.advertisedSegment) - stamps)
     }
 
     func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
@@ -305,7 +341,8 @@ extension TransportStack {
         e.pointee.linger2 = listener.pointee.linger2
         e.pointee.notSentLowWater = listener.pointee.notSentLowWater
         e.pointee.userClamp = listener.pointee.userClamp
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy])
+        if listener.pointee.modules != nil { inheritModules(e, from: listener) }
+        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …
@@ -323,8 +360,7 @@ extension TransportStack {
         e.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
         if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.pointee.synRetries) >= Int(deferral) - 1 {
-            statistics.retransmitted += 1
-            sendSynAck(e)
+            repeatSynAck(e)
         }
         armSlow(e, ticks: 250 << UInt64(e.pointee.synRetries))
     }
@@ -332,7 +368,7 @@ extension TransportStack {
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.pointee.initialReceive, !failsPAWS(e, segment) {
-            if !isRateLimited(e, segment) { sendSynAck(e) }  // the SYN-ACK was lost
+            if !isRateLimited(e, segment) { repeatSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
         let isFast = e.pointee.flags.contains(.fastOpenChild)
@@ -358,6 +394,7 @@ extension TransportStack {
         }
         if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
             statistics.attemptFails += 1
+            if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
                 completeFastOpen(e)
@@ -379,14 +416,20 @@ extension TransportStack {
             return establishFast(e, segment)
         }
         // TCP_DEFER_ACCEPT: an ACK without data is only remembered, until the waiting time is over.
-        if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1 {
+        let hasCookie = e.pointee.flags.contains(.cookieChild)
+        if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1, !hasCookie {
             e.pointee.flags.insert(.ackDeferred)
+            statistics.ext.TCPDeferAcceptDrop += 1
             return .delivered
         }
         if let listener = e.pointee.listener {
-            // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated (`tcp_abort_on_overflow` off).
+            // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated; or a reset tells the peer (`tcp_abort_on_overflow`).
             guard listener.pointee.acceptCount <= listener.pointee.backlog else {
                 statistics.listenOverflows += 1
+                if settings.tcp_abort_on_overflow {
+                    sendReset(to: segment)
+                    destroy(e)
+                }
                 return .bufferFull
             }
             listener.pointee.handshakes -= 1
@@ -397,7 +440,8 @@ extension TransportStack {
             statistics.passiveOpens += 1
             network.readinessChanged(listener.pointee.socket)
         }
-        establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
+        // Nobody knows when the SYN-ACK of a cookie was sent, but its timestamp.
+        establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: hasCookie ? 1 : e.pointee.synRetries)
         // SYNs that crossed, ours with data: what is not acknowledged yet is repeated after RTO.
         if isCrossed {
             e.pointee.flags.subtract([.sentSynData, .fastOpenAsked])

@@ -17,7 +17,7 @@ extension TransportStack {
         let sack = e.pointee.flags.contains(.selectiveAcks)
         if e.pointee.flags.contains(.timestamps) {
             p.put(UInt32(sack ? 0x0402_080a : 0x0101_080a), at: at)
-            p.put(timestamp(e), at: at + 4)
+            p.put(e.pointee.flags.contains(.cookieChild) ? cookieTimestamp(e) : timestamp(e), at: at + 4)
             p.put(isSYNACK ? e.pointee.recentTimestamp : 0, at: at + 8)
             at += OptionSize.timestamps
         } else if sack {

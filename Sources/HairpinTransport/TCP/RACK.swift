@@ -48,7 +48,7 @@ extension TransportStack {
         e.pointee.rackAdvanced = false
         let wait = detectLoss(e)
         guard wait > 0 else { return false }
-        arm(e, .reordering, ticks: min(TimerWheel.ticks(.microseconds(wait + 2000)), UInt64(e.pointee.retransmitTimeout)))
+        arm(e, .reordering, ticks: min(TimerWheel.ticks(.microseconds(wait + 2000)), UInt64(e.pointee.retransmitTimeout)), pacing: false)
         return true
     }
 
@@ -84,6 +84,7 @@ extension TransportStack {
             // The retransmission is lost as well.
             sent.pointee.marks &= ~SentSegment.retransmitted
             e.pointee.retransOut -= 1
+            statistics.ext.TCPLostRetransmit += 1
         } else {
             sent.pointee.marks |= SentSegment.lost
             e.pointee.lostOut += 1
@@ -96,11 +97,13 @@ extension TransportStack {
         let inFlight = e.pointee.inFlight
         let lost = e.pointee.lostEver
         let wait = detectLoss(e)
-        if wait > 0 { arm(e, .reordering, ticks: min(TimerWheel.ticks(.microseconds(wait + 2000)), UInt64(e.pointee.retransmitTimeout))) }
+        if wait > 0 { arm(e, .reordering, ticks: min(TimerWheel.ticks(.microseconds(wait + 2000)), UInt64(e.pointee.retransmitTimeout)), pacing: false) }
         if inFlight != e.pointee.inFlight {
             if e.pointee.phase != .recovery {
                 enterRecovery(e, isCongestionEcho: false)
-                reduceWindow(e, delivered: 1, newlyLost: Int(e.pointee.lostEver &- lost), unaAdvanced: false)
+                if e.pointee.congestion != .bbr {
+                    reduceWindow(e, delivered: 1, newlyLost: Int(e.pointee.lostEver &- lost), unaAdvanced: false)
+                }
             }
             retransmitLost(e)
         }

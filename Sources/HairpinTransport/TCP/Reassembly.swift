@@ -11,6 +11,7 @@ extension TransportStack {
             if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }
             // A FIN alone takes no room.
             if e.pointee.windowLeft == 0, !segment.payload.isEmpty {
+                statistics.ext.TCPZeroWindowDrop += 1
                 enterQuick(e)
                 e.pointee.flags.insert(.ackScheduled)
                 return .bufferFull
@@ -20,6 +21,7 @@ extension TransportStack {
         if !segment.end.isAfter(next) {
             // A retransmission of what is here: acknowledge at once (RFC 9293 §3.10.7.4, RFC 2883).
             noteDuplicate(e, segment.sequence, segment.end)
+            statistics.ext.DelayedACKLost += 1
             enterQuick(e)
             e.pointee.flags.insert(.ackScheduled)
             return .delivered
@@ -51,6 +53,7 @@ extension TransportStack {
         }
         if e.pointee.receiveMemory > e.pointee.receiveBuffer {
             e.pointee.windowThreshold = min(e.pointee.windowClamp, 2 * UInt32(e.pointee.advertisedSegment))
+            statistics.ext.PruneCalled += 1
             collapse(e)
         }
         return e.pointee.receiveMemory <= e.pointee.receiveBuffer
@@ -81,6 +84,7 @@ extension TransportStack {
                 // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
                 e.pointee.flags.formUnion([.ackScheduled, .ackNow])
                 statistics.receiveBufferErrors += 1
+                statistics.ext.TCPRcvQDrop += 1
                 return .bufferFull
             }
             makeRoom(e, until: next + count)
@@ -137,7 +141,11 @@ extension TransportStack {
         }
         let start = segment.sequence
         let end = start + segment.payload.count
-        guard findMemory(e) else { return .bufferFull }
+        guard findMemory(e) else {
+            statistics.ext.TCPOFODrop += 1
+            return .bufferFull
+        }
+        statistics.ext.TCPOFOQueue += 1
         guard end.isAfter(start) else {
             // A bare FIN beyond a hole is forgotten, as its sender repeats it.
             e.pointee.outOfOrderFIN = false
@@ -152,6 +160,7 @@ extension TransportStack {
         e.pointee.touchCount &+= 1
         if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(start), e.pointee.outOfOrder[index].end.isAtOrAfter(end) {
             noteDuplicate(e, start, end)  // all of it is here
+            statistics.ext.TCPOFOMerge += 1
             return .delivered
         }
         e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped, count: segment.payload.count, at: start.rawValue)
@@ -175,6 +184,7 @@ extension TransportStack {
     /// Remembers the D-SACK block of the next ACK (RFC 2883).
     func noteDuplicate(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber) {
         guard settings.tcp_dsack, e.pointee.flags.contains(.selectiveAcks), end.isAfter(start) else { return }
+        if start.isBefore(e.pointee.receiveNext) { statistics.ext.TCPDSACKOldSent += 1 } else { statistics.ext.TCPDSACKOfoSent += 1 }
         e.pointee.flags.insert(.duplicateSACK)
         e.pointee.duplicateStart = start
         e.pointee.duplicateEnd = end

@@ -5,12 +5,19 @@ import HairpinWire
 extension TransportStack {
     func receiveTCP(_ ip: IPv4View, checksumVerified: Bool) -> Reception {
         let payload = ip.payload
-        guard let tcp = TCPView(payload), !ip.destination.isMulticast, !ip.destination.isBroadcast else { return .malformed }
+        guard let tcp = TCPView(payload), !ip.destination.isMulticast, !ip.destination.isBroadcast else {
+            statistics.ext.inErrs += 1
+            return .malformed
+        }
         if !checksumVerified, !tcp.isChecksumValid(source: ip.source, destination: ip.destination) {
             statistics.checksumErrors += 1
+            statistics.ext.inErrs += 1
+            statistics.ext.inCsumErrors += 1
             return .badChecksum
         }
         let segment = Segment(ip, tcp)
+        // Neither taken nor answered, even by a reset (`tcp_inbound_md5_hash`, `SKB_DROP_REASON_TCP_MD5UNEXPECTED`).
+        if segment.isSigned { return .malformed }
         guard let e = findTCP(segment) else {
             statistics.segmentsReceived += 1
             sendReset(to: segment)
@@ -25,6 +32,12 @@ extension TransportStack {
     }
 
     func dispatch(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        let reception = receive(e, segment)
+        if isProbed { probeArrival(e, segment) }
+        return reception
+    }
+
+    private func receive(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         switch e.pointee.state {
         case .listen: return receiveListening(e, segment)
         case .synSent: return receiveSynSent(e, segment)
@@ -60,6 +73,7 @@ extension TransportStack {
     func receiveText(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         measureReceiveRTT(e, segment)
         var result = Reception.delivered
+        if segment.flags.contains(.urg) || e.pointee.flags.contains(.urgentIn) { noteUrgent(e, segment) }
         let isBeyondFIN = segment.sequence.isAtOrAfter(e.pointee.receiveNext)
         switch e.pointee.state {
         case .established: result = queueData(e, segment)
@@ -69,6 +83,7 @@ extension TransportStack {
             if e.pointee.flags.contains(.receiveShut), segment.payload.count > 0,
                 (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext)
             {
+                statistics.ext.TCPAbortOnData += 1
                 sendReset(to: segment)
                 abort(e, .connectionReset)
                 return .delivered
@@ -85,12 +100,15 @@ extension TransportStack {
     /// The first three checks: PAWS and sequence, RST, SYN (`tcp_validate_incoming`).
     func isAcceptable(_ e: EndpointPointer, _ segment: Segment) -> Bool {
         if failsPAWS(e, segment, slack: 1), !segment.isReset {
-            if !isDisorderedAck(e, segment), !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
-            if !isDisorderedAck(e, segment) { return false }
+            if !isDisorderedAck(e, segment) {
+                statistics.ext.PAWSEstab += 1
+                if !isRateLimited(e, segment, counting: \.TCPACKSkippedPAWS) { answerUnacceptable(e, segment) }
+                return false
+            }
         }
         guard isInWindow(e, segment) else {
             if !segment.isReset {
-                if segment.isSYN { sendChallenge(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
+                if segment.isSYN { challengeSYN(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
             } else if isResetAfterFIN(e, segment) {
                 connectionReset(e)
             }
@@ -106,7 +124,7 @@ extension TransportStack {
             return false
         }
         if segment.isSYN {
-            sendChallenge(e)  // RFC 5961 §4.2
+            challengeSYN(e)  // RFC 5961 §4.2
             return false
         }
         return true
@@ -139,10 +157,13 @@ extension TransportStack {
     }
 
     /// At most one answer in 500 ms to segments without data that are out of the window (`tcp_oow_rate_limited`).
-    func isRateLimited(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+    func isRateLimited(_ e: EndpointPointer, _ segment: Segment, counting counter: WritableKeyPath<ExtendedCounters, Int> = \.TCPACKSkippedSeq) -> Bool {
         if segment.end != segment.sequence, !segment.isSYN { return false }
         let last = e.pointee.outOfWindowAnswer
-        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) { return true }
+        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) {
+            statistics.ext[keyPath: counter] += 1
+            return true
+        }
         e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
         return false
     }
@@ -150,6 +171,7 @@ extension TransportStack {
     /// An ACK at once, with a D-SACK for data that had arrived before (`tcp_send_dupack`).
     private func answerUnacceptable(_ e: EndpointPointer, _ segment: Segment) {
         if segment.end != segment.sequence, segment.sequence.isBefore(e.pointee.receiveNext) {
+            statistics.ext.DelayedACKLost += 1
             enterQuick(e)
             noteDuplicate(e, segment.sequence, segment.end.isAfter(e.pointee.receiveNext) ? e.pointee.receiveNext : segment.end)
         }
@@ -167,10 +189,18 @@ extension TransportStack {
         }
     }
 
+    private func challengeSYN(_ e: EndpointPointer) {
+        statistics.ext.TCPSYNChallenge += 1
+        sendChallenge(e)
+    }
+
     /// An ACK the peer must confirm before anything happens to the connection (RFC 5961 §7: rate limited, for the namespace and the connection).
     func sendChallenge(_ e: EndpointPointer) {
         let last = e.pointee.outOfWindowAnswer
-        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) { return }
+        if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) {
+            statistics.ext.TCPACKSkippedChallenge += 1
+            return
+        }
         e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
         let second = now.nanoseconds / 1_000_000_000
         if challengeSecond != second {

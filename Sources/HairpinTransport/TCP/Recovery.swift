@@ -62,6 +62,7 @@ extension TransportStack {
         if e.pointee.phase == .open || e.pointee.phase == .disorder { _ = tryUndoDuplicates(e) }
         identifyLoss(e, &findings)
         guard e.pointee.lostOut > 0 else { return tryToOpen(e, findings) }
+        if e.pointee.modules != nil, losesProbe(e) { return }
         enterRecovery(e, isCongestionEcho: findings.contains(.congestionEcho))
         findings.resend = .lost
     }
@@ -127,12 +128,14 @@ extension TransportStack {
 
     func enterRecovery(_ e: EndpointPointer, isCongestionEcho: Bool) {
         statistics.fastRetransmits += 1
+        if e.pointee.flags.contains(.selectiveAcks) { statistics.ext.TCPSackRecovery += 1 } else { statistics.ext.TCPRenoRecovery += 1 }
         e.pointee.priorThreshold = 0
         saveForUndo(e)
         if e.pointee.phase != .reduced, e.pointee.phase != .recovery {
             if !isCongestionEcho { e.pointee.priorThreshold = currentThreshold(e) }
             beginReduction(e)
         }
+        if e.pointee.congestion == .dctcp, e.pointee.phase != .recovery { loseDCTCP(e) }
         e.pointee.phase = .recovery
     }
 
@@ -141,6 +144,7 @@ extension TransportStack {
         let isNew = e.pointee.phase == .open || e.pointee.phase == .disorder || e.pointee.phase == .reduced
         let isRenoSender = !e.pointee.flags.contains(.selectiveAcks)
         let hasReneged = e.pointee.sent.count > 0 && e.pointee.sent[0].marks & SentSegment.sacked != 0
+        if hasReneged { statistics.ext.TCPSACKReneging += 1 }
         if hasReneged || isRenoSender { e.pointee.sackedOut = 0 }
         for i in 0..<e.pointee.sent.count {
             let sent = e.pointee.sent.pointer(i)
@@ -157,6 +161,7 @@ extension TransportStack {
             e.pointee.priorThreshold = currentThreshold(e)
             e.pointee.priorWindow = e.pointee.window
             e.pointee.slowStartThreshold = thresholdAfterLoss(e)
+            if e.pointee.congestion == .dctcp { loseDCTCP(e) }
             saveForUndo(e)
         }
         e.pointee.window = UInt32(max(0, e.pointee.inFlight) + 1)
@@ -167,7 +172,7 @@ extension TransportStack {
         }
         e.pointee.highSequence = e.pointee.sendNext
         e.pointee.phase = .loss
-        if e.pointee.congestion == .cubic { startCubic(e) }
+        if e.pointee.congestion == .cubic { startCubic(e) } else if e.pointee.congestion == .bbr { timeoutBBR(e) }
         e.pointee.probing = false
         queueCWR(e)
         e.pointee.testsTimeout = settings.tcp_frto != 0 && (isNew || e.pointee.retransmits > 0)
@@ -240,7 +245,7 @@ extension TransportStack {
             e.pointee.lostOut = 0
         }
         if e.pointee.priorThreshold != 0 {
-            e.pointee.window = max(e.pointee.window, e.pointee.priorWindow)
+            undoWindow(e)
             if e.pointee.priorThreshold > e.pointee.slowStartThreshold {
                 e.pointee.slowStartThreshold = e.pointee.priorThreshold
                 withdrawCWR(e)
@@ -251,9 +256,21 @@ extension TransportStack {
         e.pointee.rackAdvanced = true
     }
 
+    /// The window of before the false alarm (`undo_cwnd`).
+    private func undoWindow(_ e: EndpointPointer) {
+        switch e.pointee.congestion {
+        case .cubic, .reno, .dctcpReno: e.pointee.window = max(e.pointee.window, e.pointee.priorWindow)
+        case .dctcp: e.pointee.window = max(e.pointee.window, e.pointee.modules?.pointee.dctcp.lossWindow ?? 0)
+        case .bbr: undoBBR(e)
+        }
+    }
+
     /// True if the phase must be held although all was acknowledged: without SACK, until something above the mark is (RFC 6582 §3.2).
     private func tryUndoRecovery(_ e: EndpointPointer) -> Bool {
-        if mayUndo(e) { undo(e, unmarksLost: false) }
+        if mayUndo(e) {
+            if e.pointee.phase == .loss { statistics.ext.TCPLossUndo += 1 } else { statistics.ext.TCPFullUndo += 1 }
+            undo(e, unmarksLost: false)
+        }
         if e.pointee.unacknowledged == e.pointee.highSequence, !e.pointee.flags.contains(.selectiveAcks) {
             if !hasRetransmitted(e) { e.pointee.retransmitStamp = 0 }
             return true
@@ -270,6 +287,7 @@ extension TransportStack {
     private func tryUndoDuplicates(_ e: EndpointPointer) -> Bool {
         guard e.pointee.undoMark.rawValue != 0, e.pointee.undoRetransmissions == 0 else { return false }
         e.pointee.rackPersist = min(16, e.pointee.rackPersist + 1)
+        statistics.ext.TCPDSACKUndo += 1
         undo(e, unmarksLost: false)
         return true
     }
@@ -277,6 +295,8 @@ extension TransportStack {
     private func tryUndoLoss(_ e: EndpointPointer, forced: Bool) -> Bool {
         guard forced || mayUndo(e) else { return false }
         undo(e, unmarksLost: true)
+        statistics.ext.TCPLossUndo += 1
+        if forced { statistics.ext.TCPSpuriousRTOs += 1 }
         e.pointee.retransmits = 0
         if forced || e.pointee.flags.contains(.selectiveAcks) { e.pointee.phase = .open }
         return true
@@ -285,10 +305,11 @@ extension TransportStack {
     /// A partial ACK of the original, not of the retransmission: reordering (`tcp_try_undo_partial`). True if nothing more is to be done.
     private func tryUndoPartial(_ e: EndpointPointer, _ findings: AckFindings) -> Bool {
         guard e.pointee.undoMark.rawValue != 0, wasDelayed(e) else { return false }
-        checkReordering(e, from: findings.priorUnacknowledged)
+        checkReordering(e, from: findings.priorUnacknowledged, byTimestamp: true)
         if e.pointee.retransOut > 0 { return true }
         if !hasRetransmitted(e) { e.pointee.retransmitStamp = 0 }
         undo(e, unmarksLost: true)
+        statistics.ext.TCPPartialUndo += 1
         tryKeepOpen(e)
         return false
     }
@@ -347,6 +368,7 @@ extension TransportStack {
         if !e.pointee.flags.contains(.probeRetransmitted) || findings.contains(.duplicateProbe) {
             e.pointee.probing = false
         } else if segment.acknowledgment.isAfter(e.pointee.probeHigh) {
+            statistics.ext.TCPLossProbeRecovery += 1
             beginReduction(e)
             e.pointee.phase = .reduced
             endReduction(e)

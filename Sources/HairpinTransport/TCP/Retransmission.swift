@@ -9,9 +9,11 @@ extension TransportStack {
         var index = 0
         var rearms = false
         while index < e.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
+            if e.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
                 guard retransmit(e, index: index), e.pointee.state != .closed else { break }
+                if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
                 if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += 1 }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
             }
@@ -24,9 +26,17 @@ extension TransportStack {
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
     func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
-        if network.packetsHeld(by: e.pointee.socket) > 0 { return false }
+        if network.packetsHeld(by: e.pointee.socket) > 0 {
+            statistics.ext.TCPSpuriousRtxHostQueues += 1
+            return false
+        }
         if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
-        if settings.tcp_retrans_collapse { joinFollowing(e, index) }
+        let segment = currentSegment(e)
+        if e.pointee.sent[index].payload > segment {
+            cut(e, index, segment)
+        } else if settings.tcp_retrans_collapse {
+            joinFollowing(e, index, segment)
+        }
         let sent = e.pointee.sent[index]
         var flags: TCPFlags = .ack
         if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
@@ -47,13 +57,30 @@ extension TransportStack {
             e.pointee.undoRetransmissions = max(e.pointee.undoRetransmissions, 0) + 1
         }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
+        if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
+        let previous = e.pointee.lastTransmission
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
+        if let modules = e.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
         return true
     }
 
+    /// The segment is larger than segments are now: the front of it goes, the rest stays (`tcp_fragment`).
+    private func cut(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
+        let whole = e.pointee.sent[index]
+        var rest = whole
+        rest.start = whole.start + segment
+        let front = e.pointee.sent.pointer(index)
+        front.pointee.end = rest.start
+        front.pointee.marks &= ~(SentSegment.psh | SentSegment.fin | SentSegment.endOfRecord | SentSegment.stamped)
+        front.pointee.marks |= SentSegment.endsBurst
+        if whole.marks & SentSegment.lost != 0 { e.pointee.lostOut += 1 }
+        if whole.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut += 1 }
+        e.pointee.heldPackets += 1
+        e.pointee.sent.insert(rest, at: index + 1, pool)
+    }
+
     /// Small packets that follow go with it, as far as they fit (`tcp_retrans_try_collapse`); not across MSG_EOR or what was SACKed.
-    private func joinFollowing(_ e: EndpointPointer, _ index: Int) {
-        let segment = currentSegment(e)
+    private func joinFollowing(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
         while index + 1 < e.pointee.sent.count {
             let record = e.pointee.sent.pointer(index)
             let next = e.pointee.sent[index + 1]

@@ -39,9 +39,15 @@ extension TransportStack {
             guard segment.sackCount > 1 else { return false }
             let second = segment.sackBlock(1)
             guard !end.isAfter(second.end), !start.isBefore(second.start) else { return false }
+            statistics.ext.TCPDSACKOfoRecv += 1
+        } else {
+            statistics.ext.TCPDSACKRecv += 1
         }
         let length = end - start
-        guard length <= Int(e.pointee.maximumWindow) else { return false }
+        guard length <= Int(e.pointee.maximumWindow) else {
+            statistics.ext.TCPDSACKIgnoredDubious += 1
+            return false
+        }
         let size = max(1, Int(e.pointee.segmentSize))
         var segments = 1
         if length > size {
@@ -51,7 +57,11 @@ extension TransportStack {
         }
         e.pointee.duplicateReports += UInt32(segments)
         // More duplicates than were ever sent again are not ours.
-        guard e.pointee.duplicateReports <= e.pointee.totalRetransmissions else { return false }
+        guard e.pointee.duplicateReports <= e.pointee.totalRetransmissions else {
+            statistics.ext.TCPDSACKIgnoredDubious += 1
+            return false
+        }
+        statistics.ext.TCPDSACKRecvSegs += segments
         if e.pointee.reorderingEvents > 0, !findings.contains(.duplicateProbe) { e.pointee.rackDuplicateSeen = true }
         findings.insert(.duplicateReport)
         e.pointee.delivered &+= UInt32(segments)
@@ -107,6 +117,7 @@ extension TransportStack {
             }
             sent.pointee.marks |= SentSegment.sacked
             findings.insert(.sacked)
+            if let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent.pointee) }
             if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.pointee.highestSacked) { e.pointee.highestSacked = sent.pointee.end }
             e.pointee.sackedOut += 1
             e.pointee.delivered &+= 1
@@ -123,7 +134,7 @@ extension TransportStack {
     }
 
     /// `tcp_check_sack_reordering`
-    func checkReordering(_ e: EndpointPointer, from low: SequenceNumber) {
+    func checkReordering(_ e: EndpointPointer, from low: SequenceNumber, byTimestamp: Bool = false) {
         let high = highestSack(e)
         guard low.isBefore(high) else { return }
         let distance = high - low
@@ -131,6 +142,7 @@ extension TransportStack {
         if distance > reorderingDegree(e) * size {
             e.pointee.reordering = UInt16(clamping: min((distance + size - 1) / size, settings.tcp_max_reordering))
         }
+        if byTimestamp { statistics.ext.TCPTSReorder += 1 } else { statistics.ext.TCPSACKReorder += 1 }
         e.pointee.reorderingEvents &+= 1
     }
 
@@ -143,6 +155,7 @@ extension TransportStack {
         let hasSACK = e.pointee.flags.contains(.selectiveAcks)
         var reordered: SequenceNumber?
         var acked = 0
+        let priorSackedOut = e.pointee.sackedOut
         while e.pointee.sent.count > 0 {
             let head = e.pointee.sent.pointer(0)
             guard head.pointee.end.isAtOrBefore(una) else {
@@ -167,6 +180,7 @@ extension TransportStack {
                 if !isSpurious(e, sent) { advanceRACK(e, sent) }
             }
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
+            if sent.marks & SentSegment.sacked == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
             acked += 1
             findings.insert(.acked)
             if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
@@ -175,9 +189,11 @@ extension TransportStack {
         }
         if e.pointee.sent.count == 0 { stopChronograph(e, .busy) }
         if e.pointee.sent.count > 0, e.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
+        if acked == 1, priorSackedOut == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { noteDelayedAck(e, modules, findings) }
         let hasSample = updateRoundTrip(e, findings)
         if acked > 0 {
             findings.insert(.setsTimer)
+            if let modules = e.pointee.modules, modules.pointee.search.probeSize != 0 { concludeProbe(e, modules) }
             if !hasSACK {
                 removeRenoSacks(e, acked: acked)
                 // Without SACK nobody can tell whether the original or the retransmission arrived.
@@ -226,6 +242,7 @@ extension TransportStack {
         guard Int(e.pointee.sackedOut) + holes > e.pointee.packetsOut else { return }
         e.pointee.sackedOut = UInt32(e.pointee.packetsOut - holes)
         e.pointee.reordering = UInt16(clamping: min(e.pointee.packetsOut + added, settings.tcp_max_reordering))
+        statistics.ext.TCPRenoReorder += 1
         e.pointee.reorderingEvents &+= 1
     }
 }

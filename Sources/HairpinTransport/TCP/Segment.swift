@@ -30,6 +30,9 @@ struct Segment {
     var cookie: UnsafeRawPointer?
     var cookieLength = -1
     var isCookieExperimental = false
+    var urgentPointer: UInt16
+    /// An MD5 signature (RFC 2385), for which nobody here has a key.
+    var isSigned = false
 
     /// RFC 9293 §3.1, RFC 7323 §2 and §3, RFC 2018. Options that do not fit end the parsing, as in `tcp_parse_options`.
     init(_ ip: IPv4View, _ tcp: TCPView) {
@@ -42,6 +45,7 @@ struct Segment {
         acknowledgment = tcp.acknowledgment
         flags = tcp.flags
         window = tcp.window
+        urgentPointer = tcp.urgentPointer
         payload = tcp.payload
         end = tcp.sequence + tcp.payload.count + (tcp.flags.contains(.syn) ? 1 : 0) + (tcp.flags.contains(.fin) ? 1 : 0)
         let length = tcp.headerLength
@@ -75,6 +79,7 @@ struct Segment {
                 hasTimestamp = true
                 timestampValue = base.u32(at + 2)
                 timestampEcho = base.u32(at + 6)
+            case (19, 18): isSigned = true
             case (FastOpenCookie.kind, 2...18) where flags.contains(.syn) && size % 2 == 0:
                 cookie = base + at + 2
                 cookieLength = size - 2

@@ -25,7 +25,8 @@ extension TransportStack {
         var size = min(max(Int(e.pointee.pathMTU) - 40, 48), Int(e.pointee.segmentClamp))
         if e.pointee.flags.contains(.timestamps) { size -= OptionSize.timestamps }
         size = max(size, 48)
-        e.pointee.segmentSize = UInt16(boundToHalfWindow(e, size))
+        size = boundToHalfWindow(e, size)
+        e.pointee.segmentSize = UInt16(e.pointee.modules == nil ? size : boundToSearch(e, size))
     }
 
     /// `tcp_bound_to_half_wnd`
@@ -45,8 +46,13 @@ extension TransportStack {
     private func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
         var bytes = pacingRate(e) >> 10
         let shift = e.pointee.minimumRTT == .max ? 32 : e.pointee.minimumRTT >> 9
-        if shift < 32 { bytes += 65_536 >> UInt64(shift) }
-        return max(Int(min(bytes, 65_536 - 320)) / segment, settings.tcp_min_tso_segs)
+        if shift < 32 { bytes &+= 65_536 >> UInt64(shift) }
+        return max(Int(min(bytes, 65_536 - 320)) / segment, leastBurst(e))
+    }
+
+    private func leastBurst(_ e: EndpointPointer) -> Int {
+        if e.pointee.congestion == .bbr, let modules = e.pointee.modules { return leastBurstBBR(modules) }
+        return settings.tcp_min_tso_segs
     }
 
     /// Sends what the windows allow (`__tcp_push_pending_frames`); arms the window probe when nothing could go.
@@ -64,12 +70,22 @@ extension TransportStack {
     /// True when nothing is in flight and something waits: the caller must see to the window probe (`tcp_write_xmit`).
     @discardableResult
     func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, push: Push = .all) -> Bool {
-        let most = burstLimit(e, segment: segment)
         var sentSegments = 0
+        if push == .all, let modules = e.pointee.modules, modules.pointee.search.isOn {
+            switch probePathMTU(e, modules) {
+            case .none: break
+            case .wait: return false
+            case .sent: sentSegments = 1
+            }
+            guard e.pointee.state != .closed else { return false }
+        }
+        let most = burstLimit(e, segment: segment)
         var windowLimited = false
         var congestionLimited = false
         let fin = e.pointee.flags.contains(.finQueued)
+        let mayWait = e.pointee.modules != nil
         while e.pointee.queue.count > 0 || finUnsent(e) {
+            if mayWait, waitsForPacing(e) { break }
             var head = e.pointee.queue.count > 0 ? e.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
             var isLast = e.pointee.queue.count <= 1
             var waiting = head.end - e.pointee.sendNext
@@ -102,7 +118,7 @@ extension TransportStack {
             var take = waiting
             if waiting <= segment {
                 // A partial segment waits for what is out (`tcp_nagle_test`, RFC 9293 §3.7.4 with Minshall's change).
-                if isLast, nagle != .push, !carriesFIN, holdsBack(e, partial: waiting < segment, nagle) { break }
+                if isLast, nagle != .push, !carriesFIN, !e.pointee.flags.contains(.urgentOut), holdsBack(e, partial: waiting < segment, nagle) { break }
             } else {
                 if push == .all,
                     defersBurst(
@@ -139,6 +155,20 @@ extension TransportStack {
             return false
         }
         return e.pointee.packetsOut == 0 && (e.pointee.unsent > 0 || finUnsent(e))
+    }
+
+    /// One segment of `count` bytes from the front of the queue, across packets: a probe of the path MTU.
+    func sendProbe(_ e: EndpointPointer, count: Int) {
+        let end = e.pointee.sendNext + count
+        var isPushed = false
+        while e.pointee.queue.count > 0, e.pointee.queue[0].end.isAtOrBefore(end) {
+            if e.pointee.queue[0].marks & QueuedPacket.psh != 0 { isPushed = true }
+            e.pointee.queue.removeFirst(pool)
+            e.pointee.heldPackets -= 1
+        }
+        e.pointee.heldPackets += 1
+        sendBurst(e, count: count, segment: count, fin: false, push: isPushed)
+        letSoftirqsRun(e)
     }
 
     /// The first packet takes over up to `amount` bytes of the second, for larger bursts (`tcp_grow_skb`). False if it may not.
@@ -225,6 +255,7 @@ extension TransportStack {
         let burstEnd = e.pointee.sendNext + count
         let isBurst = count > segment
         let stamp = transmissionStamp()
+        let (first, previous) = (e.pointee.sendNext, e.pointee.lastTransmission)
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
@@ -248,6 +279,8 @@ extension TransportStack {
             e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
+        statistics.ext.TCPOrigDataSent += max(1, (count + segment - 1) / segment)
+        if let modules = e.pointee.modules { moduleSent(e, modules, start: first, previous: previous, payload: count, wasIdle: wasIdle) }
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
     }
 }

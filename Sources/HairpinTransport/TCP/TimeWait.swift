@@ -9,6 +9,7 @@ extension TransportStack {
         e.pointee.timeWaitWindow = UInt32(e.pointee.windowLeft)
         disarm(e)
         e.pointee.ackDeadline = .max
+        stopModules(e)
         e.pointee.sent.release(pool)
         e.pointee.sendRing.release(pool)
         e.pointee.queue.release(pool)

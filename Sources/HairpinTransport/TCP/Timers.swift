@@ -6,11 +6,20 @@ extension TransportStack {
     /// Puts the earliest of the endpoint's deadlines into the heap.
     @inline(__always)
     func schedule(_ e: EndpointPointer) {
-        timers.update(e, deadline: min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline))
+        timers.update(e, deadline: deadline(e))
     }
 
-    func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64) {
+    @inline(__always)
+    func deadline(_ e: EndpointPointer) -> UInt64 {
+        let earliest = min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline)
+        guard let modules = e.pointee.modules else { return earliest }
+        return min(earliest, modules.pointee.pacing.deadline)
+    }
+
+    /// `pacing`: the timer is about a packet that pacing may hold back (`tcp_reset_xmit_timer`).
+    func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64, pacing: Bool = true) {
         e.pointee.timer = timer
+        let ticks = pacing && e.pointee.modules != nil ? ticks + pacingDelay(e) : ticks
         e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks)))
         schedule(e)
     }
@@ -35,13 +44,20 @@ extension TransportStack {
             case .windowProbe: windowProbeTimeout(e)
             case .reordering: reorderingTimeout(e)
             }
+            if isProbed { probe(e, timer) }
+        }
+        if let modules = e.pointee.modules, modules.pointee.pacing.deadline <= now.nanoseconds {
+            modules.pointee.pacing.deadline = .max
+            pacingTimeout(e)
         }
         if e.pointee.slowDeadline <= now.nanoseconds {
             e.pointee.slowDeadline = .max
             switch e.pointee.state {
             case .synReceived: synAckTimeout(e)
             case .finWait1 where e.pointee.flags.contains(.fastOpenChild): synAckTimeout(e)
-            case .timeWait: leaveTimeWait(e)
+            case .timeWait:
+                statistics.ext.TW += 1
+                leaveTimeWait(e)
             default: keepAliveTimeout(e)
             }
         }
@@ -68,15 +84,35 @@ extension TransportStack {
         // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
         if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
-        if hasTimedOut(e) { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
         statistics.timeouts += 1
+        if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
+        if hasTimedOut(e) { return abortTimedOut(e) }
+        if e.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
         e.pointee.retransmits = e.pointee.retransmits == .max ? .max : e.pointee.retransmits + 1
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
-        arm(e, .retransmission, ticks: boundToUserTimeout(e))
+        arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
+    }
+
+    /// `tcp_write_err`
+    func abortTimedOut(_ e: EndpointPointer) {
+        statistics.ext.TCPAbortOnTimeout += 1
+        abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+    }
+
+    /// What the first of several timeouts interrupts (`tcp_retransmit_timer`).
+    private func countFailure(_ e: EndpointPointer) {
+        let hasSACK = e.pointee.flags.contains(.selectiveAcks)
+        if e.pointee.phase == .recovery {
+            if hasSACK { statistics.ext.TCPSackRecoveryFail += 1 } else { statistics.ext.TCPRenoRecoveryFail += 1 }
+        } else if e.pointee.phase == .loss {
+            statistics.ext.TCPLossFailures += 1
+        } else if e.pointee.phase == .disorder || e.pointee.sackedOut > 0 {
+            if hasSACK { statistics.ext.TCPSackFailures += 1 } else { statistics.ext.TCPRenoFailures += 1 }
+        }
     }
 
     /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
@@ -90,16 +126,20 @@ extension TransportStack {
     /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).
     private func hasTimedOut(_ e: EndpointPointer) -> Bool {
         guard e.pointee.retransmits > 0 else { return false }
-        let elapsed = Int64(now.nanoseconds &- e.pointee.retransmitStamp)
-        if e.pointee.userTimeout > 0 { return elapsed >= e.pointee.userTimeout }
+        if e.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= e.pointee.userTimeout }
         var boundary = settings.tcp_retries2
         if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
+        return haveTimedOut(e, boundary)
+    }
+
+    private func haveTimedOut(_ e: EndpointPointer, _ boundary: Int) -> Bool {
+        guard e.pointee.retransmits > 0 else { return false }
         let base = settings.tcp_rto_min.nanoseconds
         let most = settings.tcp_rto_max.nanoseconds
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
         let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
-        return elapsed >= limit
+        return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= limit
     }
 
     // MARK: closed windows
@@ -145,15 +185,16 @@ extension TransportStack {
         if e.pointee.probingSince == 0 {
             e.pointee.probingSince = now.nanoseconds
         } else if e.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.pointee.probingSince) >= e.pointee.userTimeout {
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
         let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
-        if Int(e.pointee.probesOut) >= most { return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut) }
+        if Int(e.pointee.probesOut) >= most { return abortTimedOut(e) }
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
             // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
             sendWindowProbeData(e, most: min(currentSegment(e), room))
         } else {
+            statistics.ext.TCPWinProbe += 1
             transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         }
         guard e.pointee.state != .closed, e.pointee.packetsOut == 0 else {
@@ -198,8 +239,9 @@ extension TransportStack {
             : Int(e.pointee.probesOut) >= (e.pointee.keepCount > 0 ? Int(e.pointee.keepCount) : settings.tcp_keepalive_probes)
         if isDead {
             sendReset(e)
-            return abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+            return abortTimedOut(e)
         }
+        statistics.ext.TCPKeepAlive += 1
         transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         guard e.pointee.state != .closed else { return }
         e.pointee.probesOut += 1

@@ -64,7 +64,8 @@ extension TransportStack {
         guard let packet = network.allocate(header + count), let p = packet.payload.baseAddress else { return .noBuffers }
         let isSYNACK = isSYN && flags.contains(.ack)
         var flags = flags
-        var codePoint: UInt8 = 0
+        // DCTCP marks every packet (`INET_ECN_xmit`).
+        var codePoint: UInt8 = e.pointee.congestion == .dctcp ? CongestionNotification.ect0 : 0
         if e.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
             flags.formUnion(ecnFlags(e, isSYN: isSYN, isSYNACK: isSYNACK))
             // New data only: neither ACKs nor what is sent again (RFC 3168 §6.1.4, §6.1.5).
@@ -90,6 +91,10 @@ extension TransportStack {
         p.put(flags.rawValue, at: TCPOffset.flags)
         p.put(window, at: TCPOffset.window)
         p.put(UInt32(0), at: TCPOffset.checksum)  // and the urgent pointer
+        if e.pointee.flags.contains(.urgentOut), !isSYN, let pointer = urgentPointer(e, sequence) {
+            p.put((flags.union(.urg)).rawValue, at: TCPOffset.flags)
+            p.put(pointer, at: TCPOffset.urgentPointer)
+        }
         if isSYN {
             putSYNOptions(e, p + 20, isSYNACK: isSYNACK)
         } else if stamps {
@@ -143,7 +148,9 @@ extension TransportStack {
     /// `tcp_event_data_sent`: a reply soon after data makes the connection interactive.
     private func dataSent(_ e: EndpointPointer) {
         let jiffies = TimerWheel.jiffies(now)
-        if e.pointee.inFlight == 0, e.pointee.congestion == .cubic { cubicResume(e) }
+        if e.pointee.inFlight == 0 {
+            if e.pointee.congestion == .cubic { cubicResume(e) } else if e.pointee.congestion == .bbr { resumeBBR(e) }
+        }
         e.pointee.lastSent = jiffies
         if jiffies &- e.pointee.lastReceived < UInt64(e.pointee.ackTimeout), e.pointee.pingPong < .max { e.pointee.pingPong += 1 }
     }

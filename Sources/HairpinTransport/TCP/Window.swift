@@ -88,11 +88,18 @@ extension TransportStack {
         let left = e.pointee.windowLeft
         let scale = Int(e.pointee.receiveScale)
         var window = roomForWindow(e)
+        if window == 0 || e.pointee.receiveWindow == 0 { countZeroWindow(wants: window, left: left, before: e.pointee.receiveWindow) }
         if window < left { window = ((left + (1 << scale) - 1) >> scale) << scale }
         e.pointee.receiveWindow = UInt32(window)
         e.pointee.windowUpdate = e.pointee.receiveNext
         window = min(window, scale == 0 && !e.pointee.flags.contains(.windowScaling) ? 65_535 : 65_535 << scale)
         return UInt16(window >> scale)
+    }
+
+    private func countZeroWindow(wants window: Int, left: Int, before: UInt32) {
+        if window == 0, left > 0 { statistics.ext.TCPWantZeroWindowAdv += 1 }
+        let isClosed = window == 0 && left == 0
+        if isClosed, before > 0 { statistics.ext.TCPToZeroWindowAdv += 1 } else if !isClosed, before == 0 { statistics.ext.TCPFromZeroWindowAdv += 1 }
     }
 
     /// How much of a packet's memory is data decides how much window the buffer is worth (`tcp_measure_rcv_mss`).

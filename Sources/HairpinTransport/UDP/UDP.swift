@@ -6,6 +6,8 @@ extension TransportStack {
         guard let udp = UDPView(ip.payload) else { return .malformed }
         if !checksumVerified, !udp.isChecksumValid(source: ip.source, destination: ip.destination) {
             statistics.checksumErrors += 1
+            statistics.ext.datagramErrors += 1
+            statistics.ext.datagramChecksumErrors += 1
             return .badChecksum
         }
         guard let found = findUDP(ip.destination, udp.destinationPort, ip.source, udp.sourcePort) else {
@@ -16,6 +18,8 @@ extension TransportStack {
             let source = SocketAddress(ip.source, udp.sourcePort)
             guard socket.deliver(udp.payload, from: source, timeToLive: ip.timeToLive, typeOfService: ip.typeOfService, at: now) else {
                 statistics.receiveBufferErrors += 1
+                statistics.ext.datagramErrors += 1
+                statistics.ext.datagramBufferErrors += 1
                 return .bufferFull
             }
             statistics.datagramsReceived += 1

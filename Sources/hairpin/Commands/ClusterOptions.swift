@@ -28,14 +28,15 @@ struct ClusterOptions: ParsableArguments {
     @OptionGroup var verbosity: VerbosityOptions
 
     func validate() throws {
-        if files.isEmpty { throw ValidationError("Name the cluster's manifests: -f FILE.") }
         if let cni, !ClusterSettings.networks.contains(cni) {
             throw ValidationError("--cni \"\(cni)\" is not modelled. Use one of \(ClusterSettings.networks.joined(separator: ", ")).")
         }
         if let nodes, !(1...200).contains(nodes) { throw ValidationError("--nodes must be from 1 to 200.") }
     }
 
-    func load() throws(Failure) -> LoadedScenario {
+    /// `needsFiles`: a cluster without objects is of no use.
+    func load(needsFiles: Bool = true) throws(Failure) -> LoadedScenario {
+        if files.isEmpty, needsFiles { throw Failure(.usage, "Name the cluster's manifests: -f FILE.") }
         var loaded = try ScenarioFile.cluster(manifests: files)
         if let nodes { loaded.scenario.cluster.setNodeCount(nodes) }
         if let cni {

@@ -38,6 +38,9 @@ struct RunCommand: ParsableCommand {
     @Flag(help: "Also write HOST-IFACE.pcap for every captured interface.")
     var perInterface = false
 
+    @Option(help: "Write a trace of TCP connections, as the tracepoint tcp:tcp_probe has it, to this file: CSV.", completion: .file(extensions: ["csv"]))
+    var tcpProbe: String?
+
     @Option(help: "The seed of all random choices, in place of the scenario's.")
     var seed: UInt64?
 
@@ -60,6 +63,9 @@ struct RunCommand: ParsableCommand {
 
     func validate() throws {
         if scenarios.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
+        if tcpProbe != nil, scenarios.count > 1 {
+            throw ValidationError("--tcp-probe FILE is for one scenario; with several, spec.tcpProbe and --captures DIR give each its file.")
+        }
         if perInterface, captures == nil { throw ValidationError("--per-interface needs --captures DIR.") }
         if !RunOptions.threadRange.contains(threads) { throw ValidationError("--threads must be from 1 to 256.") }
     }
@@ -97,6 +103,7 @@ struct RunCommand: ParsableCommand {
             options.threads = threads
             options.sharesEveryWindow = shareEveryWindow
             options.captures = captures
+            options.tcpProbe = tcpProbe
             options.digests = !isText
             options.style = TextStyle(isColoured: isText && Colour.isWanted)
             if perInterface, let captures { options.interfaceCaptures = scenarios.count == 1 ? captures : "\(captures)/\(loaded.scenario.name)" }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import HairpinScenario
+import HairpinWire
 
 struct TraceCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -13,6 +14,10 @@ struct TraceCommand: ParsableCommand {
 
             ENDPOINT: translated to an endpoint. REJECT: ICMP port unreachable to the sender. DROP: silence. ACCEPT: let through as it is. \
             NONE: kube-proxy has no opinion, ordinary routing decides.
+
+            With --iptables the rules are those of a real node, as iptables-save printed them there, and are named by their lines; -f may then be left out:
+
+              hairpin trace --iptables node1.rules --local-address 192.0.2.10 --from 203.0.113.7 --to 192.0.2.10:30080 --output detailed
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable { case minimal, summary, detailed, json }
@@ -35,11 +40,41 @@ struct TraceCommand: ParsableCommand {
     @Option(help: "The node at which packets from outside come in; by default the one that has the address, else the first.")
     var node: String?
 
+    @Option(help: "The node's rules: a file with what iptables-save printed, in place of kube-proxy's and the network plugin's.", completion: .file())
+    var iptables: String?
+
+    @Option(help: "A file with what ipset save printed, for rules that ask sets.", completion: .file())
+    var ipset: String?
+
+    @Option(name: .customLong("unknown"), help: "What becomes of a rule that is not understood: refuse, skip or match (what is unknown is taken to hold).")
+    var unknown = NodeRules.Unknown.refuse
+
+    @Option(help: "The interface packets come in by, in place of cni0 for pods and eth0 for others.")
+    var inInterface: String?
+
+    @Option(help: "The interface packets leave by, in place of cni0 toward the node's pods and eth0.")
+    var outInterface: String?
+
+    @Option(name: .customLong("local-address"), help: "One more address of the node itself; may be repeated.")
+    var localAddresses: [String] = []
+
     @Option(name: .shortAndLong, help: "minimal, summary, detailed or json.")
     var output = Format.summary
 
     func run() throws {
-        let tracing = try ServiceTracing(cluster.load(), hooks: cluster.hooks())
+        if iptables == nil, ipset != nil { throw ValidationError("--ipset needs --iptables.") }
+        var loaded = try cluster.load(needsFiles: iptables == nil)
+        if let rules = try nodeRules() {
+            let name = node ?? loaded.scenario.cluster.nodes[0].name
+            guard let index = loaded.scenario.cluster.nodes.firstIndex(where: { $0.name == name }) else { throw Failure(.notFound, "there is no node \"\(name)\"") }
+            loaded.scenario.cluster.nodes[index].rules = rules
+        }
+        let tracing = try ServiceTracing(loaded, hooks: cluster.hooks())
+        (tracing.inputInterface, tracing.outputInterface) = (inInterface, outInterface)
+        for text in localAddresses {
+            guard let address = IPv4Address(text) else { throw ValidationError("--local-address \"\(text)\" is not an IPv4 address.") }
+            tracing.localAddresses.append(address)
+        }
         let result = try tracing.trace(from: from, to: to, proto: self.protocol.number, namespace: cluster.namespace, at: node)
         switch output {
         case .json: try Output.write(json(result))
@@ -47,6 +82,14 @@ struct TraceCommand: ParsableCommand {
         case .summary: try Output.write(TraceCommand.summary(result))
         case .detailed: try Output.write(TraceCommand.summary(result) + TraceCommand.rules(result))
         }
+    }
+
+    private func nodeRules() throws(Failure) -> NodeRules? {
+        guard let iptables else { return nil }
+        var rules = NodeRules(file: iptables, lines: try ScenarioFile.lines(path: iptables))
+        if let ipset { (rules.setsFile, rules.setLines) = (ipset, try ScenarioFile.lines(path: ipset)) }
+        rules.unknown = unknown
+        return rules
     }
 
     private static func minimal(_ result: TraceResult) -> String {
@@ -61,12 +104,23 @@ struct TraceCommand: ParsableCommand {
         for endpoint in result.endpoints {
             let share = Double(Int(endpoint.probability * 10_000 + 0.5)) / 100
             text += "endpoint  \(endpoint.address):\(endpoint.port)  \(share) %" + (endpoint.pod.map { "  pod \($0)" } ?? "") + (endpoint.node.map { " on \($0)" } ?? "")
-            text += endpoint.masqueraded ? "  masqueraded\n" : "  source kept\n"
+            text += endpoint.masqueraded ? "  masqueraded" : "  source kept"
+            if let verdict = endpoint.verdict, verdict != "ACCEPT" { text += "  \(verdict)" }
+            text += (endpoint.rules?.first.map { "  by \($0.place)" } ?? "") + "\n"
+            if let policy = endpoint.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
         }
+        if let policy = result.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
+        if let rule = result.decidedBy { text += "decided   \(rule.place): \(rule.table) \(rule.text)\n" }
         return text
     }
 
     private static func rules(_ result: TraceResult) -> String {
-        result.path.isEmpty ? "rules     none of kube-proxy's matched\n" : result.path.enumerated().map { "\($0 == 0 ? "rules     " : "          ")\($1)\n" }.joined()
+        var lines = result.path
+        for endpoint in result.endpoints {
+            for rule in endpoint.rules ?? [] { lines.append("\(endpoint.address):\(endpoint.port): \(rule.place): \(rule.table) \(rule.text)") }
+        }
+        return lines.isEmpty ? "rules     none of kube-proxy's matched\n" : lines.enumerated().map { "\($0 == 0 ? "rules     " : "          ")\($1)\n" }.joined()
     }
 }
+
+extension NodeRules.Unknown: ExpressibleByArgument {}

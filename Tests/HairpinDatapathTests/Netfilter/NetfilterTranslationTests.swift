@@ -201,13 +201,13 @@ struct NetfilterTranslationTests {
         #expect(out.bytes.withUnsafeBytes { $0.baseAddress!.u16(26) } == pseudo(podB))
     }
 
-    @Test("Two first packets of one connection: the second to be confirmed is dropped")
+    @Test("Two first segments of one connection: the second to be confirmed is dropped")
     func clash() throws {
         var host = try FilterHost(
-            "*nat\n-A PREROUTING -d \(clusterIP)/32 -p udp -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination \(podB)\n-A PREROUTING -d \(clusterIP)/32 -p udp -j DNAT --to-destination \(podC)\nCOMMIT"
+            "*nat\n-A PREROUTING -d \(clusterIP)/32 -p tcp -m statistic --mode nth --every 2 --packet 0 -j DNAT --to-destination \(podB)\n-A PREROUTING -d \(clusterIP)/32 -p tcp -j DNAT --to-destination \(podC)\nCOMMIT"
         )
         defer { host.deallocate() }
-        let bytes = TestPacket(source: podA, destination: clusterIP, sourcePort: 4000, destinationPort: 53, proto: .udp).bytes
+        let bytes = TestPacket(source: podA, destination: clusterIP, sourcePort: 4000, destinationPort: 53).bytes
         var frames: [FrameHandle] = []
         for _ in 0..<2 {
             let frame = host.frame(bytes)

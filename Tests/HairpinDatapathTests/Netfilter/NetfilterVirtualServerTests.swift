@@ -130,4 +130,45 @@ struct NetfilterVirtualServerTests {
         _ = choices(&host, 1)
         #expect(host.netfilter.virtualServers.connectionCount == 1)
     }
+
+    @Test("A packet that gets another server in the middle of a connection is held against the rules for that one")
+    func newServer() throws {
+        var host = try host(.roundRobin, weights: [0, 1, 0], rules: "*filter\n:OUTPUT DROP [0:0]\n-A OUTPUT -d \(podB) -j ACCEPT\nCOMMIT")
+        defer { host.deallocate() }
+        let query = TestPacket(source: outside, destination: clusterIP, sourcePort: 5000, destinationPort: 80, proto: .udp)
+        host.netfilter.setVirtualServices([
+            VirtualService(address: clusterIP, port: 80, proto: .udp, servers: [VirtualService.Server(address: podB, port: 8080)])
+        ])
+        /// What LOCAL_OUT says of a query that LOCAL_IN took; nil if it did not come so far.
+        func ask(_ host: inout FilterHost) -> HookVerdict? {
+            let frame = host.frame(query.bytes)
+            defer { host.end(frame) }
+            guard case .accept = host.run(.prerouting, frame, input: 2, output: 0), case .reroute = host.run(.localIn, frame, input: 2, output: 0) else { return nil }
+            let verdict = host.run(.localOut, frame, input: 0, output: 3)
+            if case .accept = verdict { _ = host.run(.postrouting, frame, input: 0, output: 3) }
+            return verdict
+        }
+        var answer = query.reply([])
+        (answer.source, answer.sourcePort) = (podB, 8080)
+        for _ in 0..<4 {
+            guard case .accept = ask(&host) else {
+                Issue.record("the first server was refused")
+                return
+            }
+            _ = host.send(answer.bytes, through: FilterHost.forwarding, input: 3, output: 2)
+        }
+        host.netfilter.setVirtualServices([
+            VirtualService(address: clusterIP, port: 80, proto: .udp, servers: [VirtualService.Server(address: podC, port: 8080)])
+        ])
+        var last: HookVerdict?
+        // The connection is kept alive until the server's entry has run out.
+        for _ in 0..<8 {
+            host.advance(.seconds(60))
+            last = ask(&host) ?? last
+        }
+        guard case .drop(.ruleDrop) = last else {
+            Issue.record("\(String(describing: last))")
+            return
+        }
+    }
 }

@@ -142,11 +142,12 @@ struct FilterHost {
     }
 
     /// Sends bytes through hooks in turn until one does not accept; the frame ends there.
-    mutating func send(_ bytes: [UInt8], through hooks: [Hook], input: UInt32 = 3, output: UInt32 = 3, mark: UInt32 = 0, flags: FrameFlags = []) -> Outcome {
+    mutating func send(_ bytes: [UInt8], through hooks: [Hook], input: UInt32 = 3, output: UInt32 = 3, mark: UInt32 = 0, flags: FrameFlags = [], ports: (UInt32, UInt32) = (0, 0)) -> Outcome {
         let frame = pool.allocate(bytes.count)
         bytes.withUnsafeBytes { pool[frame].pointee.data.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
         pool[frame].pointee.mark = mark
         pool[frame].pointee.flags = flags
+        (pool[frame].pointee.physicalIn, pool[frame].pointee.physicalOut) = (InterfaceIndex(ports.0), InterfaceIndex(ports.1))
         var verdict = HookVerdict.accept
         for hook in hooks {
             let place = HookPlace(
@@ -172,6 +173,12 @@ struct FilterHost {
     /// One hook.
     mutating func run(_ hook: Hook, _ frame: FrameHandle, input: UInt32, output: UInt32) -> HookVerdict {
         netfilter.run(HookPlace(hook: hook, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0), frame, &pool, &environment)
+    }
+
+    /// The end of a frame's life.
+    mutating func end(_ frame: FrameHandle) {
+        netfilter.release(frame, &pool)
+        pool.free(frame)
     }
 
     static let forwarding: [Hook] = [.prerouting, .forward, .postrouting]

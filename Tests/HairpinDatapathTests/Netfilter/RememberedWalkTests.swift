@@ -16,25 +16,32 @@ struct RememberedWalkTests {
     private static let targets = ["ACCEPT", "ACCEPT", "DROP", "RETURN", "A", "B", "MARK --or-mark 0x1", "CONNMARK --set-mark 0x2", "LOG", "REJECT"]
 
     private static func rules(_ random: inout SeededRandom) -> String {
-        var lines = ["*filter", ":FORWARD \(random.below(4) == 0 ? "DROP" : "ACCEPT") [0:0]", ":A - [0:0]", ":B - [0:0]"]
         func pick(_ list: [String]) -> String { list[Int(random.below(UInt32(list.count)))] }
-        for chain in ["FORWARD", "FORWARD", "FORWARD", "A", "A", "B", "B", "LOCAL"] where chain != "LOCAL" || random.below(2) == 0 {
-            let name = chain == "LOCAL" ? "FORWARD" : chain
+        var lines = ["*filter"]
+        for chain in ["INPUT", "FORWARD", "OUTPUT"] { lines.append(":\(chain) \(random.below(4) == 0 ? "DROP" : "ACCEPT") [0:0]") }
+        lines += [":A - [0:0]", ":B - [0:0]"]
+        var chains = ["FORWARD", "FORWARD", "FORWARD", "A", "A", "B", "B", "INPUT", "OUTPUT"]
+        if random.below(2) == 0 { chains.append("FORWARD") }
+        for chain in chains {
             // Jumps go down only: no loops.
             var target = pick(targets)
-            if name == "A", target == "A" { target = "B" }
-            if name == "B", target == "A" || target == "B" { target = "ACCEPT" }
-            lines.append("-A \(name) \(pick(tests)) -j \(target)")
+            if chain == "A", target == "A" { target = "B" }
+            if chain == "B", target == "A" || target == "B" { target = "ACCEPT" }
+            lines.append("-A \(chain) \(pick(tests)) -j \(target)")
         }
-        return (lines + ["COMMIT"]).joined(separator: "\n")
+        lines.append("COMMIT")
+        if random.below(3) == 0 { lines += ["*mangle", "-A \(pick(["FORWARD", "POSTROUTING", "INPUT"])) \(pick(tests)) -j MARK --or-mark 0x1", "COMMIT"] }
+        if random.below(2) == 0 { lines += ["*nat", pick(["-A POSTROUTING -s 10.244.0.2 -j MASQUERADE", "-A PREROUTING -d 10.244.0.3 -p tcp --dport 80 -j DNAT --to-destination 10.244.0.4:8080"]), "COMMIT"] }
+        return lines.joined(separator: "\n")
     }
 
-    @Test("Verdicts, marks and counters are those of rules tested packet by packet", arguments: 0..<150)
+    @Test("Verdicts, bytes, marks and counters are those of rules tested packet by packet", arguments: 0..<200)
     func agreement(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed), name: "walks")
         let text = Self.rules(&random)
         var host = try FilterHost(text, tracks: true)
         var literal = try FilterHost(text, tracks: true)
+        literal.netfilter.remembersWalks = false
         defer {
             host.deallocate()
             literal.deallocate()
@@ -42,30 +49,37 @@ struct RememberedWalkTests {
         var sequences = [UInt32](repeating: 1001, count: 3)
         for step in 0..<200 {
             let flow = Int(random.below(3))
-            let syn = TestPacket(source: podA, destination: flow == 2 ? outside : podB, sourcePort: 40000 + UInt16(flow), destinationPort: flow == 1 ? 443 : 80)
+            // The last flow is the host's own.
+            let syn = TestPacket(source: flow == 2 ? node : podA, destination: podB, sourcePort: 40000 + UInt16(flow), destinationPort: flow == 1 ? 443 : 80)
             var packet = syn
-            switch step {
-            case 0..<3: packet.sourcePort = 40000 + UInt16(step)
-            default:
-                switch random.below(8) {
-                case 0: packet = syn.reply([.syn, .ack])
-                case 1: packet = syn
-                case 2, 3: packet = syn.reply([.ack], sequence: 5001, acknowledgment: sequences[flow])
-                default:
-                    let payload = Int(random.below(3)) * 20
-                    packet = syn.with(random.below(2) == 0 ? [.ack] : [.ack, .psh], sequence: sequences[flow], acknowledgment: 5001, payload: payload)
-                    sequences[flow] &+= UInt32(payload)
-                }
+            var isReply = false
+            switch random.below(8) {
+            case 0 where step > 3:
+                packet = syn.reply([.syn, .ack])
+                isReply = true
+            case 1: packet = syn
+            case 2 where step > 3, 3 where step > 3:
+                packet = syn.reply([.ack], sequence: 5001, acknowledgment: sequences[flow])
+                isReply = true
+            case _ where step > 3:
+                let payload = Int(random.below(3)) * 20
+                packet = syn.with(random.below(2) == 0 ? [.ack] : [.ack, .psh], sequence: sequences[flow], acknowledgment: 5001, payload: payload)
+                sequences[flow] &+= UInt32(payload)
+            default: break
             }
+            // Where NAT is at work, answers come from there and go there.
+            if isReply, text.contains("DNAT"), flow == 0 { (packet.source, packet.sourcePort) = (podC, 8080) }
+            if isReply, text.contains("MASQUERADE"), flow != 2 { packet.destination = IPv4Address(10, 244, 0, 1) }
+            let hooks: [Hook] = flow < 2 ? FilterHost.forwarding : isReply ? [.prerouting, .localIn] : [.localOut, .postrouting]
             let mark = random.below(6) == 0 ? UInt32(1) : 0
             let (input, output) = random.below(8) == 0 ? (UInt32(4), UInt32(2)) : (3, 3)
-            // Whoever forgets all walks before each packet tests each packet.
-            literal.netfilter.interfacesChanged()
-            let a = host.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
-            let b = literal.send(packet.bytes, through: FilterHost.forwarding, input: input, output: output, mark: mark)
+            let ports = random.below(3) == 0 ? (UInt32(4), UInt32(5)) : (0, 0)
+            let a = host.send(packet.bytes, through: hooks, input: input, output: output, mark: mark, ports: ports)
+            let b = literal.send(packet.bytes, through: hooks, input: input, output: output, mark: mark, ports: ports)
             #expect("\(a)" == "\(b)", "step \(step) of\n\(text)")
         }
         #expect(host.ruleLines() == literal.ruleLines(), "\(text)")
+        #expect(literal.netfilter.program.walks.count == 0)
     }
 
     private func established(_ rules: String) throws -> (FilterHost, TestPacket) {

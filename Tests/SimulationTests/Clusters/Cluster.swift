@@ -73,13 +73,14 @@ final class Cluster {
         for container in pod.template.containers {
             let surroundings = plan.surroundings(of: container, in: pod)
             let environment = Dictionary(surroundings.environment.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 })
-            let identifier = simulation.makeContainer(name: container.name, files: Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 }))
             let entry = ImageCatalogue.entryPoint(
                 image: container.image, command: surroundings.command, args: surroundings.args,
                 declaredPorts: container.ports.map { (port: $0.port, proto: $0.proto.number) },
                 environment: environment, names: names)
+            let files = Dictionary(surroundings.files.map { ($0.path, $0.bytes) }, uniquingKeysWith: { $1 }).merging(entry.files) { own, _ in own }
+            let identifier = simulation.makeContainer(name: container.name, files: files)
             let place = "\(pod.metadata.name)/\(container.name)"
-            files[place] = identifier
+            self.files[place] = identifier
             servers[place] = simulation.spawn(on: pod.hostName, entry.makeProgram(), arguments: entry.arguments, environment: environment, in: identifier)
         }
     }

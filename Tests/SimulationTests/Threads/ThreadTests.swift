@@ -32,7 +32,7 @@ struct ThreadTests {
 
     @Test(
         "1, 2 and 8 threads give the same captures, transcript and digest",
-        arguments: ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy"])
+        arguments: ["container-to-container", "pod-to-pod", "pod-to-service", "pod-to-service-iptables", "network-policy", "rolling-update"])
     func sameBytes(_ name: String) throws {
         let one = try run(name, threads: 1)
         #expect(!one.captures.isEmpty)

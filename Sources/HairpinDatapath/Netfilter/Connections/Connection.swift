@@ -16,6 +16,8 @@ struct ConnectionStatus: OptionSet, Hashable, Sendable {
     /// In the table of original sources.
     static let bySource = ConnectionStatus(rawValue: 1024)
     static let inUse = ConnectionStatus(rawValue: 2048)
+    /// In the table under its reply tuple only, for a fixed time (IPS_NAT_CLASH, IPS_FIXED_TIMEOUT).
+    static let clashed = ConnectionStatus(rawValue: 4096)
     static let translated: ConnectionStatus = [.sourceTranslated, .destinationTranslated]
 }
 
@@ -94,7 +96,7 @@ struct Connection {
     var policyEpoch: UInt32 = 0
     /// Of the rules `walks` is about.
     var walkEpoch: UInt32 = 0
-    /// The ways its packets go through the filter table, a number for each hook and direction; see `RuleWalks`.
+    /// The ways its packets go through the filter table, a number for each hook and direction; see `RememberedWalks`.
     var walks: UInt64 = 0
     /// UDP: from when on packets in both directions make a stream.
     var streamFrom: UInt64 = 0

@@ -155,12 +155,12 @@ extension ConnectionTable {
     mutating func advanceTCP(_ place: Int, _ isReply: Bool, _ packet: PacketHeaders, now: UInt64) -> TransportResult {
         let segment = Segment(packet)
         let entry = entries + place
-        if entry.pointee.tcp.state == .established, segment.flags & 0x37 == 0x10, entry.pointee.status.isSuperset(of: [.assured, .seenReply]),
+        if entry.pointee.tcp.state == .established, segment.flags & TCPFlags.thatSteer.rawValue == TCPFlags.ack.rawValue, entry.pointee.status.isSuperset(of: [.assured, .seenReply]),
             isReply ? slide(&entry.pointee.tcp.reply, &entry.pointee.tcp.original, segment) : slide(&entry.pointee.tcp.original, &entry.pointee.tcp.reply, segment)
         {
             let last = isReply ? entry.pointee.tcp.reply.end : entry.pointee.tcp.original.end
             let hasData = segment.sequence != segment.end
-            count(&entry.pointee.tcp, isReply, segment, sequence: hasData ? segment.sequence : last, end: hasData ? segment.end : last)
+            countRetransmission(&entry.pointee.tcp, isReply, segment, sequence: hasData ? segment.sequence : last, end: hasData ? segment.end : last)
             entry.pointee.tcp.lastEvent = .ack
             refresh(place, seconds: timeout(entry.pointee.tcp, .established, .ack), now: now)
             return .accept
@@ -175,7 +175,7 @@ extension ConnectionTable {
             // RFC 1122 §4.2.2.13: a connection that was closed or aborted may be opened anew.
             let flags = entry.pointee.tcp.original.flags.union(entry.pointee.tcp.reply.flags)
             if flags.contains(.closeInitiated) || entry.pointee.tcp.lastReply == isReply && entry.pointee.tcp.lastEvent == .rst {
-                remove(place)
+                remove(place, now: now)
                 return .again
             }
             note(entry, isReply, event, segment)
@@ -295,6 +295,25 @@ extension ConnectionTable {
         if isReply { entry.pointee.tcp.reply = TCPSide() } else { entry.pointee.tcp.original = TCPSide() }
     }
 
+    /// What a segment in the window tells of both sides. `ack` and `sack` are the receiver's end where the segment says nothing, `window` is in bytes.
+    @inline(__always)
+    private static func follow(
+        _ sender: inout TCPSide, _ receiver: inout TCPSide, end: UInt32, ack: UInt32, isAck: Bool, sack: UInt32, window: UInt32
+    ) {
+        sender.maximumWindow = max(sender.maximumWindow, window &+ (sack &- ack))
+        if isAfter(end, sender.end) {
+            sender.end = end
+            sender.flags.insert(.unacknowledged)
+        }
+        if isAck, !sender.flags.contains(.maximumAckSet) || isAfter(ack, sender.maximumAck) {
+            sender.maximumAck = ack
+            sender.flags.insert(.maximumAckSet)
+        }
+        if receiver.maximumWindow != 0, isAfter(end, sender.maximumEnd) { receiver.maximumWindow &+= end &- sender.maximumEnd }
+        if isAfter(sack &+ window, receiver.maximumEnd &- 1) { receiver.maximumEnd = sack &+ window &+ (window == 0 ? 1 : 0) }
+        if ack == receiver.end { receiver.flags.remove(.unacknowledged) }
+    }
+
     /// What `checkWindow` comes to for a segment in the middle of a connection that both ends have confirmed: data or an acknowledgment, in the window.
     /// False, and nothing is changed, if there is more to it.
     @inline(__always)
@@ -307,25 +326,13 @@ extension ConnectionTable {
         guard sender.maximumWindow != 0, receiver.maximumWindow != 0, !isAfter(sequence, sender.maximumEnd), !isAfter(sack, receiver.end),
             isAfter(end, sender.end &- receiver.maximumWindow &- 1), isAfter(sack, receiver.end &- max(sender.maximumWindow, 66_000) &- 1)
         else { return false }
-        let window = UInt32(segment.window) &<< UInt32(sender.scale)
-        sender.maximumWindow = max(sender.maximumWindow, window &+ (sack &- ack))
-        if isAfter(end, sender.end) {
-            sender.end = end
-            sender.flags.insert(.unacknowledged)
-        }
-        if !sender.flags.contains(.maximumAckSet) || isAfter(ack, sender.maximumAck) {
-            sender.maximumAck = ack
-            sender.flags.insert(.maximumAckSet)
-        }
-        if isAfter(end, sender.maximumEnd) { receiver.maximumWindow &+= end &- sender.maximumEnd }
-        if isAfter(sack &+ window, receiver.maximumEnd &- 1) { receiver.maximumEnd = sack &+ window &+ (window == 0 ? 1 : 0) }
-        if ack == receiver.end { receiver.flags.remove(.unacknowledged) }
+        ConnectionTable.follow(&sender, &receiver, end: end, ack: ack, isAck: true, sack: sack, window: UInt32(segment.window) &<< UInt32(sender.scale))
         return true
     }
 
     /// Counts how often the same segment came in a row; `sequence` and `end` are its sender's latest if it has no data.
     @inline(__always)
-    private func count(_ track: inout TCPTrack, _ isReply: Bool, _ segment: Segment, sequence: UInt32, end: UInt32) {
+    private func countRetransmission(_ track: inout TCPTrack, _ isReply: Bool, _ segment: Segment, sequence: UInt32, end: UInt32) {
         if track.lastReply == isReply, track.lastSequence == sequence, track.lastAck == segment.acknowledgment, track.lastEnd == end, track.lastWindow == segment.window {
             if track.retransmissions < .max { track.retransmissions += 1 }
             return
@@ -400,19 +407,8 @@ extension ConnectionTable {
         if !isInReceiveWindow || !isAfter(sack, receiver.end &- max(sender.maximumWindow, 66_000) &- 1) { return isLiberal ? .inside : .late }
 
         if !segment.isSyn { window <<= UInt32(sender.scale) }
-        sender.maximumWindow = max(sender.maximumWindow, window &+ (sack &- ack))
-        if isAfter(end, sender.end) {
-            sender.end = end
-            sender.flags.insert(.unacknowledged)
-        }
-        if segment.isAck, !sender.flags.contains(.maximumAckSet) || isAfter(ack, sender.maximumAck) {
-            sender.maximumAck = ack
-            sender.flags.insert(.maximumAckSet)
-        }
-        if receiver.maximumWindow != 0, isAfter(end, sender.maximumEnd) { receiver.maximumWindow &+= end &- sender.maximumEnd }
-        if isAfter(sack &+ window, receiver.maximumEnd &- 1) { receiver.maximumEnd = sack &+ window &+ (window == 0 ? 1 : 0) }
-        if ack == receiver.end { receiver.flags.remove(.unacknowledged) }
-        if event == .ack { count(&entry.pointee.tcp, isReply, segment, sequence: sequence, end: end) }
+        ConnectionTable.follow(&sender, &receiver, end: end, ack: ack, isAck: segment.isAck, sack: sack, window: window)
+        if event == .ack { countRetransmission(&entry.pointee.tcp, isReply, segment, sequence: sequence, end: end) }
         return .inside
     }
 }

@@ -40,6 +40,7 @@ extension ConnectionTable {
                 if packet.proto == 17 || packet.proto == 136 { entries[place].streamFrom = now + 2_000_000_000 }
             }
             let status = entries[place].status
+            let state = entries[place].tcp.state
             frame.pointee.connection = name(place)
             frame.pointee.connectionInfo =
                 isReply ? .establishedReply : status.contains(.seenReply) ? .established : status.contains(.expected) ? .related : .new
@@ -54,6 +55,7 @@ extension ConnectionTable {
             switch result {
             case .accept:
                 if isReply { entries[place].status.insert(.seenReply) }
+                if isWatched { noteUpdate(place, since: status, state, now: now) }
                 return .proceed
             case .invalid:
                 countInvalid()
@@ -73,6 +75,7 @@ extension ConnectionTable {
 
     /// Sets how long the entry may stay idle from now, or from its confirmation.
     func refresh(_ place: Int, seconds: UInt32, now: UInt64) {
+        if entries[place].status.contains(.clashed) { return }
         let span = UInt64(seconds) * 1_000_000_000
         entries[place].expires = entries[place].status.contains(.confirmed) ? now + span : span
     }
@@ -84,7 +87,7 @@ extension ConnectionTable {
             return
         }
         refresh(place, seconds: settings.udpStream, now: now)
-        entries[place].status.insert(.assured)
+        if !entries[place].status.contains(.clashed) { entries[place].status.insert(.assured) }
     }
 
     /// `udp_error`, `tcp_error`, `icmp_error`, without the checksums.
@@ -93,7 +96,7 @@ extension ConnectionTable {
         case 6:
             guard packet.hasTransport else { return false }
             // FIN, SYN, RST, ACK, URG in combinations that make sense; the others do not matter.
-            switch packet.tcpFlags & 0x37 {
+            switch packet.tcpFlags & TCPFlags.thatSteer.rawValue {
             case 0x02, 0x22, 0x12, 0x04, 0x14, 0x11, 0x31, 0x10, 0x30: return true
             default: return false
             }
@@ -141,16 +144,29 @@ extension ConnectionTable {
         if entry.pointee.status.contains(.dying) { return true }
         let place = place(of: entry)
         if confirm(place, now: now) { return true }
-        // The same connection twice, and a protocol where packets may overtake each other: this packet joins it (`nf_ct_resolve_clash`).
-        if entry.pointee.original.proto != 6, let winner = find(entry.pointee.original, now: now), !winner.isReply,
-            entries[winner.place].reply == entry.pointee.reply
-        {
+        // TCP, and SCTP, have it that a second first packet is dropped (`allow_clash`).
+        guard entry.pointee.original.proto != 6, entry.pointee.original.proto != 132 else { return clashed() }
+        // The same connection twice: this packet joins it (`nf_ct_resolve_clash`).
+        if let winner = find(entry.pointee.original, now: now), !winner.isReply, entries[winner.place].reply == entry.pointee.reply {
             release(frame.pointee.connection)
             frame.pointee.connection = name(winner.place)
             frame.pointee.connectionInfo = entries[winner.place].status.contains(.seenReply) ? .established : .new
+            statistics.clashResolve += 1
             return true
         }
-        return false
+        guard confirmReply(place, now: now) else { return clashed() }
+        statistics.clashResolve += 1
+        return true
     }
 
+    private mutating func clashed() -> Bool {
+        statistics.drop += 1
+        statistics.insertFailed += 1
+        return false
+    }
+}
+
+extension TCPFlags {
+    /// All but PSH, ECE and CWR, which say nothing about a connection's state (`tcp_valid_flags` in nf_conntrack_proto_tcp.c masks them).
+    static let thatSteer: TCPFlags = [.fin, .syn, .rst, .ack, .urg]
 }

@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinWire
 
 /// The connections of one network namespace (nf_conntrack for IPv4): entries in a slab, both directions of the confirmed ones in a hash.
 ///
@@ -30,11 +31,10 @@ struct ConnectionTable {
     /// Entries held by packets only.
     private(set) var unconfirmedCount = 0
     /// `conntrack -S`.
-    private(set) var statistics = Statistics()
-
-    struct Statistics: Hashable, Sendable {
-        var found: UInt64 = 0, invalid: UInt64 = 0, insertFailed: UInt64 = 0, drop: UInt64 = 0, earlyDrop: UInt64 = 0
-    }
+    var statistics = ConnectionStatistics()
+    /// Somebody watches (`conntrack -E`): what happens to entries is kept until it is taken.
+    var isWatched = false { didSet { if !isWatched { events = [] } } }
+    var events: [ConnectionEvent] = []
 
     init() {
         entries = .allocate(capacity: capacity)
@@ -73,7 +73,7 @@ struct ConnectionTable {
         guard let number = hash.find(tuple.hash, { (entries + Int($0 >> 1) - 1).pointee.tuple(isReply: $0 & 1 == 1) == tuple }) else { return nil }
         let place = Int(number >> 1) - 1
         if entries[place].expires <= now {
-            remove(place)
+            remove(place, now: now)
             return nil
         }
         return (place, number & 1 == 1)
@@ -81,8 +81,9 @@ struct ConnectionTable {
 
     /// Whether answers to `tuple` would be taken for those of another connection (`nf_nat_used_tuple`).
     mutating func isTaken(_ tuple: ConnectionTuple, except place: Int, now: UInt64) -> Bool {
-        guard let found = find(tuple.inverse, now: now) else { return false }
-        return found.place != place
+        guard let found = find(tuple.inverse, now: now), found.place != place else { return false }
+        statistics.found += 1
+        return true
     }
 
     // MARK: Life of an entry
@@ -121,18 +122,32 @@ struct ConnectionTable {
     /// Puts the entry into the table (`__nf_conntrack_confirm`). False if one of its tuples is there already: the packet that made it must not go on.
     mutating func confirm(_ place: Int, now: UInt64) -> Bool {
         let entry = entries[place]
-        guard !entry.status.contains(.dying), find(entry.original, now: now) == nil, find(entry.reply, now: now) == nil else {
-            statistics.insertFailed += 1
-            return false
-        }
+        guard !entry.status.contains(.dying), find(entry.original, now: now) == nil, find(entry.reply, now: now) == nil else { return false }
+        enter(place, now: now)
+        hash.insert(entry.original.hash, UInt32(place + 1) << 1)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
+        if isWatched { note(.new, place, now: now) }
+        return true
+    }
+
+    private mutating func enter(_ place: Int, now: UInt64) {
         entries[place].status.insert(.confirmed)
         entries[place].holders = 0
         // Until here the entry held the time it may stay idle.
-        entries[place].expires = now + entry.expires
-        hash.insert(entry.original.hash, UInt32(place + 1) << 1)
-        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
+        entries[place].expires &+= now
         confirmedCount += 1
         unconfirmedCount -= 1
+    }
+
+    /// Puts an entry whose original tuple is taken into the table under its reply tuple alone, for a second: answers to this one packet find their way, and
+    /// further packets belong to the entry that was faster (`nf_ct_resolve_clash_harder`). False if the reply tuple is taken too.
+    mutating func confirmReply(_ place: Int, now: UInt64) -> Bool {
+        let entry = entries[place]
+        guard !entry.status.contains(.dying), find(entry.reply, now: now) == nil else { return false }
+        entries[place].expires = 1_000_000_000
+        entries[place].status.insert(.clashed)
+        enter(place, now: now)
+        hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return true
     }
 
@@ -153,8 +168,9 @@ struct ConnectionTable {
     }
 
     /// Takes the entry out of the table at once; a packet that `isHeld` keeps it until it is released (`nf_ct_kill`).
-    mutating func remove(_ place: Int, isHeld: Bool = false, now: UInt64 = 0) {
+    mutating func remove(_ place: Int, isHeld: Bool = false, now: UInt64) {
         if entries[place].status.contains(.confirmed) {
+            if isWatched { note(.destroy, place, now: now) }
             let entry = entries[place]
             hash.remove(entry.original.hash, UInt32(place + 1) << 1)
             hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1)
@@ -188,7 +204,7 @@ struct ConnectionTable {
             let entry = entries + sweepPosition
             // What is not in the table normally goes with its packet.
             let end = entry.pointee.status.contains(.confirmed) ? entry.pointee.expires : entry.pointee.since + ConnectionTable.orphanLifetime
-            if entry.pointee.status.contains(.inUse), end <= now { remove(sweepPosition) }
+            if entry.pointee.status.contains(.inUse), end <= now { remove(sweepPosition, now: now) }
             sweepPosition += 1
         }
     }
@@ -204,7 +220,7 @@ struct ConnectionTable {
             if entries[place].expires <= now || !entries[place].status.contains(.assured) { victim = place }
         }
         guard let victim else { return false }
-        remove(victim)
+        remove(victim, now: now)
         statistics.earlyDrop += 1
         return true
     }

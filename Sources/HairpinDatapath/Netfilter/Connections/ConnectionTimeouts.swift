@@ -25,11 +25,9 @@ public struct ConnectionSettings: Hashable, Sendable {
     /// Sets a value by the name of its sysctl, with or without `net.netfilter.` or `net/netfilter/` before it. False if there is no such setting
     /// or the value does not fit.
     public mutating func set(_ name: String, to value: Int) -> Bool {
-        var key = Substring(name)
-        for prefix in ["net.netfilter.", "net/netfilter/", "net.", "nf_conntrack_"] where key.hasPrefix(prefix) { key = key.dropFirst(prefix.count) }
+        let key = ConnectionSettings.key(name)
         guard let seconds = UInt32(exactly: value) else { return false }
-        let states = ["none", "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "syn_sent2"]
-        if key.hasPrefix("tcp_timeout_"), let index = states.firstIndex(of: String(key.dropFirst(12))), index > 0 {
+        if key.hasPrefix("tcp_timeout_"), let index = ConnectionSettings.states.firstIndex(of: String(key.dropFirst(12))), index > 0 {
             tcp[index] = seconds
             return true
         }
@@ -50,5 +48,34 @@ public struct ConnectionSettings: Hashable, Sendable {
         default: return false
         }
         return true
+    }
+
+    private static let states = ["none", "syn_sent", "syn_recv", "established", "fin_wait", "close_wait", "last_ack", "time_wait", "close", "syn_sent2"]
+
+    private static func key(_ name: String) -> Substring {
+        var key = Substring(name)
+        for prefix in ["net.netfilter.", "net/netfilter/", "net.", "nf_conntrack_"] where key.hasPrefix(prefix) { key = key.dropFirst(prefix.count) }
+        return key
+    }
+
+    /// A value by the name of its sysctl; nil if there is no such setting.
+    public func value(of name: String) -> Int? {
+        guard name.contains("nf_conntrack_") else { return nil }
+        let key = ConnectionSettings.key(name)
+        if key.hasPrefix("tcp_timeout_"), let index = ConnectionSettings.states.firstIndex(of: String(key.dropFirst(12))), index > 0 { return Int(tcp[index]) }
+        return switch key {
+        case "tcp_timeout_max_retrans": Int(tcpRetransmitting)
+        case "tcp_timeout_unacknowledged": Int(tcpUnacknowledged)
+        case "tcp_max_retrans": Int(tcpMaximumRetransmissions)
+        case "udp_timeout": Int(udp)
+        case "udp_timeout_stream": Int(udpStream)
+        case "icmp_timeout": Int(icmp)
+        case "generic_timeout": Int(generic)
+        case "tcp_be_liberal": isLiberal ? 1 : 0
+        case "tcp_loose": isLoose ? 1 : 0
+        case "tcp_ignore_invalid_rst": ignoresInvalidReset ? 1 : 0
+        case "max", "buckets": maximum
+        default: nil
+        }
     }
 }

@@ -35,9 +35,9 @@ struct PolicyFilter {
 
     /// Nil if the flow may pass.
     mutating func refuse(_ flow: PolicyFlow) -> PolicyDirection? {
-        guard let (direction, policies) = table.decide(flow).denied else { return nil }
+        guard let (direction, side) = table.decide(flow).denied else { return nil }
         let pod = table.pod(at: direction == .egress ? flow.source : flow.destination)?.name ?? ""
-        refused[Refusal(direction: direction, policies: table.names(policies), pod: pod), default: 0] += 1
+        refused[Refusal(direction: direction, policies: table.refuser(side, direction), pod: pod), default: 0] += 1
         return direction
     }
 }

@@ -13,6 +13,11 @@ struct MatchInProgress {
     private var rate: (count: UInt64, unit: String)?
     private var burst: UInt32 = 5
     private var hasState = false
+    private var setTest: SetTest?
+    private var reversePath: (loose: Bool, acceptsLocal: Bool, inverted: Bool) = (false, false, false)
+    /// Not known, and taken to match.
+    private var isAssumed = false
+    private var hasAssumedOptions = false
 
     private static let known: [String: Set<String>] = [
         "comment": ["--comment"],
@@ -39,11 +44,17 @@ struct MatchInProgress {
         "iprange": ["--src-range", "--dst-range"],
         "ttl": ["--ttl-eq", "--ttl-lt", "--ttl-gt"],
         "pkttype": ["--pkt-type"],
+        "set": ["--match-set", "--return-nomatch"],
+        "rpfilter": ["--loose", "--validmark", "--accept-local", "--invert"],
+        "u32": ["--u32"],
+        // It only counts.
+        "nfacct": ["--nfacct-name"],
     ]
 
     init(module: String) throws(RuleProblem) {
         guard MatchInProgress.known[module] != nil else {
-            throw RuleProblem(reason: "unknown match '-m \(module)'; known are \(MatchInProgress.known.keys.sorted().joined(separator: ", "))")
+            throw RuleProblem(
+                reason: "unknown match '-m \(module)'; known are \(MatchInProgress.known.keys.sorted().joined(separator: ", "))", isUnknown: true)
         }
         self.module = module
         switch module {
@@ -54,6 +65,24 @@ struct MatchInProgress {
         default: break
         }
     }
+
+    /// A match that is not known, with the words of its options: it holds for every packet.
+    init(assuming module: String, options words: [String] = []) {
+        self.module = module
+        options = words.map { $0.hasPrefix("--") || $0 == "!" ? $0 : RuleTokens.bare($0) }
+        isAssumed = true
+    }
+
+    /// An option that is not known, of a match that is.
+    mutating func assume(_ words: [String]) {
+        hasAssumedOptions = true
+        options += words.map { $0.hasPrefix("--") || $0 == "!" ? $0 : RuleTokens.bare($0) }
+    }
+
+    /// Of `-m set`.
+    var setName: String? { setTest?.set.name }
+    /// Holds for every packet from now on; its text stays.
+    mutating func forgetTests() { tests = [] }
 
     func knows(_ option: String) -> Bool { MatchInProgress.known[module]?.contains(option) ?? false }
 
@@ -179,8 +208,29 @@ struct MatchInProgress {
             }
             tests.append(.packetType(UInt8(index), inverted: negated))
             put("--pkt-type " + ["unicast", "broadcast", "multicast"][index])
+        case ("set", "--match-set"):
+            guard setTest == nil else { throw RuleProblem(reason: "a match asks one set") }
+            let name = try argument(&position)
+            setTest = SetTest(set: try SetReference(name, try argument(&position)), inverted: negated, returnsNoMatch: false)
+        case ("set", _):
+            guard setTest != nil else { throw RuleProblem(reason: "\(option) comes after --match-set") }
+            setTest?.returnsNoMatch = true
+        case ("rpfilter", _):
+            if option == "--loose" { reversePath.loose = true }
+            if option == "--accept-local" { reversePath.acceptsLocal = true }
+            if option == "--invert" { reversePath.inverted = true }
+            // Routes do not look at marks here, so --validmark asks nothing more.
+            put(option)
+        case ("u32", _):
+            var test = try UniversalTest(try argument(&position))
+            test.inverted = negated
+            put("--u32 \"\(test.text)\"")
+            names.universals.append(test)
+            tests.append(.universal(index: UInt32(names.universals.count - 1)))
+        case ("nfacct", _):
+            put("\(option) \(try argument(&position))")
         default:
-            throw RuleProblem(reason: "unknown option '\(option)' of match \(module)")
+            throw RuleProblem(reason: "unknown option '\(option)' of match \(module)", isUnknown: true)
         }
     }
 
@@ -188,7 +238,15 @@ struct MatchInProgress {
 
     /// After the last option: matches whose options only make sense together.
     mutating func finish(_ names: inout RuleNames) throws(RuleProblem) {
+        if isAssumed { return }
         switch module {
+        case "set":
+            guard let test = setTest else { throw RuleProblem(reason: "-m set needs --match-set") }
+            names.setTests.append(test)
+            tests.append(.set(index: UInt32(names.setTests.count - 1)))
+            options.append((test.inverted ? "! " : "") + "--match-set " + test.set.text + (test.returnsNoMatch ? " --return-nomatch" : ""))
+        case "rpfilter":
+            tests.append(.reversePath(loose: reversePath.loose, acceptsLocal: reversePath.acceptsLocal, inverted: reversePath.inverted))
         case "statistic":
             guard let mode else { throw RuleProblem(reason: "statistic needs --mode random or --mode nth") }
             if mode == "nth" {
@@ -228,9 +286,9 @@ struct MatchInProgress {
                 default: $0
                 }
             }
-        case "comment", "tcp", "udp", "sctp", "icmp": break
+        case "comment", "tcp", "udp", "sctp", "icmp", "nfacct": break
         default:
-            guard !tests.isEmpty else { throw RuleProblem(reason: "-m \(module) needs an option") }
+            guard !tests.isEmpty || hasAssumedOptions else { throw RuleProblem(reason: "-m \(module) needs an option") }
         }
     }
 

@@ -79,6 +79,22 @@ enum PacketTest: Hashable, Sendable {
     case timeToLive(Comparison, UInt8, inverted: Bool)
     /// `--pkt-type`: 0 host, 1 broadcast, 2 multicast.
     case packetType(UInt8, inverted: Bool)
+    /// `-m set`: entry `index` of the rule set's table.
+    case set(index: UInt32)
+    /// `-m rpfilter`: the way back to the source is the way the packet came.
+    case reversePath(loose: Bool, acceptsLocal: Bool, inverted: Bool)
+    /// `-m u32`: entry `index` of the rule set's table.
+    case universal(index: UInt32)
+}
+
+extension PacketTest {
+    /// Asking twice, or not at all, changes nothing and draws no random number.
+    var isPure: Bool {
+        switch self {
+        case .random, .nth, .limit, .recent: false
+        default: true
+        }
+    }
 }
 
 /// The options of one `-m recent`.
@@ -130,4 +146,8 @@ enum RuleAction: Hashable, Sendable {
     /// Zero: to the path's MTU.
     case maximumSegmentSize(UInt16)
     case setTimeToLive(Comparison, UInt8)
+    /// `-j SET`: entry `index` of the rule set's table.
+    case changeSet(UInt32)
+    /// Not a rule: one look-up in place of the rules up to `RuleDispatch`'s end.
+    case dispatch(UInt32)
 }

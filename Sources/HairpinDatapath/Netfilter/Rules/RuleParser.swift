@@ -3,6 +3,8 @@ import HairpinWire
 /// Why a rule cannot be read; `RuleSet` adds the line.
 struct RuleProblem: Error {
     let reason: String
+    /// A match, an option or a target that iptables may well know.
+    var isUnknown = false
 }
 
 /// Reads one rule: the words after `-A CHAIN`. Addresses given as a list make several rules, as in iptables.
@@ -11,7 +13,12 @@ struct RuleParser {
     let table: RuleSet.Table
     /// Names of the table's chains.
     let chains: [String: Int]
+    let sets: IPSetTable
     var names: RuleNames
+    /// What is not known is taken to match.
+    let assumes: Bool
+    /// Of what was.
+    private(set) var assumptions: [String] = []
     private var position = 0
     private var rule = RuleSet.Rule()
     private var sources: [(UInt32, UInt32)] = []
@@ -20,12 +27,27 @@ struct RuleParser {
     private var matches: [MatchInProgress] = []
     private var target: String?
     private var targetOptions: [String] = []
+    /// Of a target that is not known.
+    private var assumedTarget: [String]?
 
-    init(words: [String], table: RuleSet.Table, chains: [String: Int], names: RuleNames) {
+    init(words: [String], table: RuleSet.Table, chains: [String: Int], sets: IPSetTable, names: RuleNames, assumes: Bool) {
         self.words = words
         self.table = table
         self.chains = chains
+        self.sets = sets
         self.names = names
+        self.assumes = assumes
+    }
+
+    /// The words up to the next match, target or plain test.
+    private mutating func skipOptions() -> [String] {
+        let first = position
+        func ends(_ word: String) -> Bool { ["-m", "--match", "-j", "--jump", "-g", "--goto", "-s", "-d", "-i", "-o", "-p", "-f"].contains(word) }
+        while position < words.count, !ends(words[position]) {
+            if words[position] == "!", position + 1 < words.count, ends(words[position + 1]) { break }
+            position += 1
+        }
+        return Array(words[first..<position])
     }
 
     mutating func parse() throws(RuleProblem) -> [RuleSet.Rule] {
@@ -43,6 +65,12 @@ struct RuleParser {
         }
         if negated { throw RuleProblem(reason: "'!' with nothing behind it") }
         for index in matches.indices { try matches[index].finish(&names) }
+        for index in matches.indices {
+            guard let name = matches[index].setName, sets.position(name) == nil else { continue }
+            guard assumes else { return try missing(set: name) }
+            assumptions.append("there is no set '\(name)', taken to hold")
+            matches[index].forgetTests()
+        }
         try finishTarget()
         return combine()
     }
@@ -84,7 +112,12 @@ struct RuleParser {
             rule.secondFragments = true
             if negated { rule.inverted.insert(.fragment) }
         case "-m", "--match":
-            matches.append(try MatchInProgress(module: try argument(&self)))
+            let module = try argument(&self)
+            do throws(RuleProblem) { matches.append(try MatchInProgress(module: module)) } catch {
+                guard assumes, error.isUnknown else { throw error }
+                assumptions.append("unknown match '-m \(module)', taken to hold")
+                matches.append(MatchInProgress(assuming: module, options: skipOptions()))
+            }
         case "-j", "--jump", "-g", "--goto":
             guard target == nil else { throw RuleProblem(reason: "a rule has one target") }
             let name = try argument(&self)
@@ -129,14 +162,40 @@ struct RuleParser {
         }
         guard let index else {
             let where_ = target.map { "target \($0) or a match" } ?? "any match named before it"
-            throw RuleProblem(reason: "unknown option '\(word)' of \(where_)")
+            guard assumes, target != nil || !matches.isEmpty else { throw RuleProblem(reason: "unknown option '\(word)' of \(where_)", isUnknown: true) }
+            // An unknown target is told of once, for all its options.
+            if target.map(RuleTargets.isKnown) ?? true { assumptions.append("unknown option '\(word)' of \(where_), passed over") }
+            let passed = (negated ? ["!"] : []) + [word] + (target == nil ? skipValue() : skipOptions())
+            if target == nil { matches[matches.count - 1].assume(passed) } else { assumedTarget = (assumedTarget ?? []) + passed }
+            return
         }
         try matches[index].take(word, negated, words, &position, &names)
     }
 
+    /// The values of an option that is not known: words that do not look like options.
+    private mutating func skipValue() -> [String] {
+        let first = position
+        while position < words.count, !words[position].hasPrefix("-"), words[position] != "!" { position += 1 }
+        return Array(words[first..<position])
+    }
+
+    private func missing<Result>(set name: String) throws(RuleProblem) -> Result {
+        throw RuleProblem(reason: "there is no set '\(name)'; give the output of 'ipset save' as well", isUnknown: true)
+    }
+
     private mutating func finishTarget() throws(RuleProblem) {
         guard rule.chain == nil, let target else { return }
-        rule.action = try RuleTargets.action(target, targetOptions, rule: rule, table: table, chains: chains)
+        do throws(RuleProblem) {
+            rule.action = try RuleTargets.action(target, targetOptions, rule: rule, table: table, names: &names)
+            if case .changeSet(let index) = rule.action, case let name = names.setChanges[Int(index)].set.name, sets.position(name) == nil {
+                let _: Void = try missing(set: name)
+            }
+        } catch {
+            guard assumes, error.isUnknown else { throw error }
+            assumptions.append("\(error.reason); taken to do nothing")
+            assumedTarget = targetOptions + (assumedTarget ?? [])
+            rule.action = .none
+        }
     }
 
     /// One rule for every pair of a source and a destination.
@@ -172,7 +231,11 @@ struct RuleParser {
             let isGoTo = if case .goTo = rule.action { true } else { false }
             parts.append((isGoTo ? "-g " : "-j ") + chain)
         } else if let target {
-            parts.append("-j " + RuleTargets.text(target, targetOptions, rule.action))
+            if let assumedTarget, rule.action == .none {
+                parts.append(([("-j " + target)] + assumedTarget.map { $0.hasPrefix("--") ? $0 : RuleTokens.bare($0) }).joined(separator: " "))
+            } else {
+                parts.append("-j " + RuleTargets.text(target, targetOptions, rule.action, names) + (assumedTarget.map { " " + $0.joined(separator: " ") } ?? ""))
+            }
         }
         return parts.joined(separator: " ")
     }

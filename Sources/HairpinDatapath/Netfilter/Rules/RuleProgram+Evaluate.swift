@@ -29,68 +29,76 @@ extension RuleProgram {
         while true {
             let rule = rules + index
             guard matches(rule, place, frame, packet, connection, &env) else {
-                index += 1
+                let next = Int(rule.pointee.next)
+                walked &+= UInt64(truncatingIfNeeded: next &- index)
+                index = next
                 continue
             }
+            walked &+= 1
             rule.pointee.packets &+= 1
             rule.pointee.bytes &+= length
+            // Those that break go on behind the rule.
             switch rule.pointee.action {
-            case .none: index += 1
+            case .none: break
+            case .dispatch(let table):
+                let first = dispatch.first(table, packet)
+                // Instead of itself, the rules it passes over.
+                walked &+= UInt64(truncatingIfNeeded: first &- index &- 2)
+                index = first
+                continue
             case .accept: return .accept
             case .drop: return .drop
             case .policy(let accepts): return accepts ? .accept : .drop
             case .return:
                 if depth == 0 {
                     // RETURN in a base chain: its policy.
-                    repeat { index += 1 } while !rules[index].isPolicy
+                    index = Int(rule.pointee.end)
                 } else {
                     depth -= 1
-                    index = Int(stack[depth])
+                    let caller = Int(stack[depth])
+                    index = Int(rules[caller].next)
+                    // Behind a jump of a stretch: rules that ask for something else.
+                    walked &+= UInt64(truncatingIfNeeded: index &- caller &- 1)
                 }
+                continue
             case .jump(let target):
-                stack[depth] = UInt32(index + 1)
+                stack[depth] = UInt32(index)
                 depth += 1
                 index = Int(target)
+                continue
             case .goTo(let target):
-                // From a base chain there is nobody to return to but its policy, which is where the stack's floor leads.
+                // From a base chain there is nobody to return to but its policy, which is what follows its last rule.
                 if depth == 0 {
-                    var policy = index
-                    while !rules[policy].isPolicy { policy += 1 }
-                    stack[0] = UInt32(policy)
+                    stack[0] = rule.pointee.end - 1
                     depth = 1
                 }
                 index = Int(target)
+                continue
             case .services(let chain):
                 if let verdict = consult(chain, frame, packet, &env) { return verdict }
-                index += 1
             case .reject(let kind): return .reject(kind)
-            case .mark(let value, let mask):
-                frame.pointee.mark = frame.pointee.mark & ~mask ^ value
-                index += 1
+            case .mark(let value, let mask): frame.pointee.mark = frame.pointee.mark & ~mask ^ value
             case .setConnectionMark(let value, let mask):
                 if let connection { connection.pointee.mark = connection.pointee.mark & ~mask ^ value }
-                index += 1
             case .saveMark(let ours, let theirs):
                 if let connection { connection.pointee.mark = connection.pointee.mark & ~ours ^ (frame.pointee.mark & theirs) }
-                index += 1
             case .restoreMark(let ours, let theirs):
                 if let connection { frame.pointee.mark = frame.pointee.mark & ~theirs ^ (connection.pointee.mark & ours) }
-                index += 1
             case .translateDestination(let range): return .translate(range, isSource: false)
             case .translateSource(let range): return .translate(range, isSource: true)
             case .masquerade(let range): return .masquerade(range)
             case .redirect(let range): return .redirect(range)
             case .untrack:
                 if frame.pointee.connection == 0 { frame.pointee.connectionInfo = .untracked }
-                index += 1
+            case .changeSet(let number): changeSet(Int(number), packet, frame.pointee.mark, place, env)
             case .maximumSegmentSize(let size):
                 let limit = size != 0 ? Int(size) : min(env.mtu(of: place.output), place.input == .none ? Int.max : env.mtu(of: place.input)) - 40
                 clampSegmentSize(limit, always: size != 0, handle, place, &packet, &pool)
-                index += 1
-            case .setTimeToLive(let kind, let value):
-                setTimeToLive(kind, value, handle, place, &packet, &pool)
-                index += 1
+            case .setTimeToLive(let kind, let value): setTimeToLive(kind, value, handle, place, &packet, &pool)
             }
+            let next = Int(rule.pointee.next)
+            walked &+= UInt64(truncatingIfNeeded: next &- index &- 1)
+            index = next
         }
     }
 
@@ -202,6 +210,10 @@ extension RuleProgram {
             let flags = frame.pointee.flags
             let actual: UInt8 = flags.contains(.broadcast) ? 1 : flags.contains(.multicast) ? 2 : 0
             return (actual == kind) != inverted
+        case .set(let index): return isInSet(Int(index), packet, frame.pointee.mark, place, env)
+        case .reversePath(let loose, let acceptsLocal, let inverted):
+            return env.isWayBack(IPv4Address(rawValue: packet.source), by: place.input, loose: loose, acceptsLocal: acceptsLocal) != inverted
+        case .universal(let index): return universal(Int(index), packet)
         }
     }
 
@@ -302,10 +314,6 @@ extension RuleProgram {
         packet = fresh
         packet.setTimeToLive(new)
     }
-}
-
-extension RuleProgram.CompiledRule {
-    var isPolicy: Bool { if case .policy = action { true } else { false } }
 }
 
 extension PacketHeaders {

@@ -1,8 +1,9 @@
 import HairpinProxy
+import HairpinWire
 
 /// A rule set as packets meet it: all chains in one array of plain values, a rule's tests contiguous, jumps as indices, each chain closed by a
 /// rule that holds its policy or returns (as x_tables lays tables out). Nothing here allocates, counts references or compares strings
-/// for a packet, except the first time an interface is held against a name.
+/// for a packet, except the first time an interface is held against a name, and where the walk of a connection is remembered.
 ///
 /// Raw memory: `deallocate` when done.
 struct RuleProgram {
@@ -11,21 +12,28 @@ struct RuleProgram {
         var destination: UInt32, destinationMask: UInt32
         var packets: UInt64, bytes: UInt64
         var firstTest: UInt32
+        /// Where a packet goes that the rule does not stop: the rule behind it, or in a stretch the next one with its key.
+        var next: UInt32
+        /// Of its chain: what closes it.
+        var end: UInt32
         var testCount: UInt16
         var input: UInt16, output: UInt16
         var proto: UInt8
         var inverted: RuleInversions
         var secondFragments: Bool
-        /// Answers the same for all packets of one direction of a connection; see `RuleWalk`.
-        var isSteady: Bool
+        /// Answers the same for all packets of one direction of a connection; see `RememberedWalk`.
+        var isFlowInvariant: Bool
         var looksAtDevices: Bool
         var action: RuleAction
     }
 
     let rules: UnsafeMutablePointer<CompiledRule>
-    private let ruleCount: Int
+    /// Where the rules and the ends of the rule set are, in its order.
+    private let places: [UInt32]
+    let dispatch: RuleDispatch
+    /// Rules that a walk one after the other would have looked at so far.
+    var walked: UInt64 = 0
     let tests: UnsafeMutablePointer<PacketTest>
-    private let testCount: Int
     let portRanges: UnsafeMutablePointer<PortRange>
     /// First rule of each table's base chain by `table * 5 + hook`; negative where there is nothing to do.
     private let entries: UnsafeMutablePointer<Int32>
@@ -37,43 +45,65 @@ struct RuleProgram {
     private let recents: [RecentTest]
     private var recentLists: [RecentList]
     private let patterns: [String]
+    var sets: IPSetTable
+    private let setTests: [(set: Int, test: SetTest)]
+    private let setChanges: [(set: Int, change: SetChange)]
+    private let universals: [UniversalTest]
     /// Whether interface n (row) has the name of pattern p (column): 0 not known yet, 1 no, 2 yes.
     private var interfaceMatches: UnsafeMutablePointer<UInt8>
     private var interfaceLimit = 64
     let hasNAT: Bool
     let needsConnections: Bool
     private(set) var isEmpty = true
-    var walks = RuleWalks()
+    var walks = RememberedWalks()
     /// Changes whenever the walks are void; never zero.
     private(set) var walkEpoch: UInt32
     /// By hook: no table but filter and nat has anything to say.
-    private var plainHooks: UInt8 = 0
+    private var hooksOfFilterAndNAT: UInt8 = 0
     let services: ServiceTable?
+    /// How many rules the chains have that `services` stands for; only where that is asked.
+    let serviceRules: ServiceRuleCount?
     let affinity: ServiceAffinity
 
-    /// `services` stands for the chains `ServiceChain` names; `predecessor` hands on the memory of stateful matches; it is to be deallocated afterwards.
-    init(_ set: RuleSet, services: ServiceTable? = nil, after predecessor: RuleProgram? = nil) {
+    /// `services` stands for the chains `ServiceChain` names, and their rules are counted with `countsServices`; `predecessor` hands on the memory of
+    /// stateful matches, and is to be deallocated afterwards.
+    init(_ set: RuleSet, services: ServiceTable? = nil, countsServices: Bool = false, after predecessor: RuleProgram? = nil) {
         self.services = services
+        serviceRules = countsServices ? services.flatMap(ServiceRuleCount.init) : nil
         affinity = predecessor?.affinity ?? ServiceAffinity()
         walkEpoch = RuleProgram.epoch(after: predecessor?.walkEpoch ?? 0)
         var flat: [CompiledRule] = []
+        var places: [UInt32] = []
+        var builder = RuleDispatch.Builder()
         var tests: [PacketTest] = []
         var starts = [Int32](repeating: -1, count: 25)
         var chainCount = 0
         for loaded in set.tables {
             var first: [String: UInt32] = [:]
             var next = UInt32(flat.count)
+            var stretches: [[Int: (kind: RuleDispatch.Kind, end: Int)]] = []
             for chain in loaded.chains {
                 first[chain.name] = next
-                next += UInt32(chain.rules.count) + 1
+                stretches.append(RuleDispatch.Builder.stretches(chain.rules))
+                next += UInt32(chain.rules.count + stretches[stretches.count - 1].count) + 1
             }
             chainCount += loaded.chains.count
-            for chain in loaded.chains {
+            for (number, chain) in loaded.chains.enumerated() {
+                let end = UInt32(flat.count + chain.rules.count + stretches[number].count)
+                // The stretch the rule is in, and for each of its rules the next with the same key.
+                var stretch: (first: Int, next: [UInt32]) = (0, [])
                 if let hook = chain.hook, !chain.rules.isEmpty || !chain.acceptsByDefault {
                     starts[Int(loaded.table.rawValue) * 5 + Int(hook.rawValue)] = Int32(flat.count)
                     isEmpty = false
                 }
-                for rule in chain.rules {
+                for (position, rule) in chain.rules.enumerated() {
+                    if let (kind, last) = stretches[number][position] {
+                        let (table, next) = builder.add(chain.rules[position..<last], kind, first: flat.count + 1)
+                        stretch = (position, next)
+                        flat.append(CompiledRule(closing: .dispatch(table), next: 0, end: end))
+                    }
+                    let next = stretch.next.indices.contains(position - stretch.first) ? stretch.next[position - stretch.first] : UInt32(flat.count + 1)
+                    places.append(UInt32(flat.count))
                     var action = rule.action
                     if let name = rule.chain, let target = first[name] {
                         if let services, let chain = ServiceChain(mode: services.settings.mode, table: loaded.table.name, chain: name) {
@@ -85,28 +115,27 @@ struct RuleProgram {
                     flat.append(
                         CompiledRule(
                             source: rule.source, sourceMask: rule.sourceMask, destination: rule.destination, destinationMask: rule.destinationMask,
-                            packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), testCount: UInt16(rule.tests.count),
+                            packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), next: next, end: end, testCount: UInt16(rule.tests.count),
                             input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
-                            isSteady: !rule.secondFragments && rule.tests.allSatisfy(\.isSteady),
+                            isFlowInvariant: !rule.secondFragments && rule.tests.allSatisfy(\.isFlowInvariant),
                             looksAtDevices: rule.input != 0 || rule.output != 0 || rule.tests.contains(where: \.looksAtDevices), action: action))
                     tests.append(contentsOf: rule.tests)
                 }
-                flat.append(
-                    CompiledRule(
-                        source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: chain.packets, bytes: chain.bytes, firstTest: 0, testCount: 0,
-                        input: 0, output: 0, proto: 0, inverted: [], secondFragments: false, isSteady: true,
-                        looksAtDevices: false, action: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault)))
+                places.append(UInt32(flat.count))
+                var closing = CompiledRule(closing: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault), next: 0, end: end)
+                (closing.packets, closing.bytes) = (chain.packets, chain.bytes)
+                flat.append(closing)
             }
         }
-        ruleCount = flat.count
         rules = RuleProgram.copy(flat)
-        testCount = tests.count
+        self.places = places
+        dispatch = builder.finish()
         self.tests = RuleProgram.copy(tests)
         portRanges = RuleProgram.copy(set.names.portRanges)
         entries = RuleProgram.copy(starts)
         for hook in Hook.allCases {
             let others: [RuleSet.Table] = [.raw, .mangle, .security]
-            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { plainHooks |= 1 << hook.rawValue }
+            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { hooksOfFilterAndNAT |= 1 << hook.rawValue }
         }
         stack = .allocate(capacity: chainCount + 1)
         slotCount = Int(set.names.slotCount)
@@ -116,6 +145,10 @@ struct RuleProgram {
         recentLists = predecessor?.recentLists ?? []
         while recentLists.count < set.names.recentLists.count { recentLists.append(RecentList()) }
         if let predecessor { slots.update(from: predecessor.slots, count: 2 * min(predecessor.slotCount, slotCount)) }
+        sets = set.sets
+        setTests = set.names.setTests.map { (set.sets.position($0.set.name) ?? -1, $0) }
+        setChanges = set.names.setChanges.map { (set.sets.position($0.set.name) ?? -1, $0) }
+        universals = set.names.universals
         patterns = set.names.interfaces
         interfaceMatches = .allocate(capacity: interfaceLimit * patterns.count)
         interfaceMatches.initialize(repeating: 0, count: interfaceLimit * patterns.count)
@@ -125,6 +158,7 @@ struct RuleProgram {
 
     func deallocate() {
         rules.deallocate()
+        dispatch.deallocate()
         tests.deallocate()
         portRanges.deallocate()
         entries.deallocate()
@@ -138,7 +172,7 @@ struct RuleProgram {
 
     /// Whether no table but filter and nat has rules at a hook.
     @inline(__always)
-    func isPlain(_ hook: Hook) -> Bool { plainHooks & 1 &<< hook.rawValue != 0 }
+    func hasOnlyFilterAndNAT(_ hook: Hook) -> Bool { hooksOfFilterAndNAT & 1 &<< hook.rawValue != 0 }
 
     /// Nil where no rule and no policy has anything to say.
     @inline(__always)
@@ -150,14 +184,15 @@ struct RuleProgram {
     /// Brings the counters back into the rule set they came from.
     func saveCounters(into set: inout RuleSet) {
         settleWalks()
+        set.sets = sets
         var index = 0
         for t in set.tables.indices {
             for c in set.tables[t].chains.indices {
                 for r in set.tables[t].chains[c].rules.indices {
-                    (set.tables[t].chains[c].rules[r].packets, set.tables[t].chains[c].rules[r].bytes) = (rules[index].packets, rules[index].bytes)
+                    (set.tables[t].chains[c].rules[r].packets, set.tables[t].chains[c].rules[r].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
                     index += 1
                 }
-                (set.tables[t].chains[c].packets, set.tables[t].chains[c].bytes) = (rules[index].packets, rules[index].bytes)
+                (set.tables[t].chains[c].packets, set.tables[t].chains[c].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
                 index += 1
             }
         }
@@ -166,6 +201,8 @@ struct RuleProgram {
     /// Forgets which interfaces have which names.
     mutating func interfacesChanged() {
         interfaceMatches.update(repeating: 0, count: interfaceLimit * patterns.count)
+        settleWalks()
+        walks.removeAll()
         walkEpoch = RuleProgram.epoch(after: walkEpoch)
     }
 
@@ -205,7 +242,42 @@ struct RuleProgram {
         return recentLists[test.list].matches(test, address: address, timeToLive: packet.timeToLive &+ (isForwarded ? 1 : 0), now: now)
     }
 
-    private static func copy<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
+    // MARK: Sets and words of the packet
+
+    @inline(never)
+    func isInSet<E: NetfilterEnvironment>(_ index: Int, _ packet: PacketHeaders, _ mark: UInt32, _ place: HookPlace, _ env: E) -> Bool {
+        let (position, test) = setTests[index]
+        guard position >= 0 else { return test.inverted }
+        let subject = SetSubject(packet, mark: mark)
+        let answer = sets.contains(position, now: env.now.nanoseconds) { set in
+            subject.question(set, test.set.directions) { isOutput in
+                let interface = isOutput ? place.output : place.input
+                return interface == .none ? "" : env.name(of: interface)
+            }
+        }
+        if test.returnsNoMatch, answer == .exception { return !test.inverted }
+        return (answer == .yes) != test.inverted
+    }
+
+    @inline(never)
+    mutating func changeSet<E: NetfilterEnvironment>(_ index: Int, _ packet: PacketHeaders, _ mark: UInt32, _ place: HookPlace, _ env: E) {
+        let (position, change) = setChanges[index]
+        guard position >= 0 else { return }
+        let subject = SetSubject(packet, mark: mark)
+        sets.change(position, adding: change.adds, timeout: change.timeout, renews: change.renews, now: env.now.nanoseconds) { set in
+            subject.question(set, change.set.directions) { isOutput in
+                let interface = isOutput ? place.output : place.input
+                return interface == .none ? "" : env.name(of: interface)
+            }
+        }
+    }
+
+    @inline(never)
+    func universal(_ index: Int, _ packet: PacketHeaders) -> Bool {
+        universals[index].matches { offset in offset + 4 <= UInt64(packet.totalLength) ? packet.network.u32(Int(offset)) : nil }
+    }
+
+    static func copy<T>(_ array: [T]) -> UnsafeMutablePointer<T> {
         let memory = UnsafeMutablePointer<T>.allocate(capacity: max(array.count, 1))
         array.withUnsafeBufferPointer { if let base = $0.baseAddress { memory.initialize(from: base, count: array.count) } }
         return memory
@@ -222,5 +294,25 @@ struct RuleProgram {
             default: false
             }
         }
+    }
+}
+
+extension RuleProgram.CompiledRule {
+    /// What stands for no rule of a person's: it takes every packet.
+    init(closing action: RuleAction, next: UInt32, end: UInt32) {
+        self.init(
+            source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: 0, bytes: 0, firstTest: 0, next: next, end: end, testCount: 0, input: 0, output: 0,
+            proto: 0, inverted: [], secondFragments: false, isFlowInvariant: true, looksAtDevices: false, action: action)
+    }
+}
+
+extension SetSubject {
+    init(_ packet: PacketHeaders, mark: UInt32) {
+        var ports: (UInt16, UInt16)?
+        if packet.hasPorts { ports = (packet.sourcePort, packet.destinationPort) } else if packet.proto == 1, packet.hasTransport {
+            let kind = UInt16(packet.transport.u8(ICMPOffset.type)) << 8 | UInt16(packet.transport.u8(ICMPOffset.code))
+            ports = (kind, kind)
+        }
+        self.init(source: packet.source, destination: packet.destination, proto: packet.proto, sourcePort: ports?.0, destinationPort: ports?.1, mark: mark)
     }
 }

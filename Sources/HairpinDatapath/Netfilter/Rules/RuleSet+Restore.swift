@@ -6,6 +6,8 @@ extension RuleSet {
     /// All or nothing: a refused line leaves the rule set as it was.
     public mutating func restore(_ lines: [String], keeping: Bool = false, unknown: Unknown = .refuse) throws(RuleError) {
         var result = self
+        result.skipped = keeping ? skipped : []
+        result.assumed = keeping ? assumed : []
         var current: Int?
         for (offset, line) in lines.enumerated() {
             let number = offset + 1
@@ -28,7 +30,7 @@ extension RuleSet {
                     if let reason = result.declare(trimmed, table) { throw fail(reason) }
                 } else {
                     do throws(RuleError) {
-                        try result.command(trimmed, defaultTable: result.tables[table].table, line: number)
+                        try result.command(trimmed, defaultTable: result.tables[table].table, line: number, assumes: unknown == .match)
                     } catch {
                         guard unknown == .skip else { throw error }
                         result.skipped.append(error)
@@ -44,7 +46,7 @@ extension RuleSet {
     /// `iptables` and waiting options (`-w`) may be left out. Nothing changes if it throws.
     public mutating func apply(command: String) throws(RuleError) {
         var copy = self
-        try copy.command(RuleTokens.trim(command), defaultTable: .filter, line: 0)
+        try copy.command(RuleTokens.trim(command), defaultTable: .filter, line: 0, assumes: false)
         if let loop = copy.findLoop() { throw RuleError(line: 0, text: command, reason: "chains jump in a circle: \(loop)") }
         self = copy
     }
@@ -84,7 +86,7 @@ extension RuleSet {
         return nil
     }
 
-    private mutating func command(_ text: String, defaultTable: Table, line: Int) throws(RuleError) {
+    private mutating func command(_ text: String, defaultTable: Table, line: Int, assumes: Bool) throws(RuleError) {
         func fail(_ reason: String) -> RuleError { RuleError(line: line, text: text, reason: reason) }
         guard var words = RuleTokens.split(text) else { throw fail("a quotation mark is not closed") }
         if let first = words.first, first == "iptables" || first.hasSuffix("/iptables") { words.removeFirst() }
@@ -128,7 +130,8 @@ extension RuleSet {
                     words.removeFirst()
                 }
             }
-            var rules = try parse(words, t, fail)
+            var rules = try parse(words, t, assumes, fail)
+            for n in rules.indices { rules[n].line = line }
             if let counters { for n in rules.indices { (rules[n].packets, rules[n].bytes) = counters } }
             tables[t].chains[chain].rules.insert(contentsOf: rules, at: position)
         case "-D", "--delete", "-C", "--check":
@@ -140,7 +143,7 @@ extension RuleSet {
                 }
                 tables[t].chains[chain].rules.remove(at: number - 1)
             } else {
-                for rule in try parse(words, t, fail) {
+                for rule in try parse(words, t, assumes, fail) {
                     guard let index = tables[t].chains[chain].rules.firstIndex(where: { $0.text == rule.text }) else {
                         throw fail("bad rule (does a matching rule exist in that chain?)")
                     }
@@ -153,7 +156,7 @@ extension RuleSet {
                 throw fail("-R needs the number of a rule")
             }
             words.removeFirst()
-            let rules = try parse(words, t, fail)
+            let rules = try parse(words, t, assumes, fail)
             guard rules.count == 1 else { throw fail("-R takes one address only") }
             tables[t].chains[chain].rules[number - 1] = rules[0]
         case "-F", "--flush", "-Z", "--zero":
@@ -209,14 +212,21 @@ extension RuleSet {
         }
     }
 
-    private mutating func parse(_ words: [String], _ table: Int, _ fail: (String) -> RuleError) throws(RuleError) -> [Rule] {
-        var parser = RuleParser(words: words, table: tables[table].table, chains: tables[table].positions, names: names)
+    private mutating func parse(_ words: [String], _ table: Int, _ assumes: Bool, _ fail: (String) -> RuleError) throws(RuleError) -> [Rule] {
+        // Lent to the parser: a copy of the tables for every rule of a large set would take forever.
+        var lent = RuleNames()
+        swap(&lent, &names)
+        var parser = RuleParser(words: words, table: tables[table].table, chains: tables[table].positions, sets: sets, names: lent, assumes: assumes)
+        lent = RuleNames()
         do throws(RuleProblem) {
             let rules = try parser.parse()
             names = parser.names
+            for reason in parser.assumptions { assumed.append(fail(reason)) }
             return rules
         } catch {
-            throw fail(error.reason)
+            names = parser.names
+            let failure = fail(error.reason)
+            throw RuleError(line: failure.line, text: failure.text, reason: failure.reason, isUnknown: error.isUnknown)
         }
     }
 
@@ -260,36 +270,43 @@ enum RuleTokens {
         return String(view)
     }
 
+    /// A word as it can be read again: quoted where it holds blanks or quotation marks.
+    static func bare(_ text: String) -> String {
+        let isPlain = !text.isEmpty && text.utf8.allSatisfy { $0 > 0x20 && $0 != 0x22 && $0 != 0x27 && $0 != 0x5c }
+        return isPlain ? text : quoted(text)
+    }
+
     /// Words separated by blanks; quoted ones may hold blanks, and `\` takes the next character as it is. Nil if a quote is not closed.
     static func split(_ line: String) -> [String]? {
+        // By bytes: everything that separates or quotes is ASCII, and a dump has a hundred thousand lines.
         var words: [String] = []
-        var word = ""
+        var word: [UInt8] = []
         var inWord = false
-        var quote: Character?
+        var quote: UInt8 = 0
         var escaped = false
-        for character in line {
+        for byte in line.utf8 {
             if escaped {
-                word.append(character)
+                word.append(byte)
                 escaped = false
-            } else if character == "\\", quote != "'" {
+            } else if byte == 0x5c, quote != 0x27 {
                 escaped = true
                 inWord = true
-            } else if let open = quote {
-                if character == open { quote = nil } else { word.append(character) }
-            } else if character == "\"" || character == "'" {
-                quote = character
+            } else if quote != 0 {
+                if byte == quote { quote = 0 } else { word.append(byte) }
+            } else if byte == 0x22 || byte == 0x27 {
+                quote = byte
                 inWord = true
-            } else if character.isWhitespace {
-                if inWord { words.append(word) }
-                word = ""
+            } else if byte == 0x20 || (0x09...0x0d).contains(byte) {
+                if inWord { words.append(String(decoding: word, as: UTF8.self)) }
+                word.removeAll(keepingCapacity: true)
                 inWord = false
             } else {
-                word.append(character)
+                word.append(byte)
                 inWord = true
             }
         }
-        if inWord { words.append(word) }
-        return quote == nil && !escaped ? words : nil
+        if inWord { words.append(String(decoding: word, as: UTF8.self)) }
+        return quote == 0 && !escaped ? words : nil
     }
 
     /// `[packets:bytes]`.

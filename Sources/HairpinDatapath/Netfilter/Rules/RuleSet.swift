@@ -6,10 +6,13 @@ public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
     public let text: String
     /// What is wrong and, where there is one, the remedy.
     public let reason: String
-    public init(line: Int, text: String, reason: String) {
+    /// Iptables may well know what is not known here.
+    public let isUnknown: Bool
+    public init(line: Int, text: String, reason: String, isUnknown: Bool = false) {
         self.line = line
         self.text = text
         self.reason = reason
+        self.isUnknown = isUnknown
     }
     public var description: String { line > 0 ? "line \(line): \(reason): \(text)" : "\(reason): \(text)" }
 }
@@ -25,6 +28,8 @@ public struct RuleSet: Sendable {
         case refuse
         /// Leave the rule out and note it in `skipped`.
         case skip
+        /// Take a match that is not known to hold, and a target that is not known to do nothing; noted in `assumed`.
+        case match
     }
 
     enum Table: UInt8, CaseIterable, Sendable {
@@ -56,6 +61,8 @@ public struct RuleSet: Sendable {
         /// Everything after `-A CHAIN`, in iptables-save's form.
         var text = ""
         var packets: UInt64 = 0, bytes: UInt64 = 0
+        /// Where it was read; zero for a command given by itself.
+        var line = 0
     }
 
     struct Chain: Sendable {
@@ -107,11 +114,16 @@ public struct RuleSet: Sendable {
     var names = RuleNames()
     /// Rules left out under `Unknown.skip`.
     public internal(set) var skipped: [RuleError] = []
+    /// Rules with parts that were taken to hold under `Unknown.match`.
+    public internal(set) var assumed: [RuleError] = []
+    /// What `-m set` and `-j SET` name.
+    public var sets = IPSetTable()
 
     public init() {}
 
-    /// Reads the output of `iptables-save`.
-    public init(parsing text: String, unknown: Unknown = .refuse) throws(RuleError) {
+    /// Reads the output of `iptables-save`, and of `ipset save` where rules ask sets.
+    public init(parsing text: String, sets: IPSetTable = IPSetTable(), unknown: Unknown = .refuse) throws(RuleError) {
+        self.sets = sets
         try restore(text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init), unknown: unknown)
     }
 
@@ -178,16 +190,24 @@ struct RuleNames: Sendable {
     var recentLists: [String] = []
     var recents: [RecentTest] = []
     var portRanges: [PortRange] = []
+    var setTests: [SetTest] = []
+    var setChanges: [SetChange] = []
+    var universals: [UniversalTest] = []
+    /// Where a name is: a node may have thousands of interfaces, and of lists as many as endpoints.
+    private var interfaceNumbers: [String: Int] = [:]
+    private var recentNumbers: [String: Int] = [:]
     /// Memory of `nth` and `limit`.
     var slotCount: UInt32 = 0
 
     mutating func interface(_ pattern: String) -> UInt16 {
-        if let index = interfaces.firstIndex(of: pattern) { return UInt16(index) }
+        if let index = interfaceNumbers[pattern] { return UInt16(index) }
+        interfaceNumbers[pattern] = interfaces.count
         interfaces.append(pattern)
         return UInt16(interfaces.count - 1)
     }
     mutating func recentList(_ name: String) -> Int {
-        if let index = recentLists.firstIndex(of: name) { return index }
+        if let index = recentNumbers[name] { return index }
+        recentNumbers[name] = recentLists.count
         recentLists.append(name)
         return recentLists.count - 1
     }

@@ -13,7 +13,7 @@ enum RuleTargets {
                 "--set-xmark": 1, "--set-mark": 1, "--or-mark": 1, "--and-mark": 1, "--xor-mark": 1, "--save-mark": 0, "--restore-mark": 0, "--nfmask": 1,
                 "--ctmask": 1, "--mask": 1,
             ]
-        case "DNAT": table = ["--to-destination": 1, "--random": 0, "--persistent": 0]
+        case "DNAT": table = ["--to-destination": 1, "--random": 0, "--random-fully": 0, "--persistent": 0]
         case "SNAT": table = ["--to-source": 1, "--random": 0, "--random-fully": 0, "--persistent": 0]
         case "MASQUERADE": table = ["--to-ports": 1, "--random": 0, "--random-fully": 0]
         case "REDIRECT": table = ["--to-ports": 1, "--random": 0]
@@ -23,25 +23,31 @@ enum RuleTargets {
         case "NFLOG": table = ["--nflog-group": 1, "--nflog-prefix": 1, "--nflog-range": 1, "--nflog-size": 1, "--nflog-threshold": 1]
         case "TCPMSS": table = ["--set-mss": 1, "--clamp-mss-to-pmtu": 0]
         case "TTL": table = ["--ttl-set": 1, "--ttl-inc": 1, "--ttl-dec": 1]
+        case "SET": table = ["--add-set": 2, "--del-set": 2, "--exist": 0, "--timeout": 1]
+        case "CHECKSUM": table = ["--checksum-fill": 0]
         default: return nil
         }
         return table[option]
     }
 
     private static let known = [
-        "ACCEPT", "DROP", "RETURN", "REJECT", "MARK", "CONNMARK", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NOTRACK", "CT", "LOG", "NFLOG", "TCPMSS", "TRACE", "TTL",
+        "ACCEPT", "DROP", "RETURN", "REJECT", "MARK", "CONNMARK", "DNAT", "SNAT", "MASQUERADE", "REDIRECT", "NOTRACK", "CT", "LOG", "NFLOG", "TCPMSS", "TRACE", "TTL", "SET",
+        "CHECKSUM",
     ]
 
+    static func isKnown(_ target: String) -> Bool { known.contains(target) }
+
     /// Names of `--reject-with`, the code of the ICMP message, and the alias iptables takes (`libipt_REJECT`).
-    private static let rejects: [(String, String, UInt8)] = [
+    static let rejects: [(String, String, UInt8)] = [
         ("icmp-net-unreachable", "net-unreach", 0), ("icmp-host-unreachable", "host-unreach", 1), ("icmp-proto-unreachable", "proto-unreach", 2),
         ("icmp-port-unreachable", "port-unreach", 3), ("icmp-net-prohibited", "net-prohib", 9), ("icmp-host-prohibited", "host-prohib", 10),
         ("icmp-admin-prohibited", "admin-prohib", 13),
     ]
 
-    static func action(_ target: String, _ options: [String], rule: RuleSet.Rule, table: RuleSet.Table, chains: [String: Int]) throws(RuleProblem) -> RuleAction {
+    static func action(_ target: String, _ options: [String], rule: RuleSet.Rule, table: RuleSet.Table, names: inout RuleNames) throws(RuleProblem) -> RuleAction {
         guard known.contains(target) else {
-            throw RuleProblem(reason: "no chain '\(target)' in table \(table.name) and no such target; known targets are \(known.joined(separator: ", "))")
+            throw RuleProblem(
+                reason: "no chain '\(target)' in table \(table.name) and no such target; known targets are \(known.joined(separator: ", "))", isUnknown: true)
         }
         func value(_ option: String) -> String? {
             guard let index = options.firstIndex(of: option), index + 1 < options.count else { return nil }
@@ -56,7 +62,17 @@ enum RuleTargets {
         case "ACCEPT": return .accept
         case "DROP": return .drop
         case "RETURN": return .return
-        case "LOG", "NFLOG", "TRACE": return .none
+        case "LOG", "NFLOG", "TRACE", "CHECKSUM": return .none
+        case "SET":
+            let adds = has("--add-set")
+            guard adds != has("--del-set"), let index = options.firstIndex(of: adds ? "--add-set" : "--del-set"), index + 2 < options.count else {
+                throw RuleProblem(reason: "SET needs either --add-set or --del-set, with a name and directions")
+            }
+            let seconds = value("--timeout").map { UInt32($0) }
+            if let seconds, seconds == nil || !adds { throw RuleProblem(reason: "--timeout needs --add-set and a number of seconds") }
+            names.setChanges.append(
+                SetChange(set: try SetReference(options[index + 1], options[index + 2]), adds: adds, renews: has("--exist"), timeout: seconds ?? nil))
+            return .changeSet(UInt32(names.setChanges.count - 1))
         case "REJECT":
             try only(.filter)
             let kind = value("--reject-with") ?? "icmp-port-unreachable"
@@ -104,7 +120,7 @@ enum RuleTargets {
             return .untrack
         case "CT":
             try only(.raw)
-            guard has("--notrack") else { throw RuleProblem(reason: "of CT only --notrack is known") }
+            guard has("--notrack") else { throw RuleProblem(reason: "of CT only --notrack is known", isUnknown: true) }
             return .untrack
         case "TCPMSS":
             guard rule.proto == 6, !rule.inverted.contains(.proto) else { throw RuleProblem(reason: "TCPMSS needs -p tcp") }
@@ -167,7 +183,7 @@ enum RuleTargets {
         return range
     }
 
-    static func text(_ target: String, _ options: [String], _ action: RuleAction) -> String {
+    static func text(_ target: String, _ options: [String], _ action: RuleAction, _ names: RuleNames) -> String {
         func flags(_ names: String...) -> String { names.filter(options.contains).map { " " + $0 }.joined() }
         func valueAndMask(_ value: UInt32, _ mask: UInt32) -> String { "--set-xmark \(RuleParser.hex(value))/\(RuleParser.hex(mask))" }
         switch action {
@@ -177,12 +193,16 @@ enum RuleTargets {
         case .setConnectionMark(let value, let mask): return "CONNMARK " + valueAndMask(value, mask)
         case .saveMark(let connection, let packet): return "CONNMARK --save-mark --nfmask \(RuleParser.hex(packet)) --ctmask \(RuleParser.hex(connection))"
         case .restoreMark(let connection, let packet): return "CONNMARK --restore-mark --nfmask \(RuleParser.hex(packet)) --ctmask \(RuleParser.hex(connection))"
-        case .translateDestination(let range): return "DNAT --to-destination \(describe(range))" + flags("--random", "--persistent")
+        case .translateDestination(let range): return "DNAT --to-destination \(describe(range))" + flags("--random", "--random-fully", "--persistent")
         case .translateSource(let range): return "SNAT --to-source \(describe(range))" + flags("--random", "--random-fully", "--persistent")
         case .masquerade(let range), .redirect(let range):
             let ports = range.ports.map { " --to-ports " + RuleParser.describe($0, separator: "-") } ?? ""
             return target + ports + flags("--random", "--random-fully")
         case .untrack: return "CT --notrack"
+        case .changeSet(let index):
+            let change = names.setChanges[Int(index)]
+            return "SET " + (change.adds ? "--add-set " : "--del-set ") + change.set.text + (change.renews ? " --exist" : "")
+                + (change.timeout.map { " --timeout \($0)" } ?? "")
         case .maximumSegmentSize(let size): return size == 0 ? "TCPMSS --clamp-mss-to-pmtu" : "TCPMSS --set-mss \(size)"
         default:
             return ([target] + options.map { $0.hasPrefix("--") ? $0 : RuleTokens.quoted($0) }).joined(separator: " ")

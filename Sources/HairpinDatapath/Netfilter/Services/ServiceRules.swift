@@ -10,6 +10,7 @@ extension RuleProgram {
         _ chain: ServiceChain, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ env: inout E
     ) -> RuleVerdict? {
         guard let services, let flow = ServiceFlow(packet, env) else { return nil }
+        if let serviceRules { walked &+= UInt64(serviceRules.dispatch(chain, flow, in: services)) }
         switch chain {
         case .ipvsMarks:
             if flow.source.isLoopback { return nil }
@@ -37,6 +38,7 @@ extension RuleProgram {
         let now = env.now.nanoseconds
         let index = (choice.affinitySeconds == 0 ? nil : affinity.known(packet.source, choice, list, in: services, now: now))
             ?? choose(list, services.settings.mode, &env)
+        if let serviceRules { walked &+= UInt64(serviceRules.balance(number, list, index, isMarked: isMarked)) }
         let endpoint = services.endpoints[index]
         guard let address = endpoint.address.ipv4 else { return nil }
         if choice.affinitySeconds != 0 { affinity.remember(packet.source, choice, endpoint, now: now) }

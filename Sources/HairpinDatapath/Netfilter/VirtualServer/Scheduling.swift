@@ -23,6 +23,13 @@ struct ScheduledService {
     /// Takes over connection counts and the turn from the service as it was before a change.
     mutating func inherit(from old: ScheduledService) {
         for index in servers.indices {
+            // Most of them stand where they stood.
+            if index < old.servers.count, old.servers[index].configured.address == servers[index].configured.address,
+                old.servers[index].configured.port == servers[index].configured.port
+            {
+                (servers[index].active, servers[index].inactive) = (old.servers[index].active, old.servers[index].inactive)
+                continue
+            }
             if let before = old.servers.first(where: {
                 $0.configured.address == servers[index].configured.address && $0.configured.port == servers[index].configured.port
             }) {

@@ -98,6 +98,28 @@ struct VirtualServerTable {
         }
     }
 
+    /// Changes services that are there already and leaves the others as they are; false if one is not there, and nothing has changed then.
+    mutating func change(_ wanted: [VirtualService]) -> Bool {
+        var places: [Int] = []
+        for service in wanted {
+            guard let place = position(service.address.rawValue, service.port, service.proto.rawValue) else { return false }
+            places.append(place)
+        }
+        for (service, place) in zip(wanted, places) {
+            var new = ScheduledService(service)
+            new.inherit(from: services[place])
+            services[place] = new
+        }
+        let changed = Set(places)
+        for place in 0..<used where entries[place].isUsed && changed.contains(Int(entries[place].serviceIndex)) {
+            let server = services[Int(entries[place].serviceIndex)].servers.firstIndex {
+                $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
+            }
+            entries[place].serverIndex = server.map { Int32($0) } ?? -1
+        }
+        return true
+    }
+
     @inline(__always)
     private static func hash(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> UInt64 {
         ConnectionTuple.mix(UInt64(address), UInt64(port) << 8 | UInt64(proto))
@@ -120,14 +142,19 @@ struct VirtualServerTable {
         return Change(isReply: true, address: entries[place].address, port: entries[place].port)
     }
 
-    /// For a packet to a virtual service (`ip_vs_in`).
-    mutating func request(_ packet: PacketHeaders, now: UInt64) -> Answer {
+    /// For a packet to a virtual service (`ip_vs_in`). `isTracked`: of a flow that the table of connections knows already.
+    mutating func request(_ packet: PacketHeaders, isTracked: Bool, now: UInt64) -> Answer {
         let quoted = packet.quoted
         guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet) else { return .none }
         if let place = find(tuple, isReply: false, now: now) {
             // A client that opens a connection on the port of one that is over gets a new turn.
             if packet.proto == 6, quoted == nil, packet.hasTransport, TCPEvent(packet.tcpFlags) == .syn, entries[place].state == .timeWait {
                 remove(place)
+            } else if entries[place].serverIndex < 0, packet.proto != 6, quoted == nil {
+                // kube-proxy deletes the servers of UDP and SCTP at once and sets expire_nodest_conn: the packet gets a new turn, unless the table of connections
+                // still knows its flow; then the next one does. Servers of TCP it keeps until their connections end.
+                remove(place)
+                if isTracked { return .serverGone }
             } else {
                 guard entries[place].serverIndex >= 0 else { return .serverGone }
                 if quoted == nil { advance(place, packet, isReply: false, now: now) }

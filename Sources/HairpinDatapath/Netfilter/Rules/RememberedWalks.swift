@@ -1,7 +1,7 @@
 /// A way through the filter table that ends in ACCEPT and that every packet of one direction of a connection takes again: the tests on it look
 /// at nothing that differs between them. Such packets need not be tested again; they are counted here, and by `RuleProgram.saveCounters` at each
 /// rule of the walk.
-struct RuleWalk {
+struct RememberedWalk {
     /// The base chain's first rule.
     var start: UInt32
     /// The rules that matched, in the program's list of steps.
@@ -10,13 +10,15 @@ struct RuleWalk {
     /// The packet's mark at the beginning.
     var mark: UInt32
     /// Where the packets must be, if a rule on the way looks at interfaces.
-    var devices: RuleWalkDevices?
+    var devices: WalkDevices?
+    /// Rules that a walk one after the other looks at (`RuleProgram.walked`).
+    var walked: UInt32
     /// Not yet at the rules.
     var packets: UInt64 = 0
     var bytes: UInt64 = 0
 }
 
-struct RuleWalkDevices: Equatable {
+struct WalkDevices: Equatable {
     var input: InterfaceIndex
     var output: InterfaceIndex
     var physicalIn: InterfaceIndex
@@ -31,33 +33,41 @@ struct RuleWalkDevices: Equatable {
 }
 
 /// The walks a program has seen, in raw memory.
-struct RuleWalks {
-    /// What a connection can name: zero is none, the last "not worth trying again".
-    static let bits: UInt64 = 10
-    static let most = 1 << Int(bits) - 2, never = 1 << Int(bits) - 1
+struct RememberedWalks {
+    /// Bits of a walk's number where a connection keeps it.
+    static let numberBits: UInt64 = 10
+    static let mask = 1 << Int(numberBits) - 1
+    /// In place of a number: not worth trying again.
+    static let never = mask
+    static let largestNumber = mask - 1
 
-    private var walks: UnsafeMutablePointer<RuleWalk>
+    private var walks: UnsafeMutablePointer<RememberedWalk>
     private var capacity = 8
     private(set) var count = 0
     /// In an array: read only where counters are.
     private(set) var steps: [UInt32] = []
 
     init() { walks = .allocate(capacity: 8) }
+
+    mutating func removeAll() {
+        count = 0
+        steps = []
+    }
     func deallocate() { walks.deallocate() }
 
     /// By number, from one on.
     @inline(__always)
-    subscript(number: Int) -> UnsafeMutablePointer<RuleWalk> { walks + (number - 1) }
+    subscript(number: Int) -> UnsafeMutablePointer<RememberedWalk> { walks + (number - 1) }
 
     /// The number of a walk like `walk` through `path`, or `never` if there are too many.
-    mutating func intern(_ walk: RuleWalk, _ path: [UInt32]) -> Int {
+    mutating func intern(_ walk: RememberedWalk, _ path: [UInt32]) -> Int {
         for number in stride(from: 1, through: count, by: 1) {
             let known = self[number].pointee
-            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, path.elementsEqual(steps(of: known)) { return number }
+            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, known.walked == walk.walked, path.elementsEqual(steps(of: known)) { return number }
         }
-        guard count < RuleWalks.most else { return RuleWalks.never }
+        guard count < RememberedWalks.largestNumber else { return RememberedWalks.never }
         if count == capacity {
-            let larger = UnsafeMutablePointer<RuleWalk>.allocate(capacity: capacity * 2)
+            let larger = UnsafeMutablePointer<RememberedWalk>.allocate(capacity: capacity * 2)
             larger.moveInitialize(from: walks, count: count)
             walks.deallocate()
             walks = larger
@@ -72,7 +82,7 @@ struct RuleWalks {
         return count
     }
 
-    func steps(of walk: RuleWalk) -> ArraySlice<UInt32> { steps[Int(walk.firstStep)..<Int(walk.firstStep + walk.stepCount)] }
+    func steps(of walk: RememberedWalk) -> ArraySlice<UInt32> { steps[Int(walk.firstStep)..<Int(walk.firstStep + walk.stepCount)] }
 }
 
 extension RuleProgram {
@@ -83,42 +93,46 @@ extension RuleProgram {
         _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ connection: UnsafeMutablePointer<Connection>, length: UInt16
     ) -> Bool {
         guard connection.pointee.walkEpoch == walkEpoch else { return false }
-        let number = Int(truncatingIfNeeded: connection.pointee.walks &>> RuleProgram.shift(place.hook, frame.pointee.connectionInfo)) & RuleWalks.never
-        guard number != 0, number != RuleWalks.never else { return false }
+        let number = Int(truncatingIfNeeded: connection.pointee.walks &>> RuleProgram.shift(place.hook, frame.pointee.connectionInfo)) & RememberedWalks.mask
+        guard number != 0, number != RememberedWalks.never else { return false }
         let walk = walks[number]
         guard walk.pointee.start == UInt32(truncatingIfNeeded: start), walk.pointee.mark == frame.pointee.mark else { return false }
-        if let devices = walk.pointee.devices, devices != RuleWalkDevices(place, frame) { return false }
+        if let devices = walk.pointee.devices, devices != WalkDevices(place, frame) { return false }
         walk.pointee.packets &+= 1
         walk.pointee.bytes &+= UInt64(length)
+        walked &+= UInt64(walk.pointee.walked)
         return true
     }
 
     /// Where a connection keeps the number of its walk at a hook, by direction.
     @inline(__always)
     private static func shift(_ hook: Hook, _ info: ConnectionInfo) -> UInt64 {
-        // localIn, forward, localOut are 1, 2, 3.
-        (UInt64(hook.rawValue &- 1) &* 2 &+ (info.isReply ? 1 : 0)) &* RuleWalks.bits
+        // localIn, forward and localOut, the hooks of the filter table, are 1, 2 and 3.
+        assert((1...3).contains(hook.rawValue), "no hook of the filter table")
+        return (UInt64(hook.rawValue &- 1) &* 2 &+ (info.isReply ? 1 : 0)) &* RememberedWalks.numberBits
     }
 
-    /// Remembers the walk of a packet the filter table has just accepted, for the others of its direction.
+    /// Remembers the walk of a packet the filter table has just accepted, for the others of its direction; `walked` is how many rules it was held against.
     @inline(never)
     mutating func remember<E: NetfilterEnvironment>(
-        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>,
+        walked: UInt64, _ env: inout E
     ) {
         let shift = RuleProgram.shift(place.hook, frame.pointee.connectionInfo)
         if connection.pointee.walkEpoch != walkEpoch {
             connection.pointee.walkEpoch = walkEpoch
             connection.pointee.walks = 0
         }
-        let known = Int(truncatingIfNeeded: connection.pointee.walks >> shift) & RuleWalks.never
-        guard known != RuleWalks.never else { return }
-        let number = trace(start, place, frame, packet, connection, &env)
-        connection.pointee.walks = connection.pointee.walks & ~(UInt64(RuleWalks.never) << shift) | UInt64(number) << shift
+        let known = Int(truncatingIfNeeded: connection.pointee.walks >> shift) & RememberedWalks.mask
+        guard known != RememberedWalks.never else { return }
+        let number = trace(start, place, frame, packet, connection, walked: UInt32(clamping: walked), &env)
+        connection.pointee.walks = connection.pointee.walks & ~(UInt64(RememberedWalks.mask) << shift) | UInt64(number) << shift
     }
 
-    /// Goes the way again, without counting; `RuleWalks.never` if another packet might go another way.
+    /// Goes the way again, without counting; `RememberedWalks.never` if another packet might go another way.
     private mutating func trace<E: NetfilterEnvironment>(
-        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>, _ env: inout E
+        _ start: Int, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ connection: UnsafeMutablePointer<Connection>,
+        walked: UInt32, _ env: inout E
     ) -> Int {
         var path: [UInt32] = []
         var looksAtDevices = false
@@ -126,29 +140,32 @@ extension RuleProgram {
         var depth = 0
         while true {
             let rule = rules + index
-            guard rule.pointee.isSteady else { return RuleWalks.never }
+            guard rule.pointee.isFlowInvariant else { return RememberedWalks.never }
             if rule.pointee.looksAtDevices { looksAtDevices = true }
             guard matches(rule, place, frame, packet, connection, &env) else {
-                index += 1
+                index = Int(rule.pointee.next)
                 continue
             }
             path.append(UInt32(index))
             switch rule.pointee.action {
-            case .none: index += 1
+            case .none: index = Int(rule.pointee.next)
+            // By destination and port, which are those of the direction.
+            case .dispatch(let table): index = dispatch.first(table, packet)
             case .accept, .policy(accept: true):
-                let walk = RuleWalk(
-                    start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? RuleWalkDevices(place, frame) : nil)
+                let walk = RememberedWalk(
+                    start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? WalkDevices(place, frame) : nil,
+                    walked: walked)
                 return walks.intern(walk, path)
             case .return where depth > 0:
                 depth -= 1
-                index = Int(stack[depth])
+                index = Int(rules[Int(stack[depth])].next)
             case .jump(let target):
-                stack[depth] = UInt32(index + 1)
+                stack[depth] = UInt32(index)
                 depth += 1
                 index = Int(target)
             default:
                 // Whatever changes something, and what is rare.
-                return RuleWalks.never
+                return RememberedWalks.never
             }
         }
     }
@@ -169,12 +186,14 @@ extension RuleProgram {
 
 extension PacketTest {
     /// The answer is the same for every packet of one direction of an established connection with the same mark on the same interfaces.
-    var isSteady: Bool {
+    var isFlowInvariant: Bool {
         switch self {
         case .transport, .port, .ports, .connectionState, .connectionAddress, .connectionPort, .connectionProtocol, .connectionReply, .mark, .physicalDevice,
             .isPhysicalDevice, .isBridged, .addressRange:
             true
-        case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType: false
+        case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType, .set, .reversePath,
+            .universal:
+            false
         }
     }
 

@@ -1,0 +1,137 @@
+import HairpinCluster
+import HairpinDatapath
+import HairpinProxy
+import HairpinWire
+
+extension ServiceTracing {
+    /// On a node with rules of a real one: every outcome of walking them, with the rules by their lines.
+    func traceRules(
+        _ rules: NodeRules, at node: PlannedNode, from source: Source, to address: ServiceAddress, _ port: UInt16, _ words: String, proto: UInt8
+    ) throws(Failure) -> TraceResult {
+        guard let from = source.address.ipv4, let to = address.ipv4 else { throw Failure(.usage, "rules of a node are IPv4's: write IPv4 addresses") }
+        guard let set = world.simulation.ruleSet(of: node.name) else { throw Failure(.notFound, "there is no node \"\(node.name)\"") }
+        let isFromHere = source.isNode && self.node(of: source)?.name == node.name
+        var packet = TracedPacket(source: from, destination: to, proto: proto, sourcePort: 40_000, destinationPort: port)
+        let ports = podPorts(on: node)
+        if !isFromHere {
+            let own = ports[from]
+            packet.input = inputInterface ?? (own != nil || node.podCIDR.contains(from) ? "cni0" : "eth0")
+            packet.physicalInput = inputInterface == nil ? own ?? "" : ""
+        }
+        var tracer = RuleTracer(set, surroundings(of: node, ports))
+        let outcomes = merge(tracer.trace(packet, isFromHere: isFromHere))
+        return result(outcomes, rules, node, source, to: to, words, proto: proto)
+    }
+
+    /// The node's ends of its pods' cables, by the pods' addresses.
+    private func podPorts(on node: PlannedNode) -> [IPv4Address: String] {
+        var ports: [IPv4Address: String] = [:]
+        for pod in world.plan.pods where pod.node == node.name {
+            if let address = pod.address { ports[address] = world.plan.vethName(of: pod) }
+        }
+        return ports
+    }
+
+    private func surroundings(of node: PlannedNode, _ ports: [IPv4Address: String]) -> TraceSurroundings {
+        let own: [IPv4Address: String] = [node.address: "eth0", node.gateway: "cni0"]
+        var extra = Set(localAddresses)
+        // kube-ipvs0 has every virtual address.
+        for server in world.simulation.virtualAddresses(of: node.name) { extra.insert(server) }
+        let locals = extra
+        let podCIDR = node.podCIDR
+        let output = outputInterface
+        let input = inputInterface
+        var result = TraceSurroundings(
+            isLocal: { address, interface in
+                if address.isLoopback { return interface == nil || interface == "lo" }
+                if locals.contains(address) { return true }
+                guard let device = own[address] else { return false }
+                return interface.map { $0 == device } ?? true
+            },
+            way: { address in
+                if let output { return (output, "") }
+                return podCIDR.contains(address) ? ("cni0", ports[address] ?? "") : ("eth0", "")
+            })
+        let last = IPv4Address(rawValue: podCIDR.network.rawValue | ~IPv4Prefix.mask(podCIDR.length))
+        result.isBroadcast = { $0 == last }
+        result.isWayBack = { source, device, loose, acceptsLocal in
+            if source.isLoopback || own[source] != nil || locals.contains(source) { return acceptsLocal }
+            return loose || input != nil || device == (podCIDR.contains(source) ? "cni0" : "eth0")
+        }
+        return result
+    }
+
+    /// Outcomes that differ in nothing a person would see are one.
+    private func merge(_ outcomes: [TraceOutcome]) -> [TraceOutcome] {
+        var result: [TraceOutcome] = []
+        for outcome in outcomes {
+            var isKnown = false
+            for index in result.indices
+            where result[index].verdict == outcome.verdict && result[index].rule == outcome.rule && result[index].translated == outcome.translated
+                && result[index].masqueraded == outcome.masqueraded && result[index].destination == outcome.destination && result[index].path == outcome.path
+            {
+                result[index].probability += outcome.probability
+                isKnown = true
+                break
+            }
+            if !isKnown { result.append(outcome) }
+        }
+        return result
+    }
+
+    private func result(
+        _ outcomes: [TraceOutcome], _ rules: NodeRules, _ node: PlannedNode, _ source: Source, to: IPv4Address, _ words: String, proto: UInt8
+    ) -> TraceResult {
+        func named(_ reference: RuleReference) -> TraceResult.Rule {
+            TraceResult.Rule(file: rules.file, line: reference.line, table: reference.table, chain: reference.chain, text: "-A \(reference.chain) \(reference.text)")
+        }
+        func word(_ verdict: TraceOutcome.Verdict) -> String {
+            switch verdict {
+            case .accept: "ACCEPT"
+            case .drop: "DROP"
+            case .reject: "REJECT"
+            }
+        }
+        // What every packet meets is the path; what only some meet belongs to their endpoints.
+        var common = outcomes.first?.path ?? []
+        for outcome in outcomes.dropFirst() {
+            let own = Set(outcome.path)
+            common.removeAll { !own.contains($0) }
+        }
+        let shared = Set(common)
+        let pods = podsByAddress()
+        var endpoints: [TraceResult.Endpoint] = []
+        for outcome in outcomes where outcome.translated != nil {
+            let pod = pods[ServiceAddress(outcome.destination)]
+            var lines: [TraceResult.Rule] = []
+            if let translated = outcome.translated { lines.append(named(translated)) }
+            for reference in outcome.path where !shared.contains(reference) && reference != outcome.translated { lines.append(named(reference)) }
+            var endpoint = TraceResult.Endpoint(
+                address: outcome.destination.description, port: outcome.destinationPort, pod: pod?.key.description, node: pod?.node, probability: outcome.probability,
+                masqueraded: outcome.masqueraded != nil)
+            (endpoint.verdict, endpoint.rules) = (word(outcome.verdict), lines)
+            endpoints.append(endpoint)
+        }
+        var deciding = Set<RuleReference?>()
+        var verdicts = Set<TraceOutcome.Verdict>()
+        for outcome in outcomes {
+            deciding.insert(outcome.rule ?? outcome.translated)
+            verdicts.insert(outcome.verdict)
+        }
+        let isRefused = !verdicts.contains(.accept)
+        let decided = deciding.count == 1 ? deciding.first ?? nil : nil
+        var verdict = "NONE"
+        if isRefused, let first = outcomes.first { verdict = word(first.verdict) } else if !endpoints.isEmpty { verdict = "ENDPOINT" } else if outcomes.contains(where: {
+            $0.rule != nil
+        }) {
+            verdict = "ACCEPT"
+        }
+        let service = world.plan.services.first { $0.clusterAddress == to }?.key.description
+        var isMasqueraded = false
+        for outcome in outcomes where outcome.masqueraded != nil { isMasqueraded = true }
+        return TraceResult(
+            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: rules.file, node: node.name, verdict: verdict,
+            service: service, masqueraded: isMasqueraded, affinitySeconds: nil, endpoints: endpoints,
+            path: common.map { "\(node.name): \(named($0).place): \($0.table) -A \($0.chain) \($0.text)" }, decidedBy: decided.map(named))
+    }
+}

@@ -1,0 +1,217 @@
+import Foundation
+import HairpinDatapath
+import HairpinEngine
+import Logging
+import Testing
+
+@testable import HairpinScenario
+
+/// Rules of a real node in a cluster: of the frames, of `trace`, and of Hairpin's own nodes read back.
+@Suite("Rules of a real node in a cluster")
+struct NodeRulesTests {
+    let folder = TemporaryFolder()
+
+    private var hooks: RunHooks { RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })) }
+
+    private static let objects = """
+        apiVersion: apps/v1
+        kind: Deployment
+        metadata: {name: web}
+        spec:
+          replicas: 3
+          selector: {matchLabels: {app: web}}
+          template:
+            metadata: {labels: {app: web}}
+            spec: {containers: [{name: web, image: nginx, ports: [{name: http, containerPort: 80}]}]}
+        ---
+        {apiVersion: v1, kind: Pod, metadata: {name: shell}, spec: {nodeName: node1, containers: [{name: sh, image: alpine, command: [sleep, infinity]}]}}
+        ---
+        {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, nodePort: 30080}]}}
+        ---
+        {apiVersion: v1, kind: Service, metadata: {name: sticky}, spec: {selector: {app: web}, sessionAffinity: ClientIP, ports: [{port: 80}]}}
+        ---
+        {apiVersion: v1, kind: Service, metadata: {name: none}, spec: {type: NodePort, selector: {app: none}, externalIPs: [203.0.113.5], ports: [{port: 80, nodePort: 30081}]}}
+        ---
+        {apiVersion: v1, kind: Service, metadata: {name: near}, spec: {type: NodePort, selector: {app: web}, externalTrafficPolicy: Local, ports: [{port: 80, nodePort: 30082}]}}
+        ---
+        apiVersion: v1
+        kind: Service
+        metadata: {name: local}
+        spec: {type: LoadBalancer, selector: {app: web}, externalTrafficPolicy: Local, loadBalancerSourceRanges: [198.51.100.0/24], ports: [{port: 80, nodePort: 30083}]}
+        status: {loadBalancer: {ingress: [{ip: 203.0.113.10}]}}
+
+        """
+
+    private func loaded(_ mode: ProxyMode) throws -> LoadedScenario {
+        var loaded = try ScenarioFile.cluster(manifests: [folder.write("web.yaml", Self.objects)])
+        loaded.scenario.cluster.setNodeCount(2)
+        loaded.scenario.cluster.cni = "flannel-host-gw"
+        loaded.scenario.cluster.proxyMode = mode
+        return loaded
+    }
+
+    @Test("What iptables-save and ipset save print of an own node, read back, decides the same", arguments: [ProxyMode.iptables, .ipvs])
+    func roundTrip(mode: ProxyMode) throws {
+        let original = try ServiceTracing(loaded(mode), hooks: hooks)
+        var again = try loaded(mode)
+        let lines = original.world.simulation.rules(of: "node1")
+        #expect(lines.contains { $0.contains("KUBE-SERVICES") && $0.hasPrefix("-A") })
+        again.scenario.cluster.nodes[0].rules = NodeRules(file: "node1.rules", lines: lines)
+        let sets = original.world.simulation.services(of: "node1")?.ipsets() ?? []
+        again.scenario.cluster.nodes[0].rules?.setLines = sets
+        #expect(sets.isEmpty == (mode == .iptables))
+        let copy = try ServiceTracing(again, hooks: hooks)
+        // Word for word, but for kube-proxy's table, which is rules now.
+        #expect(copy.world.simulation.rules(of: "node1") == lines)
+        var questions = 0
+        for from in ["shell", "10.244.0.3", "node1", "203.0.113.7", "198.51.100.9", "192.168.50.12"] {
+            for to in [
+                "web:80", "web:81", "sticky:80", "none:80", "local:80", "203.0.113.10:80", "203.0.113.5:80", "node1:30080", "node1:30081", "node1:30082", "node1:30083",
+                "node1:22",
+            ] {
+                let a = try original.trace(from: from, to: to, proto: 6, namespace: "default", at: "node1")
+                let b = try copy.trace(from: from, to: to, proto: 6, namespace: "default", at: "node1")
+                questions += 1
+                guard mode == .iptables else {
+                    // IPVS chooses; its rules say who is masqueraded.
+                    continue
+                }
+                // A packet to the other node, and what only a policy lets through, are not kube-proxy's.
+                let verdict = b.verdict == "ACCEPT" && a.verdict == "NONE" ? "NONE" : b.verdict
+                #expect(a.verdict == verdict, "\(from) \(to): \(a.verdict) \(b.verdict) \(b.decidedBy?.text ?? "")")
+                #expect(a.endpoints.map(\.address) == b.endpoints.map(\.address), "\(from) \(to)")
+                for (x, y) in zip(a.endpoints, b.endpoints) {
+                    #expect(abs(x.probability - y.probability) < 1e-9 && x.masqueraded == y.masqueraded && x.port == y.port && x.pod == y.pod, "\(from) \(to)")
+                    #expect(y.rules?.first.map { lines[$0.line - 1].contains("--to-destination \(y.address):\(y.port)") } == true)
+                }
+            }
+        }
+        #expect(questions == 72)
+    }
+
+    @Test("Frames go the same ways, to the last byte, through a node's own rules and through their dump", arguments: ["pod-to-service-iptables", "network-policy"])
+    func sameFrames(_ name: String) throws {
+        func run(_ change: (inout LoadedScenario) throws -> Void) throws -> (RunResult, Data) {
+            var loaded = try ScenarioFile.load(name)
+            try change(&loaded)
+            var options = RunOptions()
+            options.captures = folder.path
+            let result = try ScenarioRunner(loaded, options: options, hooks: hooks).run()
+            return (result, try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/\(name).pcapng")))
+        }
+        let (first, capture) = try run { _ in }
+        let (second, again) = try run { loaded in
+            let booted = try ServiceTracing(loaded, hooks: hooks)
+            for index in loaded.scenario.cluster.nodes.indices {
+                let node = loaded.scenario.cluster.nodes[index].name
+                loaded.scenario.cluster.nodes[index].rules = NodeRules(file: "\(node).rules", lines: booted.world.simulation.rules(of: node))
+            }
+        }
+        #expect(first.status == .passed && second.status == .passed)
+        #expect(first.steps.map(\.stdout) == second.steps.map(\.stdout))
+        #expect(capture == again)
+    }
+
+    private static let dump = """
+        *filter
+        :INPUT ACCEPT [0:0]
+        :FORWARD ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        -A FORWARD -p tcp -m set --match-set blocked src -m tcp --dport 80 -j REJECT --reject-with icmp-port-unreachable
+        -A FORWARD -m bpf --bytecode "1,6 0 0 1" -p tcp -m tcp --dport 81 -j DROP
+        COMMIT
+        *nat
+        :PREROUTING ACCEPT [0:0]
+        :INPUT ACCEPT [0:0]
+        :OUTPUT ACCEPT [0:0]
+        :POSTROUTING ACCEPT [0:0]
+        -A PREROUTING -d 10.96.0.77/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.244.0.3:80
+        COMMIT
+        """
+
+    private func scenario(_ node: String, steps: String) -> String {
+        scenarioText(
+            """
+              cluster: {nodes: [\(node)], dns: false}
+              steps:
+            \(steps)
+            """)
+            + ["web", "client", "other"].map {
+                "---\n{apiVersion: v1, kind: Pod, metadata: {name: \($0)}, spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}}\n"
+            }.joined()
+    }
+
+    @Test("A scenario's node enforces its dump and its sets; iptables-save prints it, and what it does not understand is told by line")
+    func enforced() throws {
+        _ = folder.write("node.rules", Self.dump)
+        _ = folder.write("node.sets", "create blocked hash:ip family inet\nadd blocked 10.244.0.4\n")
+        let path = folder.write(
+            "t.yaml",
+            scenario(
+                "{name: node1, iptables: node.rules, ipset: node.sets, unknownRules: skip}",
+                steps: """
+                  - {id: web, in: pod/client, run: 'curl -sS -m 1 http://10.96.0.77/ | grep -c Welcome'}
+                  - {id: other, in: pod/other, run: 'curl -sS -m 1 http://10.244.0.3/ -o /dev/null'}
+                  - {id: save, in: node/node1, run: iptables-save}
+                  - {id: sets, in: node/node1, run: ipset save}
+                """))
+        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: hooks).run()
+        func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
+        // web is 10.244.0.2, client 10.244.0.3, other 10.244.0.4. (A refusal behind a translation would not be known to its sender, as in Linux.)
+        let other = try step("other")
+        #expect(other.exit == 7 && other.stderr.contains("Couldn't connect"), "\(other)")
+        #expect(result.warnings.contains { $0.contains("node.rules:6: unknown match '-m bpf'") }, "\(result.warnings)")
+        let saved = try step("save").stdout.split(separator: "\n").map(String.init)
+        let kept = Self.dump.split(separator: "\n").map(String.init).filter { !$0.contains("bpf") }
+        #expect(kept.allSatisfy { saved.contains($0) || $0.hasPrefix(":") }, "\(saved)")
+        #expect(!saved.contains { $0.contains("KUBE-") })
+        #expect(try step("sets").stdout.contains("add blocked 10.244.0.4"))
+    }
+
+    @Test(
+        "A dump that cannot be taken is refused with file, line and remedy",
+        arguments: [
+            ("{name: node1, iptables: node.rules, ipset: node.sets}", "node.rules:6: unknown match '-m bpf'"),
+            ("{name: node1, iptables: gone.rules}", "does not exist"), ("{name: node1, ipset: node.sets}", "stands without \"iptables\""),
+            ("{name: node1, iptables: node.rules, unknownRules: skip, ipset: bad.sets}", "bad.sets:1: unknown type of set"),
+            ("{name: node1, iptables: node.rules, unknownRules: perhaps}", "perhaps"),
+            ("{name: node1, iptables: node.rules, unknownRules: refuse}", "node.rules:5: there is no set 'blocked'"),
+        ])
+    func refused(node: String, words: String) throws {
+        _ = folder.write("node.rules", Self.dump)
+        _ = folder.write("node.sets", "create blocked hash:ip family inet\n")
+        _ = folder.write("bad.sets", "create blocked hash:mac\n")
+        let path = folder.write("t.yaml", scenario(node, steps: "  - {in: pod/web, run: hostname}\n"))
+        let error = #expect(throws: Failure.self) { _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: hooks) }
+        #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
+    }
+
+    @Test("linearRules: a packet to the last of many Services takes as much longer as there are rules before it")
+    func linear() throws {
+        func time(_ setting: String, service: Int) throws -> Int64 {
+            var objects = ""
+            for number in 0..<400 {
+                let address = "10.97.\(number / 200).\(number % 200 + 1)"
+                objects += "---\n{apiVersion: v1, kind: Service, metadata: {name: s\(number)}, "
+                objects += "spec: {clusterIP: \(address), selector: {app: web}, ports: [{port: 80}]}}\n"
+            }
+            objects += "---\n{apiVersion: v1, kind: Pod, metadata: {name: web, labels: {app: web}}, spec: {containers: [{name: c, image: nginx, ports: [{containerPort: 80}]}]}}\n"
+            objects += "---\n{apiVersion: v1, kind: Pod, metadata: {name: shell}, spec: {containers: [{name: c, image: alpine, command: [sleep, infinity]}]}}\n"
+            let address = "10.97.\(service / 200).\(service % 200 + 1)"
+            let spec = """
+                  cluster: {dns: false, cni: flannel-host-gw\(setting)}
+                  steps:
+                  - {in: pod/shell, run: "nc -z \(address) 80"}
+                  - {id: probe, in: pod/shell, run: "nc -z \(address) 80"}
+                """
+            let result = try ScenarioRunner(ScenarioFile.load(folder.write("l.yaml", scenarioText(spec) + objects)), options: RunOptions(), hooks: hooks).run()
+            return try #require(result.steps.first { $0.id == "probe" }).duration.nanoseconds
+        }
+        let (near, far) = (try time(", linearRules: 1us", service: 0), try time(", linearRules: 1us", service: 399))
+        // 399 rules more in nat's KUBE-SERVICES, a microsecond each; the filter table has no rule of these Services.
+        #expect(far - near == 399_000, "\(near) \(far)")
+        #expect(try time("", service: 0) == time("", service: 399))
+        #expect(try time(", linearRules: true", service: 399) - time(", linearRules: true", service: 0) == 399 * 20)
+        #expect(try time(", linearRules: false", service: 399) == time("", service: 399))
+    }
+}

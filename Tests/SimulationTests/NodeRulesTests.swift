@@ -112,6 +112,21 @@ struct NodeRulesTests {
         #expect(capture == again)
     }
 
+    @Test("Tables that a dump does not have are empty; one that was cut off is refused")
+    func parts() throws {
+        func trace(_ lines: [String]) throws -> ServiceTracing {
+            var loaded = try ScenarioFile.load("pod-to-service-iptables")
+            loaded.scenario.cluster.nodes[0].rules = NodeRules(file: "node1.rules", lines: lines)
+            return try ServiceTracing(loaded, hooks: hooks)
+        }
+        let filter = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]", "COMMIT"]
+        #expect(try trace(filter).world.simulation.rules(of: "node1").allSatisfy { !$0.contains("KUBE") && !$0.hasPrefix("*nat") })
+        let cut = #expect(throws: Failure.self) { try trace(filter + ["*nat", ":PREROUTING ACCEPT [0:0]"]) }
+        #expect(cut?.description.contains("node1.rules:7: COMMIT expected") == true)
+        let empty = #expect(throws: Failure.self) { try trace(["", "# nothing"]) }
+        #expect(empty?.description.contains("node1.rules: there is no table") == true)
+    }
+
     private static let dump = """
         *filter
         :INPUT ACCEPT [0:0]

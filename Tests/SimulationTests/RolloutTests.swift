@@ -170,7 +170,7 @@ struct RolloutTests {
     @Test(
         "What cannot be is refused",
         arguments: [
-            ("- {restart: pod/client}", "Only Deployments can"), ("- {restart: deploy/web, run: ls}", "stands beside"),
+            ("- {restart: pod/client}", "Only Deployments can"), ("- {restart: deploy/wob}", "deployments.apps \"wob\" not found"), ("- {restart: deploy/web, run: ls}", "stands beside"),
             ("- {in: pod/client, requests: {to: web, rate: 1, for: 1s}}", "begins with http://"), ("- {in: pod/client, requests: {to: 'http://web/', rate: 0, for: 1s}}", "rate"),
             ("- {in: pod/client, requests: {to: 'http://web/', rate: 1, for: 1ms}}", "makes 0 requests"),
             ("- {in: pod/client, requests: {to: 'http://web/', rate: 1}}", "for"), ("- {in: pod/client, requests: {to: 'http://wob/', rate: 1, for: 1s}}", "wob"),

@@ -63,7 +63,8 @@ struct Netfilter {
     /// `iptables-restore`; `keeping` is `--noflush`.
     mutating func restore(_ lines: [String], keeping: Bool = false, sets: IPSetTable? = nil, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
         program.saveCounters(into: &rules)
-        var new = rules
+        // A dump with its sets is all there is: a table it does not have is empty.
+        var new = sets == nil ? rules : RuleSet()
         if let sets { new.sets = sets }
         try new.restore(lines, keeping: keeping, unknown: unknown)
         rules = new

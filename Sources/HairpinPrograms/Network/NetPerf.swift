@@ -9,8 +9,8 @@ final class NetServer: Program {
     private var listener: SocketID?
     /// Control connections, with what has come of a line.
     private var controls: [(socket: SocketID, line: [UInt8])] = []
-    private var tests: [(listener: SocketID, request: Int, response: Int)] = []
-    private var peers: [(socket: SocketID, test: Int, received: Int, owed: Int)] = []
+    private var tests: [(listener: SocketID, request: Int, response: Int, closes: Bool)] = []
+    private var peers: [(socket: SocketID, test: Int, received: Int, owed: Int, isAnswered: Bool)] = []
     private static let filler = [UInt8](repeating: 0x6e, count: 65_536)
 
     init(_ arguments: [String]) { options = Options(arguments, flags: "Df46hV", values: "pLv") }
@@ -35,7 +35,7 @@ final class NetServer: Program {
         for index in tests.indices {
             while let (socket, _) = try? system.accept(tests[index].listener) {
                 try? system.setOption(socket, .noDelay(true))
-                peers.append((socket, index, 0, 0))
+                peers.append((socket, index, 0, 0, false))
             }
         }
         for index in peers.indices.reversed() { answer(index, system) }
@@ -56,7 +56,7 @@ final class NetServer: Program {
         } catch { return nil }
     }
 
-    /// `REQUEST RESPONSE` in bytes; the answer is the port of the test.
+    /// `REQUEST RESPONSE CLOSES`: bytes, and 1 if a connection is over with its first response; the answer is the port of the test.
     private func serve(_ index: Int, _ system: any SystemCalls) {
         let socket = controls[index].socket
         do throws(Errno) {
@@ -67,13 +67,13 @@ final class NetServer: Program {
                 guard controls[index].line.last == 10 else { continue }
                 let words = text(controls[index].line).split(whereSeparator: \.isWhitespace).map { Int($0) }
                 controls[index].line = []
-                guard words.count == 2, let request = words[0], let response = words[1], 1...65_536 ~= request, 1...65_536 ~= response,
+                guard words.count == 3, let closes = words[2], let request = words[0], let response = words[1], 1...65_536 ~= request, 1...65_536 ~= response,
                     let data = listen(0, system), let address = system.localAddress(data)
                 else {
                     _ = try system.send(socket, Array("0\n".utf8)[...])
                     continue
                 }
-                tests.append((data, request, response))
+                tests.append((data, request, response, closes == 1))
                 _ = try system.send(socket, Array("\(address.port)\n".utf8)[...])
             }
         } catch {
@@ -91,12 +91,15 @@ final class NetServer: Program {
                 while peers[index].owed > 0 {
                     peers[index].owed -= try system.send(peers[index].socket, NetServer.filler[..<min(peers[index].owed, NetServer.filler.count)])
                 }
+                // The server ends it, so that what is left of the connection is not at the client, which would soon be out of ports.
+                if test.closes, peers[index].isAnswered { break }
                 let count = try system.receive(peers[index].socket, test.request - peers[index].received).count
                 if count == 0 { break }
                 peers[index].received += count
                 if peers[index].received == test.request {
                     peers[index].received = 0
                     peers[index].owed = test.response
+                    peers[index].isAnswered = true
                 }
             }
         } catch {
@@ -160,7 +163,7 @@ final class NetPerf: Program {
                 }
             case .control:
                 if let suspension = connected(control!, system) { return suspension }
-                _ = try? system.send(control!, Array("\(request) \(response)\n".utf8)[...])
+                _ = try? system.send(control!, Array("\(request) \(response) \(test == "TCP_CRR" ? 1 : 0)\n".utf8)[...])
                 phase = .asking
             case .asking:
                 do throws(Errno) {
@@ -255,8 +258,10 @@ final class NetPerf: Program {
                 progress = 0
                 phase = .receiving
             }
-            while progress < response {
-                let count = try system.receive(socket, response - progress).count
+            // With TCP_CRR the end of the connection is part of the transaction.
+            while progress < response || test == "TCP_CRR" {
+                let count = try system.receive(socket, max(1, response - progress)).count
+                if count == 0, progress == response { break }
                 if count == 0 { return fail("the remote closed the data connection", system) }
                 progress += count
             }

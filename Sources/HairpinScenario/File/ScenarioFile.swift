@@ -43,7 +43,8 @@ public struct ScenarioFile {
     }
 
     /// A cluster without a story, for `exec` and `get`: manifests, or a scenario file whose cluster is used. Later scenarios are refused.
-    public static func cluster(manifests: [String]) throws(Failure) -> LoadedScenario {
+    /// `keepsStory`: with the steps that restart something, for whoever wants to check them.
+    public static func cluster(manifests: [String], keepsStory: Bool = false) throws(Failure) -> LoadedScenario {
         var reader = ScenarioFile()
         var scenario: Scenario?
         do throws(InputError) {
@@ -60,7 +61,9 @@ public struct ScenarioFile {
                     var read = try ScenarioReader.read(document)
                     try ScenarioFile.readChanges(&read, from: path)
                     // A cluster by itself has no story: nothing is restarted.
-                    read.steps.removeAll { if case .change(.restart)? = $0.change { true } else { false } }
+                    if !keepsStory {
+                        read.steps.removeAll { if case .change(.restart)? = $0.change { true } else { false } }
+                    }
                     scenario = read
                 }
                 try reader.read(path, name: name, documents: documents)

@@ -15,7 +15,7 @@ public enum Validation {
         if !FileManager.default.fileExists(atPath: file), !BuiltinScenario.all.contains(where: { $0.name == file }) {
             throw Failure(.notFound, "\(file): no such file, and no built-in scenario of that name")
         }
-        let loaded = try ScenarioFile.cluster(manifests: [file])
+        let loaded = try ScenarioFile.cluster(manifests: [file], keepsStory: true)
         var log = Logger(label: "hairpin.validate")
         log.logLevel = .critical
         let world = try World(loaded, seed: loaded.scenario.seed, log: log)
@@ -25,6 +25,9 @@ public enum Validation {
         guard loaded.hasScenario else { return Check(summary: objects, warnings: world.warnings) }
         for step in loaded.scenario.steps {
             if step.change != nil { continue }
+            if let requests = step.requests {
+                do { _ = try world.requestPlan(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
+            }
             do { _ = try world.resolve(step.place, container: step.container) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
         }
         _ = try FaultPlan(loaded.scenario, in: world)

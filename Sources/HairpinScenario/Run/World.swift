@@ -57,6 +57,10 @@ final class World {
         do { simulation = try Simulation(topology, configuration: configuration) } catch {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
+        for step in loaded.scenario.steps {
+            guard case .change(.restart(let key))? = step.change, !plan.workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { continue }
+            throw Failure(.input, "\(step.position): \(step.id): deployments.apps \"\(key.name)\" not found")
+        }
         pods = plan.pods.map(PodLife.init)
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
@@ -85,6 +89,7 @@ final class World {
 
     private func load(_ rules: NodeRules, on node: String) throws(Failure) {
         guard simulation.hasHost(node) else { return }
+        try World.checkWhole(rules)
         var sets = IPSetTable()
         do throws(RuleError) { try sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
         let unknown: RuleSet.Unknown =
@@ -103,6 +108,22 @@ final class World {
         }
         simulation.setServices(nil, on: node)
         nodeRules[node] = rules
+    }
+
+    /// A dump that was cut off on its way here would answer wrongly.
+    private static func checkWhole(_ rules: NodeRules) throws(Failure) {
+        var open: String?
+        var tables = 0
+        for line in rules.lines {
+            if line.hasPrefix("*") {
+                open = line
+                tables += 1
+            } else if line.hasPrefix("COMMIT") {
+                open = nil
+            }
+        }
+        if tables == 0 { throw Failure(.input, "\(rules.file): there is no table in it", hint: "Give the whole output of iptables-save") }
+        if let open { throw Failure(.input, "\(rules.file):\(rules.lines.count): COMMIT expected: the file ends within \(open)", hint: "Give the whole output of iptables-save") }
     }
 
     private static func failure(_ error: RuleError, in file: String, hint: String? = nil) -> Failure {

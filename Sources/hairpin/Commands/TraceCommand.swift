@@ -68,6 +68,8 @@ struct TraceCommand: ParsableCommand {
             let name = node ?? loaded.scenario.cluster.nodes[0].name
             guard let index = loaded.scenario.cluster.nodes.firstIndex(where: { $0.name == name }) else { throw Failure(.notFound, "there is no node \"\(name)\"") }
             loaded.scenario.cluster.nodes[index].rules = rules
+            // Without manifests there is no cluster to name things by: not even its DNS.
+            if cluster.files.isEmpty { loaded.scenario.cluster.dns = false }
         }
         let tracing = try ServiceTracing(loaded, hooks: cluster.hooks())
         (tracing.inputInterface, tracing.outputInterface) = (inInterface, outInterface)

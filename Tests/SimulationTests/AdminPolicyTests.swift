@@ -1,6 +1,5 @@
 import HairpinCluster
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -8,19 +7,8 @@ import Testing
 @Suite("AdminNetworkPolicy in a running cluster")
 struct AdminPolicyTests {
     let folder = TemporaryFolder()
-    private var quiet: Logger {
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        return log
-    }
 
-    private func run(_ spec: String, manifests: String = "") throws -> RunResult {
-        let path = folder.write("t.yaml", scenarioText(spec) + "---\n" + Self.pods + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: RunHooks(log: quiet)).run()
-        #expect(result.books?.balanced == true)
-        return result
-    }
-    private func step(_ id: String, _ result: RunResult) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
+    private func run(_ spec: String, manifests: String = "") throws -> RunResult { try folder.run(spec, manifests: Self.pods + manifests) }
 
     /// shop/web (10.244.0.2 of node1) and two clients: shop/client beside it, default/stranger.
     private static let pods = """
@@ -59,7 +47,7 @@ struct AdminPolicyTests {
               - {id: own, in: shop/pod/client, run: nc -z -w 1 10.244.0.2 \(port)}
               - {id: other, in: pod/stranger, run: nc -z -w 1 10.244.0.2 \(port)}
             """, manifests: manifests)
-        return (try step("own", result).exit == 0, try step("other", result).exit == 0, result)
+        return (try result.step("own").exit == 0, try result.step("other").exit == 0, result)
     }
 
     // MARK: Tiers
@@ -143,7 +131,7 @@ struct AdminPolicyTests {
               - {id: node, in: shop/pod/client, run: ping -c 1 -W 1 10.244.1.1}
               - {id: stranger, in: pod/stranger, run: ping -c 1 -W 1 192.168.50.101}
             """, manifests: Self.admin("exits", 10, rules, subject: "{namespaces: {matchLabels: {team: shop}}}"))
-        #expect(try ["good", "bad", "node", "stranger"].map { try step($0, result).exit } == [0, 1, 1, 0])
+        #expect(try ["good", "bad", "node", "stranger"].map { try result.step($0).exit } == [0, 1, 1, 0])
         #expect(result.books?.policyDrops.map(\.policies) == ["anp/exits egress[1]"] && result.books?.policyDrops.map(\.direction) == ["egress"])
     }
 
@@ -167,15 +155,15 @@ struct AdminPolicyTests {
               - {id: wrong, at: 11s, delete: anp/stop}
               - {id: gone, at: 12s, delete: banp/default}
             """)
-        #expect(try step("deny", result).stdout == "adminnetworkpolicy.policy.networking.k8s.io/stop created\n")
+        #expect(try result.step("deny").stdout == "adminnetworkpolicy.policy.networking.k8s.io/stop created\n")
         #expect(
-            try step("same", result).stdout
+            try result.step("same").stdout
                 == "adminnetworkpolicy.policy.networking.k8s.io/stop unchanged\nbaselineadminnetworkpolicy.policy.networking.k8s.io/default created\n")
-        #expect(try step("undo", result).stdout == "adminnetworkpolicy.policy.networking.k8s.io \"stop\" deleted\n")
-        #expect(try step("wrong", result).stderr == "Error from server (NotFound): adminnetworkpolicies.policy.networking.k8s.io \"stop\" not found\n")
-        #expect(try step("gone", result).exit == 0)
+        #expect(try result.step("undo").stdout == "adminnetworkpolicy.policy.networking.k8s.io \"stop\" deleted\n")
+        #expect(try result.step("wrong").stderr == "Error from server (NotFound): adminnetworkpolicies.policy.networking.k8s.io \"stop\" not found\n")
+        #expect(try result.step("gone").exit == 0)
         #expect(try #require(result.books).drops(byPolicy: "anp/stop") >= 2)
-        #expect(try step("server", result).stdout == "one\ntwo\n")
+        #expect(try result.step("server").stdout == "one\ntwo\n")
     }
 
     // MARK: Asking
@@ -189,7 +177,7 @@ struct AdminPolicyTests {
         let matrix = try ReachabilityView(loaded).pods(.tcp, port: 80)
         #expect(matrix.refused == 1)
         #expect(matrix.causes.map(\.text) == ["anp/wall denies it in ingress[0], \"from-strangers\""])
-        let tracing = try ServiceTracing(loaded, hooks: RunHooks(log: quiet))
+        let tracing = try ServiceTracing(loaded, hooks: .quiet)
         let refused = try tracing.trace(from: "pod/stranger", to: "web.shop:80", proto: 6, namespace: "default")
         #expect(refused.endpoints.map(\.policy?.isAllowed) == [false])
         #expect(refused.endpoints[0].policy?.words == "anp/wall denies it in ingress[0], \"from-strangers\"")

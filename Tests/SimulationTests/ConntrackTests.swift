@@ -1,5 +1,4 @@
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -7,16 +6,6 @@ import Testing
 @Suite("conntrack on a node, and what kube-proxy does with it")
 struct ConntrackTests {
     let folder = TemporaryFolder()
-
-    private func run(_ spec: String, manifests: String) throws -> RunResult {
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        let path = folder.write("t.yaml", scenarioText(spec) + "---\n" + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: RunHooks(log: log)).run()
-        #expect(result.books?.balanced == true)
-        return result
-    }
-    private func step(_ id: String, _ result: RunResult) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
 
     /// Two servers that tell their names over UDP and HTTP; the first is in the Service echo.
     private static let echo = """
@@ -37,7 +26,7 @@ struct ConntrackTests {
 
     @Test("-L lists and filters, -C counts, -D deletes and tells what, with conntrack-tools' words and exit statuses")
     func commands() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {dns: false}
               steps:
@@ -57,33 +46,33 @@ struct ConntrackTests {
               - {id: stats, in: node/node1, run: conntrack -S}
             """, manifests: Self.echo)
         let (client, server) = ("10.244.0.4", "10.244.0.2")
-        #expect(try step("page", result).stdout == "first")
-        let all = try step("all", result)
+        #expect(try result.step("page").stdout == "first")
+        let all = try result.step("all")
         #expect(all.stderr == "conntrack v1.4.7 (conntrack-tools): 2 flow entries have been shown.\n")
         #expect(all.stdout.contains("tcp      6 "), "\(all.stdout)")
-        let udp = try step("udp", result).stdout
+        let udp = try result.step("udp").stdout
         #expect(
             udp.hasPrefix("ipv4     2 udp      17 ")
                 && udp.hasSuffix("src=\(client) dst=10.96.0.30 sport=5555 dport=8081 src=\(server) dst=\(client) sport=8081 dport=5555 mark=0 use=1\n"), "\(udp)")
-        let state = try step("state", result).stdout
+        let state = try result.step("state").stdout
         #expect(state.contains(" TIME_WAIT src=\(client) dst=10.96.0.30 ") && state.contains("sport=8080 dport="), "\(state)")
         #expect(state.hasSuffix("[ASSURED] mark=0 use=1\n"), "\(state)")
-        #expect(try step("none", result).stderr == "conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n" && step("none", result).exit == 0)
-        #expect(try step("count", result).stdout == "2\n2\n262144\n")
-        let delete = try step("delete", result)
+        #expect(try result.step("none").stderr == "conntrack v1.4.7 (conntrack-tools): 0 flow entries have been shown.\n" && result.step("none").exit == 0)
+        #expect(try result.step("count").stdout == "2\n2\n262144\n")
+        let delete = try result.step("delete")
         #expect(delete.exit == 0 && delete.stdout.contains("sport=5555") && delete.stderr == "conntrack v1.4.7 (conntrack-tools): 1 flow entries have been deleted.\n")
-        let again = try step("again", result)
+        let again = try result.step("again")
         #expect(again.exit == 1 && again.stdout.isEmpty && again.stderr == "conntrack v1.4.7 (conntrack-tools): 0 flow entries have been deleted.\n")
-        #expect(try step("left", result).stdout == "1\n")
-        #expect(try step("flush", result).stdout == "0\n")
-        #expect(try step("wrong", result).exit == 2 && step("wrong", result).stderr.contains("unknown option `--colour'"))
-        #expect(try step("nothing", result).exit == 2)
-        #expect(try step("stats", result).stdout.hasPrefix("cpu=0   \tfound=0 invalid=0 insert=0 insert_failed=0 drop=0 early_drop=0 "))
+        #expect(try result.step("left").stdout == "1\n")
+        #expect(try result.step("flush").stdout == "0\n")
+        #expect(try result.step("wrong").exit == 2 && result.step("wrong").stderr.contains("unknown option `--colour'"))
+        #expect(try result.step("nothing").exit == 2)
+        #expect(try result.step("stats").stdout.hasPrefix("cpu=0   \tfound=0 invalid=0 insert=0 insert_failed=0 drop=0 early_drop=0 "))
     }
 
     @Test("-E tells what happens while it watches: a TCP connection's states, a datagram's entry and its end")
     func events() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {dns: false}
               steps:
@@ -93,7 +82,7 @@ struct ConntrackTests {
               - {id: say, at: 3s, in: pod/client, run: "echo hostname | timeout 1 nc -u -p 5555 10.96.0.30 8081"}
               - {id: stop, at: 47s, in: node/node1, run: 'true'}
             """, manifests: Self.echo)
-        let lines = try step("watch", result).stdout.split(separator: "\n").map(String.init)
+        let lines = try result.step("watch").stdout.split(separator: "\n").map(String.init)
         let tcp = lines.filter { $0.contains(" tcp ") }.map { $0.split(separator: "\t")[1].split(separator: " ").prefix(5).joined(separator: " ") }
         #expect(
             tcp == [
@@ -108,14 +97,14 @@ struct ConntrackTests {
         let times = udp.compactMap { Double($0.dropFirst().prefix { $0 != "]" }) }
         #expect(times.count == 3 && abs(times[2] - times[1] - 30) < 0.01, "\(times)")
         #expect(times[0] > 1_704_067_203 && times[0] < 1_704_067_204)
-        #expect(try step("new", result).stdout.split(separator: "\n").count == 1)
+        #expect(try result.step("new").stdout.split(separator: "\n").count == 1)
     }
 
     // MARK: kube-proxy's clean-up
 
     @Test("A client that keeps its UDP port moves to the new endpoint when the old one goes", arguments: ["iptables", "nftables", "ipvs"], [1, 2])
     func moves(mode: String, nodes: Int) throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {nodes: \(nodes), proxyMode: \(mode), dns: false}
               steps:
@@ -126,14 +115,14 @@ struct ConntrackTests {
               - {id: leave, at: 3s, label: {pod/first: {app: gone}}}
               - {id: join, at: 3s, label: {pod/second: {app: echo}}}
             """, manifests: Self.echo)
-        let said = try step("talk", result).stdout
+        let said = try result.step("talk").stdout
         #expect(said == "firstfirstsecond", "\(said)")
     }
 
     @Test("A flow that began while the Service had no endpoint goes to the first one there is")
     func firstEndpoint() throws {
         let manifests = Self.echo.replacing("labels: {app: echo}", with: "labels: {app: waiting}")
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {dns: false}
               steps:
@@ -143,13 +132,13 @@ struct ConntrackTests {
               - {id: anew, at: 4s, in: pod/client, run: "echo hostname | timeout 1 nc -u -p 5556 10.96.0.30 8081"}
             """, manifests: manifests)
         // REJECT before an entry is confirmed: nothing is left behind that could be stale.
-        #expect(try step("begun", result).stdout.isEmpty)
-        #expect(try step("anew", result).stdout == "second")
+        #expect(try result.step("begun").stdout.isEmpty)
+        #expect(try result.step("anew").stdout == "second")
     }
 
     @Test("Connections over TCP and of other Services are left alone, and so is everything while nobody serves")
     func spared() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {dns: false}
               steps:
@@ -158,8 +147,8 @@ struct ConntrackTests {
               - {id: leave, at: 3s, label: {pod/first: {app: gone}}}
             """, manifests: Self.echo)
         // The endpoint has only left the Service: with nobody to take its place the flow stays with it.
-        #expect(try step("talk", result).stdout == "firstfirst")
-        #expect(try step("direct", result).stdout == "firstfirst")
+        #expect(try result.step("talk").stdout == "firstfirst")
+        #expect(try result.step("direct").stdout == "firstfirst")
     }
 
     // MARK: healthCheckNodePort
@@ -178,7 +167,7 @@ struct ConntrackTests {
 
     @Test("A load balancer asks the node: 200 with a local endpoint, 503 without, and changes are followed")
     func healthCheck() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {nodes: 2, dns: false}
               hosts: [{name: balancer, address: 192.168.50.100}]
@@ -191,13 +180,13 @@ struct ConntrackTests {
               - {id: last, label: {pod/web: {app: gone}}}
               - {id: gone, after: {step: last, delay: 1s}, in: host/balancer, run: "curl -sS -w '%{http_code}' http://192.168.50.11:32000/"}
             """, manifests: Self.balanced)
-        let has = try step("has", result).stdout.replacing("\r\n", with: "\n")
+        let has = try result.step("has").stdout.replacing("\r\n", with: "\n")
         #expect(
             has.hasPrefix("HTTP/1.1 200 OK\nContent-Type: application/json\nX-Content-Type-Options: nosniff\nX-Load-Balancing-Endpoint-Weight: 1\nDate: "), "\(has)")
         let object = "{\n\t\"service\": {\n\t\t\"namespace\": \"default\",\n\t\t\"name\": \"web\"\n\t},\n\t\"localEndpoints\": 1,\n\t\"serviceProxyHealthy\": true\n}"
         #expect(has.hasSuffix("\n\n" + object), "\(has)")
-        #expect(try step("lacks", result).stdout.hasSuffix("\"localEndpoints\": 0,\n\t\"serviceProxyHealthy\": true\n}503"))
-        #expect(try step("two", result).stdout.contains("\"localEndpoints\": 2,"))
-        #expect(try step("gone", result).stdout.hasSuffix("503"))
+        #expect(try result.step("lacks").stdout.hasSuffix("\"localEndpoints\": 0,\n\t\"serviceProxyHealthy\": true\n}503"))
+        #expect(try result.step("two").stdout.contains("\"localEndpoints\": 2,"))
+        #expect(try result.step("gone").stdout.hasSuffix("503"))
     }
 }

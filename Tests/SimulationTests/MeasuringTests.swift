@@ -1,6 +1,5 @@
 import Foundation
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -31,11 +30,9 @@ struct MeasuringTests {
     /// Two nodes over links of 10 Mbit/s and 5 ms each, so 20 ms and a little for a round trip; the server's pod is 10.244.1.2.
     private func run(_ spec: String, configure: (inout RunOptions) -> Void = { _ in }) throws -> RunResult {
         let path = folder.write("m.yaml", scenarioText("  cluster: {nodes: 2, dns: false, links: {node: {rate: 10Mbit, delay: 5ms}}}\n" + spec) + Self.pods)
-        var log = Logger(label: "test")
-        log.logLevel = .critical
         var options = RunOptions()
         configure(&options)
-        return try ScenarioRunner(ScenarioFile.load(path), options: options, hooks: RunHooks(log: log)).run()
+        return try ScenarioRunner(ScenarioFile.load(path), options: options, hooks: .quiet).run()
     }
 
     /// The number before a word such as "Mbits/sec" in a line.

@@ -4,7 +4,6 @@ import HairpinDatapath
 import HairpinEngine
 import HairpinHost
 import HairpinPolicy
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -13,18 +12,7 @@ import Testing
 struct NetworkPolicyTests {
     let folder = TemporaryFolder()
 
-    private var quiet: Logger {
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        return log
-    }
-
-    private func run(_ spec: String, manifests: String = "") throws -> RunResult {
-        let path = folder.write("t.yaml", scenarioText(spec) + "---\n" + NetworkPolicyTests.pods + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: RunHooks(log: quiet)).run()
-        #expect(result.books?.balanced == true)
-        return result
-    }
+    private func run(_ spec: String, manifests: String = "") throws -> RunResult { try folder.run(spec, manifests: NetworkPolicyTests.pods + manifests) }
 
     /// web and client, on one node or on two, and a Service in front of web.
     private static let pods =
@@ -49,7 +37,6 @@ struct NetworkPolicyTests {
     private static func deny(_ spec: String = "podSelector: {matchLabels: {app: web}}") -> String {
         "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: deny}, spec: {\(spec)}}"
     }
-    private func step(_ id: String, _ result: RunResult) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
 
     // MARK: Who is refused, and how
 
@@ -67,13 +54,13 @@ struct NetworkPolicyTests {
                   - {id: after, after: {step: deny, delay: 1s}, in: pod/client, run: nc -zv -w 2 $WEB_SERVICE_HOST 80}
                   - {id: out, in: pod/web, run: nc -z -w 2 $WEB_SERVICE_HOST 80}
                 """)
-            #expect(try step("before", result).exit == 0)
-            #expect(try step("deny", result).stdout == "networkpolicy.networking.k8s.io/deny created\n")
-            let after = try step("after", result)
+            #expect(try result.step("before").exit == 0)
+            #expect(try result.step("deny").stdout == "networkpolicy.networking.k8s.io/deny created\n")
+            let after = try result.step("after")
             #expect(after.exit == 1)
             #expect(after.stderr.contains(style == "drop" ? "timed out" : "refused"), "\(after.stderr)")
             // Through its Service a pod may reach itself.
-            #expect(try step("out", result).exit == 0)
+            #expect(try result.step("out").exit == 0)
             let books = try #require(result.books)
             #expect(books.drops(of: "network policy ingress") >= 1)
             #expect(books.policyDrops.map(\.policies) == ["default/deny"] && books.policyDrops.map(\.pod) == ["default/web"])
@@ -93,11 +80,11 @@ struct NetworkPolicyTests {
               - {id: ping, in: pod/client, run: ping -c 1 -W 1 10.244.0.2}
             """.replacing("$CLIENT", with: "10.244.0.3"),
             manifests: Self.deny("podSelector: {matchLabels: {app: web}}, policyTypes: [Ingress, Egress], ingress: [{ports: [{port: http}]}]") + "\n")
-        #expect(try step("page", result).exit == 0)
-        #expect(try step("out", result).exit == 1)
-        #expect(try step("node", result).exit == 0)
+        #expect(try result.step("page").exit == 0)
+        #expect(try result.step("out").exit == 1)
+        #expect(try result.step("node").exit == 0)
         // A rule with ports lets no ICMP through.
-        #expect(try step("ping", result).exit == 1)
+        #expect(try result.step("ping").exit == 1)
         #expect(result.books?.policyDrops.map(\.direction) == ["egress", "ingress"])
     }
 
@@ -118,11 +105,11 @@ struct NetworkPolicyTests {
                 """)
         }
         let cut = try play(undo: false)
-        #expect(try step("server", cut).stdout == "one\n")
+        #expect(try cut.step("server").stdout == "one\n")
         #expect(try #require(cut.books).drops(of: "network policy ingress") >= 3)
         let resumed = try play(undo: true)
-        #expect(try step("undo", resumed).stdout == "networkpolicy.networking.k8s.io \"deny\" deleted\n")
-        #expect(try step("server", resumed).stdout == "one\ntwo\n")
+        #expect(try resumed.step("undo").stdout == "networkpolicy.networking.k8s.io \"deny\" deleted\n")
+        #expect(try resumed.step("server").stdout == "one\ntwo\n")
     }
 
     @Test("Labels decide at once whom a policy admits, and which Services have the pod")
@@ -138,11 +125,11 @@ struct NetworkPolicyTests {
               - {id: again, after: {step: forget, delay: 1s}, in: pod/client, run: nc -z -w 1 10.244.0.2 80}
               - {id: wrong, delete: netpol/nothing}
             """, manifests: Self.deny("podSelector: {matchLabels: {app: web}}, ingress: [{from: [{podSelector: {matchLabels: {role: friend}}}]}]") + "\n")
-        #expect(try ["stranger", "friend", "again", "wrong"].map { try step($0, result).exit } == [1, 0, 1, 1])
-        #expect(try step("admit", result).stdout == "pod/client labeled\n")
-        #expect(try step("admit", result).command == "kubectl label pod client role=friend")
-        #expect(try step("forget", result).stdout == "pod/client unlabeled\n")
-        #expect(try step("wrong", result).stderr == "Error from server (NotFound): networkpolicies.networking.k8s.io \"nothing\" not found\n")
+        #expect(try ["stranger", "friend", "again", "wrong"].map { try result.step($0).exit } == [1, 0, 1, 1])
+        #expect(try result.step("admit").stdout == "pod/client labeled\n")
+        #expect(try result.step("admit").command == "kubectl label pod client role=friend")
+        #expect(try result.step("forget").stdout == "pod/client unlabeled\n")
+        #expect(try result.step("wrong").stderr == "Error from server (NotFound): networkpolicies.networking.k8s.io \"nothing\" not found\n")
     }
 
     @Test("A network plugin without policies lets everything through, and says so")
@@ -153,7 +140,7 @@ struct NetworkPolicyTests {
               steps:
               - {id: page, in: pod/client, run: nc -z -w 1 10.244.0.2 80}
             """, manifests: Self.deny() + "\n")
-        #expect(try step("page", result).exit == 0)
+        #expect(try result.step("page").exit == 0)
         #expect(result.warnings.contains { $0.contains("networkPolicy is off") })
     }
 
@@ -226,7 +213,7 @@ struct NetworkPolicyTests {
         let view = try ReachabilityView(loaded)
         let matrix = view.pods(.tcp, port: 80)
         let services = view.services(.tcp, port: 80)
-        let world = try World(loaded, seed: seed, log: quiet)
+        let world = try World(loaded, seed: seed, log: .quiet)
         world.settle { false }
         #expect(Set(matrix.sources.map(\.node)).count == 2)
         var probes: [(source: String, destination: String, expected: Bool, handle: ProcessHandle?)] = []

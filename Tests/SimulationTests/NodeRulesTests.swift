@@ -1,7 +1,6 @@
 import Foundation
 import HairpinDatapath
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -10,8 +9,6 @@ import Testing
 @Suite("Rules of a real node in a cluster")
 struct NodeRulesTests {
     let folder = TemporaryFolder()
-
-    private var hooks: RunHooks { RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })) }
 
     private static let objects = """
         apiVersion: apps/v1
@@ -52,7 +49,7 @@ struct NodeRulesTests {
 
     @Test("What iptables-save and ipset save print of an own node, read back, decides the same", arguments: [ProxyMode.iptables, .ipvs])
     func roundTrip(mode: ProxyMode) throws {
-        let original = try ServiceTracing(loaded(mode), hooks: hooks)
+        let original = try ServiceTracing(loaded(mode), hooks: .quiet)
         var again = try loaded(mode)
         let lines = original.world.simulation.rules(of: "node1")
         #expect(lines.contains { $0.contains("KUBE-SERVICES") && $0.hasPrefix("-A") })
@@ -60,7 +57,7 @@ struct NodeRulesTests {
         let sets = original.world.simulation.services(of: "node1")?.ipsets() ?? []
         again.scenario.cluster.nodes[0].rules?.setLines = sets
         #expect(sets.isEmpty == (mode == .iptables))
-        let copy = try ServiceTracing(again, hooks: hooks)
+        let copy = try ServiceTracing(again, hooks: .quiet)
         // Word for word, but for kube-proxy's table, which is rules now.
         #expect(copy.world.simulation.rules(of: "node1") == lines)
         var questions = 0
@@ -96,12 +93,12 @@ struct NodeRulesTests {
             try change(&loaded)
             var options = RunOptions()
             options.captures = folder.path
-            let result = try ScenarioRunner(loaded, options: options, hooks: hooks).run()
+            let result = try ScenarioRunner(loaded, options: options, hooks: .quiet).run()
             return (result, try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/\(name).pcapng")))
         }
         let (first, capture) = try run { _ in }
         let (second, again) = try run { loaded in
-            let booted = try ServiceTracing(loaded, hooks: hooks)
+            let booted = try ServiceTracing(loaded, hooks: .quiet)
             for index in loaded.scenario.cluster.nodes.indices {
                 let node = loaded.scenario.cluster.nodes[index].name
                 loaded.scenario.cluster.nodes[index].rules = NodeRules(file: "\(node).rules", lines: booted.world.simulation.rules(of: node))
@@ -117,7 +114,7 @@ struct NodeRulesTests {
         func trace(_ lines: [String]) throws -> ServiceTracing {
             var loaded = try ScenarioFile.load("pod-to-service-iptables")
             loaded.scenario.cluster.nodes[0].rules = NodeRules(file: "node1.rules", lines: lines)
-            return try ServiceTracing(loaded, hooks: hooks)
+            return try ServiceTracing(loaded, hooks: .quiet)
         }
         let filter = ["*filter", ":INPUT ACCEPT [0:0]", ":FORWARD DROP [0:0]", ":OUTPUT ACCEPT [0:0]", "COMMIT"]
         #expect(try trace(filter).world.simulation.rules(of: "node1").allSatisfy { !$0.contains("KUBE") && !$0.hasPrefix("*nat") })
@@ -170,7 +167,7 @@ struct NodeRulesTests {
                   - {id: save, in: node/node1, run: iptables-save}
                   - {id: sets, in: node/node1, run: ipset save}
                 """))
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: hooks).run()
+        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet).run()
         func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
         // web is 10.244.0.2, client 10.244.0.3, other 10.244.0.4. (A refusal behind a translation would not be known to its sender, as in Linux.)
         let other = try step("other")
@@ -197,7 +194,7 @@ struct NodeRulesTests {
         _ = folder.write("node.sets", "create blocked hash:ip family inet\n")
         _ = folder.write("bad.sets", "create blocked hash:mac\n")
         let path = folder.write("t.yaml", scenario(node, steps: "  - {in: pod/web, run: hostname}\n"))
-        let error = #expect(throws: Failure.self) { _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: hooks) }
+        let error = #expect(throws: Failure.self) { _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet) }
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
     }
 
@@ -219,7 +216,7 @@ struct NodeRulesTests {
                   - {in: pod/shell, run: "nc -z \(address) 80"}
                   - {id: probe, in: pod/shell, run: "nc -z \(address) 80"}
                 """
-            let result = try ScenarioRunner(ScenarioFile.load(folder.write("l.yaml", scenarioText(spec) + objects)), options: RunOptions(), hooks: hooks).run()
+            let result = try ScenarioRunner(ScenarioFile.load(folder.write("l.yaml", scenarioText(spec) + objects)), options: RunOptions(), hooks: .quiet).run()
             return try #require(result.steps.first { $0.id == "probe" }).duration.nanoseconds
         }
         let (near, far) = (try time(", linearRules: 1us", service: 0), try time(", linearRules: 1us", service: 399))

@@ -1,6 +1,5 @@
 import HairpinCluster
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -8,16 +7,6 @@ import Testing
 @Suite("Names outside the cluster, and the nodes' resolver")
 struct OutsideNamesTests {
     let folder = TemporaryFolder()
-
-    private func run(_ spec: String, manifests: String) throws -> RunResult {
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        let path = folder.write("t.yaml", scenarioText(spec) + "---\n" + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: RunHooks(log: log)).run()
-        #expect(result.books?.balanced == true)
-        return result
-    }
-    private func step(_ id: String, _ result: RunResult) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
 
     private static let shell = """
         {apiVersion: v1, kind: Pod, metadata: {name: shell}, spec: {containers: [{name: c, image: "debian:12", command: [sleep, infinity]}]}}
@@ -30,7 +19,7 @@ struct OutsideNamesTests {
 
     @Test("A host's names are answered from upstream, recursion available; behind an ExternalName they follow the alias")
     func hosts() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               hosts: [{name: server, address: 192.168.50.100, names: [example.com, www.example.com]}]
               steps:
@@ -40,16 +29,16 @@ struct OutsideNamesTests {
               - {id: alias, in: pod/shell, run: dig +short away.default.svc.cluster.local}
               - {id: other, in: pod/shell, run: getent hosts example.org}
             """, manifests: Self.shell)
-        #expect(try step("page", result).stdout == "found\n")
-        let dig = try step("dig", result).stdout
+        #expect(try result.step("page").stdout == "found\n")
+        let dig = try result.step("dig").stdout
         #expect(dig.contains(";; flags: qr rd ra; QUERY: 1, ANSWER: 1,") && dig.contains("www.example.com.\t30\tIN\tA\t192.168.50.100\n"), "\(dig)")
-        #expect(try step("alias", result).stdout == "example.com.\n192.168.50.100\n")
-        #expect(try step("other", result).exit == 2)
+        #expect(try result.step("alias").stdout == "example.com.\n192.168.50.100\n")
+        #expect(try result.step("other").exit == 2)
     }
 
     @Test("The nodes' search list stands behind the cluster's, and pods with dnsPolicy Default have the nodes' file")
     func resolver() throws {
-        let result = try run(
+        let result = try folder.run(
             """
               cluster: {resolver: {nameservers: [192.168.50.1], searches: [corp.example], options: ["timeout:1", "attempts:1"]}}
               steps:
@@ -58,10 +47,10 @@ struct OutsideNamesTests {
               - {id: node, in: node/node1, run: cat /etc/resolv.conf}
             """, manifests: Self.shell)
         #expect(
-            try step("first", result).stdout
+            try result.step("first").stdout
                 == "search default.svc.cluster.local svc.cluster.local cluster.local corp.example\nnameserver 10.96.0.10\noptions ndots:5\n")
         let file = "search corp.example\nnameserver 192.168.50.1\noptions timeout:1 attempts:1\n"
-        #expect(try step("plain", result).stdout == file && step("node", result).stdout == file)
+        #expect(try result.step("plain").stdout == file && result.step("node").stdout == file)
     }
 
     @Test(

@@ -1,7 +1,6 @@
 import Foundation
 import HairpinCluster
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -48,7 +47,7 @@ struct RolloutTests {
               \(restarts)
             """
         var text = ""
-        var hooks = RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() }))
+        var hooks = RunHooks.quiet
         hooks.print = { text += $0 }
         var options = RunOptions()
         options.threads = threads
@@ -144,7 +143,7 @@ struct RolloutTests {
                   - {id: roll, at: 2s, restart: deploy/web}
                 """
             let path = folder.write("s.yaml", scenarioText(spec) + manifests(strategy: "strategy: \(strategy)"))
-            let world = try World(ScenarioFile.load(path), seed: 1, log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() }))
+            let world = try World(ScenarioFile.load(path), seed: 1, log: .quiet)
             world.advance(to: Instant(nanoseconds: 2_000_000_000)) { true }
             #expect(try world.apply(.restart(ObjectKey(namespace: "default", name: "web"))) == ["deployment.apps/web restarted"])
             for step in 1...80 {
@@ -178,7 +177,7 @@ struct RolloutTests {
     func refusals(step: String, words: String) throws {
         let path = folder.write("r.yaml", scenarioText("  steps:\n  \(step)\n") + manifests())
         let error = #expect(throws: Failure.self) {
-            _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })))
+            _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet)
         }
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
     }

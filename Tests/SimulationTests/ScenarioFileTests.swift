@@ -4,25 +4,6 @@ import Testing
 
 @testable import HairpinScenario
 
-/// A folder of files that goes away with the test.
-final class TemporaryFolder {
-    let path: String
-    init() {
-        path = FileManager.default.temporaryDirectory.appendingPathComponent("hairpin-\(UUID().uuidString)").path
-        try? FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
-    }
-    deinit { try? FileManager.default.removeItem(atPath: path) }
-
-    func write(_ name: String, _ text: String) -> String {
-        let file = path + "/" + name
-        _ = FileManager.default.createFile(atPath: file, contents: Data(text.utf8))
-        return file
-    }
-}
-
-/// A scenario with this `spec`, whose first line is line 5 of the file.
-func scenarioText(_ spec: String) -> String { "apiVersion: hairpin.sim/v1\nkind: Scenario\nmetadata: {name: t}\nspec:\n\(spec)\n" }
-
 @Suite("Scenario files")
 struct ScenarioFileTests {
     let folder = TemporaryFolder()

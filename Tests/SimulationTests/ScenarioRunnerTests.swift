@@ -1,6 +1,5 @@
 import Foundation
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -15,10 +14,8 @@ struct ScenarioRunnerTests {
     }
 
     func run(_ loaded: LoadedScenario, configure: (inout RunOptions, inout RunHooks) -> Void = { _, _ in }) throws -> RunResult {
-        var log = Logger(label: "test")
-        log.logLevel = .critical
         var options = RunOptions()
-        var hooks = RunHooks(log: log)
+        var hooks = RunHooks.quiet
         configure(&options, &hooks)
         return try ScenarioRunner(loaded, options: options, hooks: hooks).run()
     }
@@ -246,9 +243,7 @@ struct ScenarioRunnerTests {
     func crashLoop() throws {
         _ = folder.write("pod.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: [{name: c, image: busybox, command: [sh, -c, exit 1]}]}\n")
         let loaded = try ScenarioFile.cluster(manifests: [folder.path + "/pod.yaml"])
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        let world = try World(loaded, seed: 1, log: log)
+        let world = try World(loaded, seed: 1, log: .quiet)
         var restarts: [Int] = []
         for seconds in [5, 15, 35] {
             world.advance(to: Instant(nanoseconds: UInt64(seconds) * 1_000_000_000)) { true }

@@ -1,6 +1,5 @@
 import Foundation
 import HairpinEngine
-import Logging
 import Testing
 
 @testable import HairpinScenario
@@ -49,9 +48,7 @@ struct ServiceTracingTests {
         loaded.scenario.cluster.cni = "flannel-host-gw"
         loaded.scenario.cluster.proxyMode = mode
         loaded.scenario.seed = seed
-        var log = Logger(label: "test")
-        log.logLevel = .critical
-        return try ServiceTracing(loaded, hooks: RunHooks(log: log))
+        return try ServiceTracing(loaded, hooks: .quiet)
     }
 
     @Test("Frames go where the trace says, masqueraded where it says", arguments: ProxyMode.allCases)

@@ -45,43 +45,16 @@ public struct InterfacePattern: Sendable, Hashable {
     public init(_ text: String) { self.text = text }
 
     public func matches(_ interface: CaptureInterface) -> Bool {
-        guard let colon = text.firstIndex(of: ":") else { return matchesHost(text, interface.host) || glob(text, interface.name) }
-        return matchesHost(String(text[..<colon]), interface.host) && glob(String(text[text.index(after: colon)...]), interface.name)
+        guard let colon = text.firstIndex(of: ":") else { return matchesHost(text, interface.host) || WildcardPattern(text).matches(interface.name) }
+        return matchesHost(String(text[..<colon]), interface.host) && WildcardPattern(String(text[text.index(after: colon)...])).matches(interface.name)
     }
 
     /// Whether the pattern's hosts include this one.
     public func matches(host: String) -> Bool { matchesHost(String(text[..<(text.firstIndex(of: ":") ?? text.endIndex)]), host) }
 
     private func matchesHost(_ pattern: String, _ host: String) -> Bool {
-        if glob(pattern, host) { return true }
+        if WildcardPattern(pattern).matches(host) { return true }
         guard !pattern.contains("/"), let slash = host.lastIndex(of: "/") else { return false }
-        return glob(pattern, String(host[host.index(after: slash)...]))
+        return WildcardPattern(pattern).matches(String(host[host.index(after: slash)...]))
     }
-}
-
-/// Matching with `*` and `?`.
-///
-/// - Complexity: O(pattern × text) at worst.
-private func glob(_ pattern: String, _ text: String) -> Bool {
-    let pattern = Array(pattern.utf8)
-    let text = Array(text.utf8)
-    var p = 0
-    var t = 0
-    var star: (pattern: Int, text: Int)?
-    while t < text.count {
-        if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
-            star = (p, t)
-            p += 1
-        } else if p < pattern.count, pattern[p] == UInt8(ascii: "?") || pattern[p] == text[t] {
-            p += 1
-            t += 1
-        } else if let last = star {
-            star = (last.pattern, last.text + 1)
-            p = last.pattern + 1
-            t = last.text + 1
-        } else {
-            return false
-        }
-    }
-    return pattern[p...].allSatisfy { $0 == UInt8(ascii: "*") }
 }

@@ -93,7 +93,8 @@ extension ClusterPlan {
         return Reachability(proto: proto, port: port, sources: peers, destinations: columns.map(\.0.key.description), cells: cells, causes: Self.ranked(causes))
     }
 
-    private func isSystem(_ service: PlannedService) -> Bool { service.namespace == "kube-system" || service.key == ObjectKey(namespace: "default", name: "kubernetes") }
+    /// Of the cluster itself: what kube-system holds, and the API server's Service.
+    public func isSystem(_ service: PlannedService) -> Bool { service.namespace == "kube-system" || service.key == ObjectKey(namespace: "default", name: "kubernetes") }
 
     private static func ranked(_ causes: [String: Int]) -> [(text: String, pairs: Int)] {
         causes.map { (text: $0.key, pairs: $0.value) }.sorted { ($1.pairs, $0.text) < ($0.pairs, $1.text) }

@@ -1,3 +1,5 @@
+import HairpinWire
+
 /// A JSON value as kubectl prints it: keys in alphabetical order.
 public enum JSONValue: Hashable, Sendable {
     case null
@@ -41,7 +43,7 @@ public enum JSONValue: Hashable, Sendable {
         case .bool(let value): return value ? "true" : "false"
         case .integer(let value): return String(value)
         case .real(let value): return "\(value)"
-        case .string(let value): return JSONValue.quoted(value)
+        case .string(let value): return JSONString.quoted(value)
         case .array(let items):
             if items.isEmpty { return "[]" }
             return "[" + items.map { line(level + 1) + $0.json(indent: indent.map { $0 + 1 }) }.joined(separator: ",") + line(level) + "]"
@@ -49,27 +51,9 @@ public enum JSONValue: Hashable, Sendable {
             if fields.isEmpty { return "{}" }
             let colon = indent == nil ? ":" : ": "
             return "{"
-                + fields.sorted { $0.key < $1.key }.map { line(level + 1) + JSONValue.quoted($0.key) + colon + $0.value.json(indent: indent.map { $0 + 1 }) }
+                + fields.sorted { $0.key < $1.key }.map { line(level + 1) + JSONString.quoted($0.key) + colon + $0.value.json(indent: indent.map { $0 + 1 }) }
                 .joined(separator: ",") + line(level) + "}"
         }
-    }
-
-    static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\r": result += "\\r"
-            case "\t": result += "\\t"
-            case let s where s.value < 32:
-                let digits = String(s.value, radix: 16)
-                result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result + "\""
     }
 }
 
@@ -139,9 +123,9 @@ extension JSONValue {
         }
         if isPlain {
             if case .string = YAMLScalar.resolve(text), !isTakenForSomethingElse(text) { return text }
-            return quoted(text)
+            return JSONString.quoted(text)
         }
-        if text.isEmpty || text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) { return quoted(text) }
+        if text.isEmpty || text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) { return JSONString.quoted(text) }
         return "'" + text.split(separator: "'", omittingEmptySubsequences: false).joined(separator: "''") + "'"
     }
 

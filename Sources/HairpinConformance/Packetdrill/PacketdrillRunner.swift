@@ -16,8 +16,6 @@ public struct PacketdrillRunner: Sendable {
         case unsupported
         /// The script cannot be parsed.
         case unreadable
-
-        public var isPass: Bool { self != .failed && self != .unsupported && self != .unreadable }
     }
 
     public struct Case: Sendable {

@@ -1,4 +1,5 @@
 import HairpinTransport
+import HairpinWire
 
 /// nstat(8) of iproute2 and `netstat -s` of net-tools: the counters of the pod's network namespace, under the kernel's names.
 enum KernelCounters {
@@ -44,7 +45,7 @@ enum KernelCounters {
                 _ = system.writeFile(historyFile, Array(("#kernel\n" + history).utf8), append: false)
             }
             if options.has("n") { return 0 }
-            let patterns = options.operands.map { BasicGlob($0) }
+            let patterns = options.operands.map { WildcardPattern($0) }
             var shown: [(name: String, value: Int)] = []
             for counter in counters {
                 let value = counter.value - (before[counter.name] ?? 0)
@@ -120,35 +121,5 @@ enum KernelCounters {
             }
         }
         return 0
-    }
-}
-
-/// `*` and `?` of a shell's pattern, anywhere in a name (fnmatch(3)).
-private struct BasicGlob {
-    private let pattern: [UInt8]
-    init(_ text: String) { pattern = Array(text.utf8) }
-
-    func matches(_ text: String) -> Bool {
-        let text = Array(text.utf8)
-        var p = 0
-        var t = 0
-        var star: (pattern: Int, text: Int)?
-        while t < text.count {
-            if p < pattern.count, pattern[p] == UInt8(ascii: "*") {
-                star = (p, t)
-                p += 1
-            } else if p < pattern.count, pattern[p] == UInt8(ascii: "?") || pattern[p] == text[t] {
-                p += 1
-                t += 1
-            } else if let last = star {
-                star = (last.pattern, last.text + 1)
-                p = last.pattern + 1
-                t = last.text + 1
-            } else {
-                return false
-            }
-        }
-        while p < pattern.count, pattern[p] == UInt8(ascii: "*") { p += 1 }
-        return p == pattern.count
     }
 }

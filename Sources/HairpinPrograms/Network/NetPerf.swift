@@ -11,7 +11,7 @@ final class NetServer: Program {
     private var controls: [(socket: SocketID, line: [UInt8])] = []
     private var tests: [(listener: SocketID, request: Int, response: Int, closes: Bool)] = []
     private var peers: [(socket: SocketID, test: Int, received: Int, owed: Int, isAnswered: Bool)] = []
-    private static let filler = [UInt8](repeating: 0x6e, count: 65_536)
+    fileprivate static let filler = [UInt8](repeating: 0x6e, count: 65_536)
 
     init(_ arguments: [String]) { options = Options(arguments, flags: "Df46hV", values: "pLv") }
 
@@ -132,7 +132,6 @@ final class NetPerf: Program {
     /// Of each transaction, in ns.
     private var latencies: [Int] = []
     private var retransmits = 0
-    private static let filler = [UInt8](repeating: 0x6e, count: 65_536)
 
     init(_ arguments: [String]) {
         let split = arguments.firstIndex(of: "--") ?? arguments.endIndex
@@ -254,7 +253,7 @@ final class NetPerf: Program {
         let end = startedAt + .seconds(Int64(seconds))
         do throws(Errno) {
             if phase == .sending {
-                while progress < request { progress += try system.send(socket, NetPerf.filler[..<(request - progress)]) }
+                while progress < request { progress += try system.send(socket, NetServer.filler[..<(request - progress)]) }
                 progress = 0
                 phase = .receiving
             }

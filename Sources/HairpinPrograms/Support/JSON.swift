@@ -1,3 +1,5 @@
+import HairpinWire
+
 /// JSON as programs exchange and print it: objects keep their order.
 indirect enum JSON: Equatable {
     case null, bool(Bool), int(Int), double(Double), string(String), array([JSON]), object([Member])
@@ -44,7 +46,7 @@ indirect enum JSON: Equatable {
     var compact: String {
         switch self {
         case .array(let items): "[" + items.map(\.compact).joined(separator: ",") + "]"
-        case .object(let members): "{" + members.map { JSON.quoted($0.name) + ":" + $0.value.compact }.joined(separator: ",") + "}"
+        case .object(let members): "{" + members.map { JSONString.quoted($0.name) + ":" + $0.value.compact }.joined(separator: ",") + "}"
         default: scalar
         }
     }
@@ -56,7 +58,7 @@ indirect enum JSON: Equatable {
         case .object(let members):
             if members.isEmpty { return "{\n" + String(repeating: "\t", count: depth) + "}" }
             let indent = String(repeating: "\t", count: depth + 1)
-            let lines = members.map { "\(indent)\(JSON.quoted($0.name)):\t\($0.value.pretty(depth: depth + 1))" }
+            let lines = members.map { "\(indent)\(JSONString.quoted($0.name)):\t\($0.value.pretty(depth: depth + 1))" }
             return "{\n" + lines.joined(separator: ",\n") + "\n" + String(repeating: "\t", count: depth) + "}"
         default: return scalar
         }
@@ -67,25 +69,9 @@ indirect enum JSON: Equatable {
         case .bool(let value): value ? "true" : "false"
         case .int(let value): String(value)
         case .double(let value): value.isFinite ? (Int(exactly: value).map { String($0) } ?? "\(value)") : "null"
-        case .string(let value): JSON.quoted(value)
+        case .string(let value): JSONString.quoted(value)
         default: "null"
         }
-    }
-
-    private static func quoted(_ text: String) -> String {
-        var result = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": result += "\\\""
-            case "\\": result += "\\\\"
-            case "\n": result += "\\n"
-            case "\t": result += "\\t"
-            case "\r": result += "\\r"
-            default:
-                if scalar.value < 32 { result += "\\u" + hexadecimal(UInt64(scalar.value), digits: 4) } else { result.unicodeScalars.append(scalar) }
-            }
-        }
-        return result + "\""
     }
 
     // MARK: Reading

@@ -22,7 +22,7 @@ public struct ReachabilityView: Sendable {
     /// The ports containers declare, or those of Services.
     public func ports(_ proto: PortProtocol, ofServices: Bool) -> [UInt16] {
         guard ofServices else { return plan.declaredPorts(proto, includingSystem: includesSystem) }
-        let services = plan.services.filter { includesSystem || $0.namespace != "kube-system" && $0.name != "kubernetes" }
+        let services = plan.services.filter { includesSystem || !plan.isSystem($0) }
         return Set(services.flatMap(\.ports).filter { $0.proto == proto }.map(\.port)).sorted()
     }
 

@@ -1,7 +1,6 @@
 import Foundation
 import HairpinEngine
 import HairpinScenario
-import Logging
 import Testing
 
 @Suite("Threads")
@@ -21,7 +20,7 @@ struct ThreadTests {
         options.captures = folder.path
         options.interfaceCaptures = folder.path
         var text = ""
-        var hooks = RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() }))
+        var hooks = RunHooks.quiet
         hooks.print = { text += $0 }
         let runner = try ScenarioRunner(try ScenarioFile.load(name, manifests: []), options: options, hooks: hooks)
         _ = try runner.run()
@@ -44,7 +43,7 @@ struct ThreadTests {
         func run(threads: Int) throws -> (status: Int32, output: [String]) {
             var loaded = try ScenarioFile.cluster(manifests: ["pod-to-service-iptables"])
             loaded.scenario.cluster.setNodeCount(3)
-            let execution = try Execution(loaded, threads: threads, hooks: RunHooks(log: Logger(label: "tests", factory: { _ in SwiftLogNoOpLogHandler() })))
+            let execution = try Execution(loaded, threads: threads, hooks: .quiet)
             var output: [String] = []
             let command = ["sh", "-c", "curl -sS http://web/; echo gone >&2; ip route"]
             let place = try #require(Place("deploy/shell"))

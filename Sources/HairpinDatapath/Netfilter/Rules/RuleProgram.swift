@@ -100,7 +100,7 @@ struct RuleProgram {
                     if let (kind, last) = stretches[number][position] {
                         let (table, next) = builder.add(chain.rules[position..<last], kind, first: flat.count + 1)
                         stretch = (position, next)
-                        flat.append(CompiledRule(closing: .dispatch(table), next: 0, end: end))
+                        flat.append(CompiledRule(closing: .dispatch(table), end: end))
                     }
                     let next = stretch.next.indices.contains(position - stretch.first) ? stretch.next[position - stretch.first] : UInt32(flat.count + 1)
                     places.append(UInt32(flat.count))
@@ -122,7 +122,7 @@ struct RuleProgram {
                     tests.append(contentsOf: rule.tests)
                 }
                 places.append(UInt32(flat.count))
-                var closing = CompiledRule(closing: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault), next: 0, end: end)
+                var closing = CompiledRule(closing: chain.hook == nil ? .return : .policy(accept: chain.acceptsByDefault), end: end)
                 (closing.packets, closing.bytes) = (chain.packets, chain.bytes)
                 flat.append(closing)
             }
@@ -299,9 +299,9 @@ struct RuleProgram {
 
 extension RuleProgram.CompiledRule {
     /// What stands for no rule of a person's: it takes every packet.
-    init(closing action: RuleAction, next: UInt32, end: UInt32) {
+    init(closing action: RuleAction, end: UInt32) {
         self.init(
-            source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: 0, bytes: 0, firstTest: 0, next: next, end: end, testCount: 0, input: 0, output: 0,
+            source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: 0, bytes: 0, firstTest: 0, next: 0, end: end, testCount: 0, input: 0, output: 0,
             proto: 0, inverted: [], secondFragments: false, isFlowInvariant: true, looksAtDevices: false, action: action)
     }
 }

@@ -284,7 +284,7 @@ public final class LogicalProcess {
         } else {
             handle(event)
             // run_timer_softirq works off all timers of a tick before net_rx_action sees what they sent.
-            if isTimer(event), let next = queue.pointee.peek(through: event.time), next.time == event.time, isTimer(next) { return true }
+            if isTimer(event), queue.pointee.continues(at: event.time, where: isTimer) { return true }
         }
         if !backlog.pointee.isEmpty { runSoftirqs() }
         return true
@@ -304,6 +304,7 @@ public final class LogicalProcess {
         state.pointee.inSoftirq = false
     }
 
+    @inline(__always)
     private func isTimer(_ event: EventKey) -> Bool { event.source.kind >= EventKind.stack.rawValue && event.source.kind <= EventKind.reassembly.rawValue }
 
     /// Works off the backlog, as `do_softirq` does when a system call or an interrupt ends. What is left after 2 ms waits its turn behind
@@ -346,7 +347,7 @@ public final class LogicalProcess {
         space.pointee.stackDeadline = deadline
         if deadline < space.pointee.stackQueued {
             space.pointee.stackQueued = deadline
-            queue.pointee.push(max(deadline, now), EventSource(kind: EventKind.stack.rawValue, index: index.rawValue))
+            queue.pointee.pushInline(EventKey(max(deadline, now), EventSource(kind: EventKind.stack.rawValue, index: index.rawValue), note: 0))
         }
     }
 

@@ -122,11 +122,12 @@ public struct EventQueue: ~Copyable {
         return (key.time, key.source, key.note)
     }
 
-    /// What the next event is about if it is due by `limit`.
-    public mutating func peek(through limit: Instant) -> EventKey? {
-        if front == EventQueue.none, !open(through: limit.nanoseconds) { return nil }
+    /// Whether the next event is due at `time`, when the last one that was taken out was, and `condition` holds for it. Opens no bucket: whatever is in one is
+    /// due later than anything that has been taken out.
+    @inlinable @inline(__always)
+    public func continues(at time: Instant, where condition: (EventKey) -> Bool) -> Bool {
         let key = EventKey(rawValue: front)
-        return key.time <= limit ? key : nil
+        return key.time == time && condition(key)
     }
 
     // MARK: What is at hand

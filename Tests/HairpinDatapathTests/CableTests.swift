@@ -31,14 +31,17 @@ struct CableTests {
     func queueGrows() {
         var ring = DepartureRing()
         func waiting(_ nanoseconds: UInt64) -> Int { ring.waiting(Instant(nanoseconds: nanoseconds)) }
-        for n in 0..<100 { ring.append(Instant(nanoseconds: UInt64(n)), now: .zero) }
+        for n in 0..<100 { ring.append(Instant(nanoseconds: UInt64(n)), now: .zero, busyUntil: Instant(nanoseconds: UInt64(n))) }
         #expect(waiting(49) == 50)
-        for n in 100..<1000 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 49)) }
+        for n in 100..<1000 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 49), busyUntil: Instant(nanoseconds: UInt64(n - 1))) }
         #expect(waiting(49) == 950)
         #expect(waiting(997) == 2)
         #expect(waiting(999) == 0)
-        for n in 1000..<1003 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 999)) }
+        for n in 1000..<1003 { ring.append(Instant(nanoseconds: UInt64(n)), now: Instant(nanoseconds: 999), busyUntil: Instant(nanoseconds: UInt64(n - 1))) }
         #expect(waiting(1000) == 2)
+        // Idle since 1002: nobody of before is left, whether anybody has counted or not.
+        ring.append(Instant(nanoseconds: 2001), now: Instant(nanoseconds: 2000), busyUntil: Instant(nanoseconds: 1002))
+        #expect(waiting(2000) == 1)
         ring.deallocate()
         let world = World(pods: 2)
         world.process.shape(world.pods[0].eth0, CableShape(rate: .max, delay: .zero, queueLimit: .max))

@@ -60,7 +60,8 @@ extension TransportStack {
         info.retransmits = Int(e.pointee.retransmits)
         info.probes = Int(e.pointee.probesOut)
         info.backoff = Int(e.pointee.backoff)
-        let flags = e.pointee.flags
+        // What a SYN offers is not agreed.
+        let flags = e.pointee.state == .synSent ? e.pointee.flags.subtracting([.timestamps, .selectiveAcks, .windowScaling]) : e.pointee.flags
         if flags.contains(.timestamps) { info.options |= 1 }
         if flags.contains(.selectiveAcks) { info.options |= 2 }
         if flags.contains(.windowScaling) {
@@ -80,7 +81,7 @@ extension TransportStack {
             info.unacked = Int(e.pointee.acceptCount)
             info.sacked = Int(e.pointee.backlog)
         } else {
-            info.unacked = e.pointee.packetsOut
+            info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.state == .synReceived && e.pointee.listener == nil ? 1 : 0)
             info.sacked = Int(e.pointee.sackedOut)
         }
         info.lost = Int(e.pointee.lostOut)
@@ -124,7 +125,7 @@ extension TransportStack {
             info.delivery_rate_app_limited = modules.pointee.rate.isRateApplicationLimited ? 1 : 0
         }
         info.snd_wnd = Int(e.pointee.sendWindow)
-        info.rcv_wnd = e.pointee.windowLeft
+        info.rcv_wnd = Int(e.pointee.receiveWindow)
         return info
     }
 

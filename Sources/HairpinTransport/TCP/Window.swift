@@ -21,7 +21,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.receiveBufferSet) { clamp = fullSpace(e) }
         var space = min(clamp, fullSpace(e))
         if space > segment { space = space / segment * segment }
-        e.pointee.receiveWindow = UInt32(min(space, 65_535))
+        e.pointee.receiveWindow = UInt32(space)
         if scaling {
             let largest = min(max(space, settings.tcp_rmem.maximum, settings.rmem_max), clamp)
             let logarithm = Int.bitWidth - 1 - max(largest, 1).leadingZeroBitCount

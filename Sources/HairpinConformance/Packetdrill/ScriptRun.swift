@@ -50,6 +50,7 @@ final class ScriptRun {
         var profile = ScriptConfiguration.referenceProfile
         profile.sendsAsBefore6_10 = sendsAsBefore6_10
         profile.challengesUnsentAcks = !sendsAsBefore6_10
+        if sendsAsBefore6_10 { profile.tcp_syn_linear_timeouts = 0 }
         self.profile = profile
         host = ScriptHost(local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: profile, seed: seed)
         start = host.now

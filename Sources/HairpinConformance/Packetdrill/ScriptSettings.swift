@@ -73,6 +73,7 @@ struct ScriptConfiguration {
         settings.rmem_max = 8 << 20
         settings.wmem_max = 8 << 20
         settings.tcp_ecn = 0
+        settings.receivesFromTun = true
         return settings
     }
 }

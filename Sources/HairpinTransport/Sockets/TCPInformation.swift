@@ -77,6 +77,11 @@ extension TransportStack {
         info.ato = Int(e.pointee.ackTimeout) * tick
         info.snd_mss = Int(e.pointee.segmentSize)
         info.rcv_mss = Int(e.pointee.peerSegment)
+        if e.pointee.state == .synSent {
+            // What is assumed before the peer has spoken (`tcp_connect_init`): its default, and TCP_MIN_MSS.
+            if e.pointee.flags.contains(.timestamps) { info.snd_mss -= OptionSize.timestamps }
+            info.rcv_mss = 88
+        }
         if e.pointee.isListener {
             info.unacked = Int(e.pointee.acceptCount)
             info.sacked = Int(e.pointee.backlog)
@@ -94,7 +99,8 @@ extension TransportStack {
         info.pmtu = Int(e.pointee.pathMTU)
         info.rcv_ssthresh = Int(e.pointee.windowThreshold)
         info.rtt = Int(e.pointee.smoothedRTT >> 3)
-        info.rttvar = Int(e.pointee.deviation >> 2)
+        // Without a sample the deviation is that of TCP_TIMEOUT_INIT, a second (`tcp_init_sock`).
+        info.rttvar = e.pointee.smoothedRTT == 0 ? 250_000 : Int(e.pointee.deviation >> 2)
         info.snd_ssthresh = Int(min(e.pointee.slowStartThreshold, 0x7fff_ffff))
         info.snd_cwnd = Int(e.pointee.window)
         info.advmss = Int(e.pointee.advertisedSegment)

@@ -95,7 +95,7 @@ struct SentSegment: BitwiseCopyable {
     static let everRetransmitted: UInt16 = 64
     /// As of the packet of the write queue that ended here.
     static let stamped: UInt16 = 128, endOfRecord: UInt16 = 256
-    /// Its front is acknowledged, and not sent again since.
+    /// A packet of one segment whose front is acknowledged, and that has not been sent again since.
     static let trimmed: UInt16 = 512
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }

@@ -89,7 +89,7 @@ extension TransportStack {
             }
             makeRoom(e, until: next + count)
             e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
-            let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
+            let truesize = UInt32(memory(ofPayload: segment.payload.count))
             e.pointee.received.append(ReceivedChunk(end: next + count, truesize: truesize), pool)
             e.pointee.receiveMemory += truesize
         }
@@ -150,7 +150,7 @@ extension TransportStack {
         }
         statistics.ext.TCPOFOQueue += 1
         if !segment.payload.isEmpty { measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh)) }
-        let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
+        let truesize = UInt32(memory(ofPayload: segment.payload.count))
         makeRoom(e, until: start + segment.payload.count)
         // Where among the ranges?
         var index = 0

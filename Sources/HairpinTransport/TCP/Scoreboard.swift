@@ -164,13 +164,15 @@ extension TransportStack {
         var reordered: SequenceNumber?
         var acked = 0
         let priorSackedOut = e.pointee.sackedOut
+        // Whether the packet of the queue that the head belongs to has lost segments to this ACK.
+        var isCutInto = false
         while e.pointee.sent.count > 0 {
             let head = e.pointee.sent.pointer(0)
             guard head.pointee.end.isAtOrBefore(una) else {
-                // Half a segment acknowledged: the rest stays.
+                // Half a segment acknowledged: the rest stays. Linux trims packets of several segments only (`tcp_tso_acked`).
                 if head.pointee.start.isBefore(una) {
                     head.pointee.start = una
-                    head.pointee.marks |= SentSegment.trimmed
+                    if !isCutInto, head.pointee.marks & SentSegment.endsBurst != 0 { head.pointee.marks |= SentSegment.trimmed }
                 }
                 break
             }
@@ -181,7 +183,7 @@ extension TransportStack {
             } else if sent.marks & SentSegment.sacked == 0 {
                 findings.lastRoundTrip = Int64(age(sent.sentAt))
                 if findings.firstRoundTrip < 0 { findings.firstRoundTrip = findings.lastRoundTrip }
-                // Linux keeps the first number of a packet that is acknowledged in part, and finds it below what the ACK before covered.
+                // A packet that was not trimmed still begins below what the ACK before covered.
                 let start = sent.marks & SentSegment.trimmed != 0 ? sent.start - 1 : sent.start
                 if reordered == nil || start.isBefore(reordered!) { reordered = start }
                 if !sent.end.isAfter(e.pointee.highSequence) { findings.insert(.originalArrived) }
@@ -195,6 +197,7 @@ extension TransportStack {
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             if sent.marks & SentSegment.sacked == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
             acked += 1
+            isCutInto = sent.marks & SentSegment.endsBurst == 0
             findings.insert(.acked)
             if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
             if sent.marks & SentSegment.stamped != 0 { stampAcknowledgment(e, end: sent.start + sent.payload, payload: sent.payload) }

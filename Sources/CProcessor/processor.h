@@ -12,6 +12,8 @@ static inline void hairpin_pause(void) {
 
 // Asks for the cache line at an address, without waiting for it. Any address will do.
 static inline void hairpin_prefetch(const void *address) { __builtin_prefetch(address); }
+// The same for a line that will be written to.
+static inline void hairpin_prefetch_to_write(const void *address) { __builtin_prefetch(address, 1); }
 
 // The sum of the 32-bit words of `count` bytes, which are a multiple of 64, modulo 2^64: what a checksum is made of. To be called only
 // where `hairpin_has_wide_sum` says that the processor can do it.

@@ -1,3 +1,4 @@
+import CProcessor
 import HairpinEngine
 import HairpinWire
 
@@ -44,6 +45,8 @@ public struct PacketLog {
 
     private var base: UnsafeMutableRawPointer
     private var capacity = 1 << 12
+    /// Whether `base` came by `exchange`.
+    private var isExchanged = false
     /// Offsets of the first record that is not yet taken and of the end.
     private var start = 0
     private var end = 0
@@ -58,6 +61,10 @@ public struct PacketLog {
     /// By interface index: the interface's number in the capture, or -1.
     private let numbers: UnsafeMutablePointer<Int32>
     private let numberCount: Int
+    /// Sights by the interface's number in the capture, of all time.
+    private let sights: UnsafeMutablePointer<UInt64>
+    /// Records in the log.
+    private var recordCount = 0
     private let snapLength: Int
     /// Nanoseconds that are added to virtual time.
     private let epoch: UInt64
@@ -69,6 +76,9 @@ public struct PacketLog {
         self.numbers = .allocate(capacity: max(numbers.count, 1))
         numberCount = numbers.count
         for (index, number) in numbers.enumerated() { (self.numbers + index).initialize(to: number) }
+        let captured = max(Int(numbers.max() ?? -1) + 1, 1)
+        sights = .allocate(capacity: captured)
+        sights.initialize(repeating: 0, count: captured)
         self.snapLength = snapLength
         self.epoch = UInt64(max(epoch.nanoseconds, 0))
         base = .allocate(byteCount: capacity, alignment: 64)
@@ -76,6 +86,7 @@ public struct PacketLog {
     public func deallocate() {
         base.deallocate()
         numbers.deallocate()
+        sights.deallocate()
     }
 
     public var byteCount: Int { end - start }
@@ -89,6 +100,9 @@ public struct PacketLog {
         guard index < numberCount, numbers[index] >= 0 else { return nil }
         return UInt32(bitPattern: numbers[index])
     }
+
+    /// How often a tap has shown a frame on the interface with this number in the capture.
+    public func sights(of number: Int) -> UInt64 { sights[number] }
 
     // MARK: Seeing
 
@@ -106,6 +120,8 @@ public struct PacketLog {
         let total = PacketLog.bytesOffset &+ padded &+ PacketLog.trailer
         if total > capacity &- end { return appendAfterGrowing(bytes, time, number, direction, packetID, total) }
         let block = base + end
+        hairpin_prefetch_to_write(block + 1536)
+        hairpin_prefetch_to_write(block + 1600)
         let stamp = time.nanoseconds &+ epoch
         block.words(PacketLog.enhancedPacket, UInt32(truncatingIfNeeded: total), at: 0)
         block.words(number, UInt32(truncatingIfNeeded: stamp &>> 32), at: PacketLog.interfaceOffset)
@@ -122,6 +138,8 @@ public struct PacketLog {
         if stamp < lastTime, start != end { isSorted = false }
         if packetID == 0 { isNamed = false }
         lastTime = stamp
+        sights[Int(truncatingIfNeeded: number)] &+= 1
+        recordCount &+= 1
         end &+= total
     }
 
@@ -141,6 +159,7 @@ public struct PacketLog {
         if most > capacity - end { grow(most) }
         notes.append((end, Note(reason: reason, isSight: false)))
         append(bytes, time, number: number, .inbound, packetID: packetID)
+        sights[Int(number)] -= 1
     }
 
     /// Notes why a packet ended on its latest sight on this interface. False if there is none, or it has a note already.
@@ -179,39 +198,66 @@ public struct PacketLog {
     public var firstTime: Instant { Instant(nanoseconds: time(start)) }
 
     /// Takes records older than `time`, with the epoch: some without notes, or one with a note. Nil if there are none. They must be sorted.
-    /// `body` gets the interface's number for each that a tap showed.
-    @inline(__always)
-    public mutating func takeRun(before time: Instant, _ body: (Int) -> Void) -> Run? {
+    public mutating func takeRun(before time: Instant) -> Run? {
+        guard start < end else { return nil }
+        let noted = notes.first?.at ?? Int.max
+        if noted == start {
+            guard self.time(start) < time.nanoseconds else { return nil }
+            return take(start + Int(word(start + 4)), 1, notes.removeFirst().note)
+        }
+        if noted == Int.max, let (stop, later) = lastOlder(than: time) { return recordCount == later ? nil : take(stop, recordCount - later, nil) }
         // Pieces that fit a near cache.
         let limit = min(end, start &+ 1 << 16)
         var stop = start
-        var count = 0
-        let noted = notes.first?.at ?? Int.max
-        if noted == start {
-            guard start < end, self.time(start) < time.nanoseconds else { return nil }
-            let note = notes.removeFirst().note
-            if note.isSight { body(Int(word(start + PacketLog.interfaceOffset))) }
-            stop = start + Int(word(start + 4))
-            return take(stop, 1, note)
-        }
+        var taken = 0
         while stop < limit, stop != noted, self.time(stop) < time.nanoseconds {
-            body(Int(truncatingIfNeeded: word(stop &+ PacketLog.interfaceOffset)))
             stop &+= Int(truncatingIfNeeded: word(stop &+ 4))
-            count &+= 1
+            taken &+= 1
         }
-        return count == 0 ? nil : take(stop, count, nil)
+        return taken == 0 ? nil : take(stop, taken, nil)
     }
 
-    private mutating func take(_ stop: Int, _ count: Int, _ note: Note?) -> Run {
+    /// Where the records end that are older than `time`, and how many are not; nil if those are more than a few.
+    private func lastOlder(than time: Instant) -> (stop: Int, later: Int)? {
+        var stop = end
+        for later in 0..<PacketLog.lookBack {
+            if stop == start { return (stop, later) }
+            let at = stop - Int(word(stop - 4))
+            if self.time(at) < time.nanoseconds { return (stop, later) }
+            stop = at
+        }
+        return nil
+    }
+
+    private mutating func take(_ stop: Int, _ taken: Int, _ note: Note?) -> Run {
         let blocks = UnsafeRawBufferPointer(start: base + start, count: stop - start)
         let last = stop - Int(word(stop - 4))
-        let run = Run(blocks: blocks, count: count, lastTime: Instant(nanoseconds: time(last)), note: note, isNamed: isNamed)
+        let run = Run(blocks: blocks, count: taken, lastTime: Instant(nanoseconds: time(last)), note: note, isNamed: isNamed)
         start = stop
-        if start == end {
-            (start, end) = (0, 0)
-            (isSorted, isNamed) = (true, true)
-        }
+        recordCount -= taken
+        if start == end { begin() }
         return run
+    }
+
+    private mutating func begin() {
+        (start, end, recordCount) = (0, 0, 0)
+        (isSorted, isNamed) = (true, true)
+    }
+
+    /// Takes all records older than `time`, with the epoch, together with the memory they lie in, from its beginning; the caller frees that, and
+    /// `wasExchanged` says that it came here by this way. `memory` becomes the log's, and what is not older moves there. Nil, and nothing has changed, if
+    /// blocks are not what goes to a file, or if what would move is not little.
+    public mutating func exchange(before time: Instant, for memory: UnsafeMutableRawPointer, capacity newCapacity: Int) -> (run: Run, wasExchanged: Bool)? {
+        guard start == 0, isSorted, isNamed, notes.isEmpty, let (stop, later) = lastOlder(than: time), later < recordCount, end - stop <= newCapacity else { return nil }
+        let rest = end - stop
+        memory.copyMemory(from: base + stop, byteCount: rest)
+        let last = Instant(nanoseconds: self.time(stop - Int(word(stop - 4))))
+        let run = Run(blocks: UnsafeRawBufferPointer(start: base, count: stop), count: recordCount - later, lastTime: last, note: nil, isNamed: true)
+        let wasExchanged = isExchanged
+        (base, capacity, isExchanged) = (memory, newCapacity, true)
+        begin()
+        (end, recordCount) = (rest, later)
+        return (run, wasExchanged)
     }
 
     /// One record.
@@ -266,7 +312,7 @@ public struct PacketLog {
         let larger = UnsafeMutableRawPointer.allocate(byteCount: capacity, alignment: 64)
         larger.copyMemory(from: base, byteCount: end)
         base.deallocate()
-        base = larger
+        (base, isExchanged) = (larger, false)
     }
 
     /// Puts the records into the order of their times; those of one time keep their order.
@@ -294,7 +340,7 @@ public struct PacketLog {
             to += size
         }
         base.deallocate()
-        base = sorted
+        (base, isExchanged) = (sorted, false)
         (start, end) = (0, to)
         lastTime = places.last?.time ?? 0
         isSorted = true

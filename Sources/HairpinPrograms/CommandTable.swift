@@ -34,6 +34,7 @@ public enum CommandTable {
         case "curl": Curl(arguments)
         case "wget": Wget(arguments, userland: userland)
         case "ping", "ping4": Ping(arguments, userland: userland)
+        case "traceroute": Traceroute(arguments, userland: userland)
         case "arping": ARPing(arguments)
         case "dig": Dig(arguments)
         case "nslookup": NameLookup(arguments, style: .nslookup, userland: userland)

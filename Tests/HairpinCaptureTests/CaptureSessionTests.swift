@@ -171,6 +171,35 @@ import Testing
         #expect(try CaptureReader.read(scratch.path("pod1500-eth0.pcap")).packets.map { $0.bytes.last } == [0, 1, 2])
     }
 
+    @Test("memory holds the file's bytes: logs that became pieces, one with a note on a frame, several frames of one time, and memory of an earlier capture")
+    func memoryAsFile() throws {
+        let scratch = try Scratch()
+        func capture(_ destination: CaptureDestination, _ memory: CaptureMemory) throws -> CaptureSession {
+            var options = CaptureOptions()
+            options.combined = destination
+            let known = (1...2).map { CaptureInterface(index: InterfaceIndex($0), host: "n", name: "e\($0)") }
+            let session = try CaptureSession(interfaces: known, options: options, memory: memory)
+            let (small, large) = (frame(1, count: 60), frame(2, count: 1514))
+            // 12 MB in all: six pieces, whose ends fall anywhere among the five frames of one nanosecond.
+            for n in 0..<15_000 {
+                session.saw(n % 7 == 0 ? small : large, at: UInt64(n / 5), on: UInt32(1 + n % 2), id: UInt64(n + 1))
+                if n == 9_000 { small.withUnsafeBytes { session.dropped($0, TapEvent(time: Instant(nanoseconds: 1800), interface: InterfaceIndex(1), direction: .inbound, packetID: 9_001), reason: .noRoute) } }
+            }
+            try session.finish()
+            return session
+        }
+        let memory = CaptureMemory()
+        let path = scratch.path("all.pcapng")
+        _ = try capture(.file(path), memory)
+        let expected = try [UInt8](Data(contentsOf: URL(fileURLWithPath: path)))
+        #expect(expected.count > 6 * CaptureMemory.pieceSize)
+        for _ in 0..<2 {
+            let session = try capture(.memory, memory)
+            #expect(session.combinedBytes == expected)
+            #expect(session.packetCounts == [7_500, 7_500])
+        }
+    }
+
     @Test("a single logical process is written as it goes: memory stays bounded without a flush")
     func relief() throws {
         var options = CaptureOptions()

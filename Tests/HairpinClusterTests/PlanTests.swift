@@ -94,6 +94,10 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
         #expect(plan.pods.filter { $0.address != nil }.count == 253)
         #expect(plan.pods[252].address == IPv4Address(10, 244, 0, 254))
         #expect(plan.pods[253].placement == .withoutAddress(node: "node1", message: "no addresses left in 10.244.0.0/24"))
+        // 46 of the 300, and the one that the cluster's DNS would be: a line for each workload, not for each pod.
+        let waiting = plan.warnings.map(\.message).filter { $0.contains("in ContainerCreating on node1: no addresses left in 10.244.0.0/24") }
+        #expect(waiting.count == 2)
+        #expect(waiting.contains { $0.hasPrefix("47 pods, the first of them \"\(plan.pods[253].metadata.name)\", stay ") }, "\(waiting)")
     }
 
     @Test("Services get addresses: those asked for, the API server's, and others from the upper band")

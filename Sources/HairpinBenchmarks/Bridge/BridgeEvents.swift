@@ -14,6 +14,8 @@ final class BridgeEvents {
     private let gap: Duration
     private var now = Instant.zero
     private var session: CaptureSession?
+    /// Of captures one after the other: the warm-up pays for the first writing to it.
+    private let memory = CaptureMemory()
 
     /// Frames that fit a port's queue.
     private static let queueLimit = 256
@@ -67,11 +69,7 @@ final class BridgeEvents {
         return .nanoseconds(overflow ? .max / 4 : product)
     }
 
-    func warmUp(_ frames: Int) throws(BenchmarkError) {
-        now += span(frames)
-        process.run(until: now)
-        try checkBooks()
-    }
+    func warmUp(_ frames: Int) throws(BenchmarkError) { _ = try forward(frames) }
 
     /// Runs until about `frames` more have been generated. The capture, if any, is begun before the clock runs and its memory given back after.
     func forward(_ frames: Int) throws(BenchmarkError) -> (delivered: Int, dropped: Int, events: Int, seconds: Double) {
@@ -108,7 +106,7 @@ final class BridgeEvents {
         }
         let known = ports.enumerated().map { CaptureInterface(index: $1, host: "switch", name: "port\($0)") }
         do {
-            let session = try CaptureSession(interfaces: known, options: options)
+            let session = try CaptureSession(interfaces: known, options: options, memory: memory)
             self.session = session
             process.tap = session.observer(of: 0)
             for port in ports { process.setTapped(port, true) }

@@ -60,9 +60,9 @@ public struct PcapngWriter: ~Copyable {
     /// Writes the section header and the interfaces, which are numbered from zero in the order given. Throws `cannotOpen`.
     public init(
         to destination: CaptureDestination, section: PcapngSection, interfaces: [PcapngInterface],
-        snapLength: Int = 262_144, bufferSize: Int = 1 << 18
+        snapLength: Int = 262_144, bufferSize: Int = 1 << 18, memory: CaptureMemory = CaptureMemory()
     ) throws(CaptureError) {
-        var output = try RecordOutput(destination, format: .pcapng, bufferSize: bufferSize)
+        var output = try RecordOutput(destination, format: .pcapng, bufferSize: bufferSize, memory: memory)
         var header = PcapngBlock(Pcapng.sectionHeader)
         header.append(Pcapng.byteOrderMagic)
         header.append(UInt16(1))
@@ -146,9 +146,11 @@ public struct PcapngWriter: ~Copyable {
 
     /// Appends enhanced packet blocks as they are, `count` of them. Their interfaces must be the file's. Throws `writeFailed`.
     mutating func write(blocks: UnsafeRawBufferPointer, count: Int) throws(CaptureError) {
-        guard let source = blocks.baseAddress else { return }
-        try output.reserve(blocks.count, packets: count).copyMemory(from: source, byteCount: blocks.count)
+        try output.write(blocks, packets: count)
     }
+
+    /// The same for a file in memory, which takes the memory that begins with the blocks; `isPiece` if it is of `CaptureMemory`. The writer must not have failed.
+    mutating func adopt(_ blocks: UnsafeRawBufferPointer, count: Int, isPiece: Bool) { output.adopt(blocks, packets: count, isPiece: isPiece) }
 
     /// Appends a packet with comments, and with the verdict "dropped" if it was. Throws `writeFailed`.
     public mutating func write(

@@ -59,9 +59,11 @@ struct RecordOutput: ~Copyable {
     private var base: UnsafeMutableRawPointer
     private var capacity: Int
     private var used = 0
-    /// What a memory destination has filled before. It grows by doubling until a piece has this size; then pieces are added and nothing is moved.
-    private var pieces: [(base: UnsafeMutableRawPointer, count: Int)] = []
-    private static let pieceSize = 1 << 23
+    /// What a memory destination has filled before. It grows by doubling until it has the size of a piece; then pieces are added and nothing is moved.
+    private var pieces: [(base: UnsafeMutableRawPointer, count: Int, isPiece: Bool)] = []
+    private let store: CaptureMemory
+    /// Whether `base` came from there.
+    private var isPiece = false
     private let destination: CaptureDestination
     private let format: RecordFormat
     /// Opened for each piece only: for directories with more files than a process may have open.
@@ -75,7 +77,8 @@ struct RecordOutput: ~Copyable {
     private(set) var hasFailed = false
     private var isFinished = false
 
-    init(_ destination: CaptureDestination, format: RecordFormat, bufferSize: Int, reopens: Bool = false) throws(CaptureError) {
+    init(_ destination: CaptureDestination, format: RecordFormat, bufferSize: Int, reopens: Bool = false, memory: CaptureMemory = CaptureMemory()) throws(CaptureError) {
+        store = memory
         self.destination = destination
         self.format = format
         self.reopens = reopens
@@ -96,8 +99,7 @@ struct RecordOutput: ~Copyable {
     }
 
     deinit {
-        base.deallocate()
-        for piece in pieces { piece.base.deallocate() }
+        for piece in pieces + [(base, used, isPiece)] { if piece.isPiece { store.give(back: piece.base) } else { piece.base.deallocate() } }
         if let descriptor { try? descriptor.close() }
     }
 
@@ -126,10 +128,11 @@ struct RecordOutput: ~Copyable {
     private mutating func makeRoom(_ count: Int) throws(CaptureError) {
         if let failure { throw failure }
         precondition(!isFinished, "a packet after the capture was finished")
-        if destination == .memory, capacity >= RecordOutput.pieceSize {
-            pieces.append((base, used))
-            capacity = max(RecordOutput.pieceSize, count)
-            base = RecordOutput.makePiece(capacity)
+        if destination == .memory, capacity >= CaptureMemory.pieceSize {
+            pieces.append((base, used, self.isPiece))
+            isPiece = count <= CaptureMemory.pieceSize
+            capacity = max(CaptureMemory.pieceSize, count)
+            base = isPiece ? store.take() : .allocate(byteCount: capacity, alignment: 64)
             used = 0
             return
         }
@@ -143,28 +146,48 @@ struct RecordOutput: ~Copyable {
         capacity = larger
     }
 
-    /// Memory for a piece, in large pages where the system has them: that each page is given out when it is first written to costs more than the
-    /// writing.
-    private static func makePiece(_ byteCount: Int) -> UnsafeMutableRawPointer {
-        let piece = UnsafeMutableRawPointer.allocate(byteCount: byteCount, alignment: 1 << 21)
-        #if os(Linux)
-            // A hint: it may be refused.
-            _ = madvise(piece, byteCount, MADV_HUGEPAGE)
-        #endif
-        return piece
+    /// Appends whole records as they are, `added` packets. Many of them go to a file without a copy.
+    mutating func write(_ records: UnsafeRawBufferPointer, packets added: Int) throws(CaptureError) {
+        guard let source = records.baseAddress else { return }
+        if destination == .memory || records.count < capacity / 2 || reopens {
+            try reserve(records.count, packets: added).copyMemory(from: source, byteCount: records.count)
+            return
+        }
+        precondition(!isFinished, "a packet after the capture was finished")
+        try flush()
+        packets &+= UInt64(truncatingIfNeeded: added)
+        try write(records)
+    }
+
+    /// Takes memory that begins with these whole records, `added` packets, as a piece of a file in memory: `isPiece` if the store gave it out.
+    mutating func adopt(_ records: UnsafeRawBufferPointer, packets added: Int, isPiece: Bool) {
+        precondition(destination == .memory && !isFinished, "only an unfinished file in memory takes memory")
+        guard let start = UnsafeMutableRawPointer(mutating: records.baseAddress) else { return }
+        if used > 0 {
+            pieces.append((base, used, self.isPiece))
+            (base, capacity, used, self.isPiece) = (.allocate(byteCount: 512, alignment: 64), 512, 0, false)
+        }
+        pieces.append((start, records.count, isPiece))
+        packets &+= UInt64(truncatingIfNeeded: added)
     }
 
     /// Hands everything to the operating system. Memory keeps what it has.
     mutating func flush() throws(CaptureError) {
         if let failure { throw failure }
         guard used > 0, destination != .memory else { return }
+        try write(UnsafeRawBufferPointer(start: base, count: used))
+        used = 0
+    }
+
+    /// Writes whole records to the file.
+    private mutating func write(_ records: UnsafeRawBufferPointer) throws(CaptureError) {
         var done = 0
         do {
             if descriptor == nil, case .file(let path) = destination {
                 descriptor = try FileDescriptor.open(FilePath(path), .writeOnly, options: [.append, .closeOnExec])
             }
             if let descriptor {
-                while done < used { done += try descriptor.write(UnsafeRawBufferPointer(start: base + done, count: used - done)) }
+                while done < records.count { done += try descriptor.write(UnsafeRawBufferPointer(rebasing: records[done...])) }
             }
             if reopens {
                 let open = descriptor
@@ -172,16 +195,14 @@ struct RecordOutput: ~Copyable {
                 try open?.close()
             }
         } catch {
-            throw fail(error, written: done)
+            throw fail(error, reached: UnsafeRawBufferPointer(rebasing: records[..<done]))
         }
-        bytesWritten += Int64(used)
+        bytesWritten += Int64(records.count)
         packetsWritten = packets
-        used = 0
     }
 
-    /// Cuts the file back to the last whole record of the `written` bytes of the buffer that reached it.
-    private mutating func fail(_ error: any Error, written: Int) -> CaptureError {
-        let reached = UnsafeRawBufferPointer(start: base, count: written)
+    /// Cuts the file back to the last whole record of those bytes that reached it last.
+    private mutating func fail(_ error: any Error, reached: UnsafeRawBufferPointer) -> CaptureError {
         var end = 0
         var whole = packetsWritten
         while let record = format.record(at: end, of: reached), record.length > 0 {
@@ -191,7 +212,7 @@ struct RecordOutput: ~Copyable {
         var isReadable = false
         if let descriptor {
             isReadable = (try? descriptor.resize(to: bytesWritten + Int64(end))) != nil
-            if !isReadable, end == written, written > 0 || bytesWritten > 0 { isReadable = true }
+            if !isReadable, end == reached.count, end > 0 || bytesWritten > 0 { isReadable = true }
             try? descriptor.close()
         }
         descriptor = nil
@@ -211,13 +232,13 @@ struct RecordOutput: ~Copyable {
         capacity = used
         let open = descriptor
         descriptor = nil
-        do { try open?.close() } catch { throw fail(error, written: 0) }
+        do { try open?.close() } catch { throw fail(error, reached: UnsafeRawBufferPointer(start: nil, count: 0)) }
     }
 
     /// What a memory destination holds.
     var memory: [UInt8] {
         guard destination == .memory else { return [] }
-        let all = pieces + [(base, used)]
+        let all = pieces + [(base, used, isPiece)]
         return [UInt8](unsafeUninitializedCapacity: all.reduce(0) { $0 + $1.count }) { buffer, count in
             for piece in all {
                 UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]).copyMemory(from: UnsafeRawBufferPointer(start: piece.base, count: piece.count))

@@ -12,6 +12,7 @@ public final class CaptureSession: TapObserver {
     /// The captured interfaces, in the order of their numbers in the pcapng.
     public let interfaces: [CaptureInterface]
     private let options: CaptureOptions
+    private let memory: CaptureMemory
     private var buffers: [CaptureBuffer] = []
     /// By the number of the logical process.
     private var bufferOfProcess: [Int: CaptureBuffer] = [:]
@@ -19,7 +20,8 @@ public final class CaptureSession: TapObserver {
     private let combined: UnsafeMutablePointer<PcapngWriter>?
     private let files: UnsafeMutablePointer<PcapWriter>
     private var fileCount = 0
-    private let received: UnsafeMutablePointer<UInt64>
+    /// A capture of one logical process to memory, and nowhere else: its log has just the bytes that are wanted.
+    private var keepsBlocks = false
     private var lastTime = Instant.zero
     private var isFinished = false
     /// The first thing that went wrong while writing. The other files go on.
@@ -27,26 +29,31 @@ public final class CaptureSession: TapObserver {
 
     /// More open files than this, and each is opened only while it is written.
     private static let openFileLimit = 200
+    /// No frame's block is larger.
+    private static let largestBlock = 1 << 17
 
     /// Opens the files. Throws `noInterface` for a pattern that matches nothing, and `cannotOpen`.
-    public init(interfaces known: [CaptureInterface], options: CaptureOptions) throws(CaptureError) {
+    ///
+    /// - Parameter memory: For a capture in memory. Sessions one after the other that share it touch no new memory.
+    public init(interfaces known: [CaptureInterface], options: CaptureOptions, memory: CaptureMemory = CaptureMemory()) throws(CaptureError) {
         for pattern in options.interfaces where !known.contains(where: pattern.matches) {
             throw .noInterface(pattern: pattern.text, known: known.map(\.label))
         }
         self.options = options
+        self.memory = memory
         let chosen = known.filter { interface in options.interfaces.contains { $0.matches(interface) } }
         interfaces = chosen
-        received = .allocate(capacity: max(chosen.count, 1))
-        received.initialize(repeating: 0, count: chosen.count)
         files = .allocate(capacity: max(chosen.count, 1))
         if let destination = options.combined {
             let descriptions = chosen.map {
                 PcapngInterface(name: "\($0.host)/\($0.name)", text: $0.text, mac: $0.mac, addresses: $0.addresses, speed: $0.speed, filter: options.filter?.text ?? "")
             }
             let writer: PcapngWriter
-            do { writer = try PcapngWriter(to: destination, section: options.section, interfaces: descriptions, snapLength: options.snapLength) } catch {
+            do {
+                writer = try PcapngWriter(
+                    to: destination, section: options.section, interfaces: descriptions, snapLength: options.snapLength, memory: memory)
+            } catch {
                 files.deallocate()
-                received.deallocate()
                 throw error
             }
             combined = .allocate(capacity: 1)
@@ -60,7 +67,8 @@ public final class CaptureSession: TapObserver {
         let processes = Dictionary(grouping: known.indices, by: { known[$0].logicalProcess })
         for process in processes.keys.sorted() { addBuffer(process, of: known) }
         if buffers.count == 1 {
-            buffers[0].relieve(above: 1 << 18) { [unowned self] time in write(upTo: time) }
+            keepsBlocks = options.combined == .memory && options.perInterface == .none && options.packetIDs
+            buffers[0].relieve(above: keepsBlocks ? CaptureMemory.pieceSize - CaptureSession.largestBlock : 1 << 18) { [unowned self] time in write(upTo: time) }
         }
     }
 
@@ -71,7 +79,6 @@ public final class CaptureSession: TapObserver {
         }
         files.deinitialize(count: fileCount)
         files.deallocate()
-        received.deallocate()
     }
 
     private func openFiles() throws(CaptureError) {
@@ -140,10 +147,18 @@ public final class CaptureSession: TapObserver {
         if isFinished { return }
         var merge = BufferMerge(buffers)
         merge.drain(before: time == .distantFuture ? time : time + options.epoch) { buffer, end in
-            let received = received
-            // A frame that never passed the interface is only in the pcapng, marked as dropped.
-            while let run = buffer.records.pointee.takeRun(before: end, { received[$0] &+= 1 }) { write(run) }
+            if keepsBlocks, buffer.records.pointee.byteCount >= CaptureMemory.pieceSize / 2 { keep(buffer.records, end) }
+            while let run = buffer.records.pointee.takeRun(before: end) { write(run) }
         }
+    }
+
+    /// The log of the only logical process becomes a piece of the capture in memory as it is.
+    private func keep(_ records: UnsafeMutablePointer<PacketLog>, _ end: Instant) {
+        guard let combined, !combined.pointee.hasFailed else { return }
+        let piece = memory.take()
+        guard let (run, isPiece) = records.pointee.exchange(before: end, for: piece, capacity: CaptureMemory.pieceSize) else { return memory.give(back: piece) }
+        lastTime = max(lastTime, run.lastTime)
+        combined.pointee.adopt(run.blocks, count: run.count, isPiece: isPiece)
     }
 
     private func write(_ run: PacketLog.Run) {
@@ -191,7 +206,7 @@ public final class CaptureSession: TapObserver {
                 let start = Instant.zero + options.epoch
                 let drops = dropsBySlot()
                 for slot in interfaces.indices {
-                    try combined.pointee.write(statisticsOf: slot, at: lastTime, from: start, received: received[slot], dropped: drops[slot])
+                    try combined.pointee.write(statisticsOf: slot, at: lastTime, from: start, received: sights(slot), dropped: drops[slot])
                 }
                 try combined.pointee.finish()
             } catch { note(error) }
@@ -202,12 +217,13 @@ public final class CaptureSession: TapObserver {
         if let failure { throw failure }
     }
 
+    private func sights(_ slot: Int) -> UInt64 { bufferOfProcess[interfaces[slot].logicalProcess]?.records.pointee.sights(of: slot) ?? 0 }
     private func dropsBySlot() -> [UInt64] {
         interfaces.map { interface in bufferOfProcess[interface.logicalProcess]?.drops[Int(interface.index.rawValue)] ?? 0 }
     }
 
-    /// Packets written so far, by interface.
-    public var packetCounts: [UInt64] { Array(UnsafeBufferPointer(start: received, count: interfaces.count)) }
+    /// Packets seen so far, by interface; all of them are written when the session is finished.
+    public var packetCounts: [UInt64] { interfaces.indices.map(sights) }
     /// The pcapng, if it goes to memory.
     public var combinedBytes: [UInt8] { combined?.pointee.memory ?? [] }
 

@@ -138,6 +138,7 @@ extension ClusterPlanner {
     mutating func schedule() {
         var counts = [Int](repeating: 0, count: nodes.count)
         var next = [Int](repeating: 2, count: nodes.count)
+        var waiting = WaitingPods()
         for index in pods.indices {
             let template = pods[index].template
             let choice: Int?
@@ -146,21 +147,16 @@ extension ClusterPlanner {
                 if choice == nil {
                     // The kubelet that should run it does not exist; the pod waits for it for ever.
                     pods[index].placement = .unschedulable(message: "node \"\(name)\" does not exist")
-                    warnings.append(
-                        InputWarning(
-                            file: pods[index].metadata.file, line: pods[index].metadata.line,
-                            message: "pod \"\(pods[index].metadata.name)\" stays Pending: there is no node \"\(name)\""))
+                    waiting.add(pods[index].metadata, "Pending: there is no node \"\(name)\"")
                     continue
                 }
             } else {
                 choice = nodes.indices.filter { fits(template, on: nodes[$0]) }.min { counts[$0] < counts[$1] }
             }
             guard let choice else {
-                pods[index].placement = .unschedulable(message: unschedulableMessage(template))
-                warnings.append(
-                    InputWarning(
-                        file: pods[index].metadata.file, line: pods[index].metadata.line,
-                        message: "pod \"\(pods[index].metadata.name)\" stays Pending: \(unschedulableMessage(template))"))
+                let message = unschedulableMessage(template)
+                pods[index].placement = .unschedulable(message: message)
+                waiting.add(pods[index].metadata, "Pending: \(message)")
                 continue
             }
             counts[choice] += 1
@@ -173,10 +169,30 @@ extension ClusterPlanner {
             } else {
                 let message = "no addresses left in \(node.podCIDR)"
                 pods[index].placement = .withoutAddress(node: node.name, message: message)
-                warnings.append(
-                    InputWarning(
-                        file: pods[index].metadata.file, line: pods[index].metadata.line,
-                        message: "pod \"\(pods[index].metadata.name)\" stays in ContainerCreating on \(node.name): \(message)"))
+                waiting.add(pods[index].metadata, "in ContainerCreating on \(node.name): \(message)")
+            }
+        }
+        warnings += waiting.warnings
+    }
+
+    /// Pods that will not run, one warning for all of a workload that wait for the same thing.
+    private struct WaitingPods {
+        private struct Cause: Hashable { let file: String, line: Int, state: String }
+        private var names: [Cause: (first: String, count: Int)] = [:]
+        private var order: [Cause] = []
+
+        /// - Parameter state: What the pod stays, and why.
+        mutating func add(_ pod: ObjectMeta, _ state: String) {
+            let cause = Cause(file: pod.file, line: pod.line, state: state)
+            if names[cause] == nil { order.append(cause) }
+            names[cause, default: (pod.name, 0)].count += 1
+        }
+
+        var warnings: [InputWarning] {
+            order.map { cause in
+                let (first, count) = names[cause] ?? ("", 0)
+                let who = count == 1 ? "pod \"\(first)\" stays" : "\(count) pods, the first of them \"\(first)\", stay"
+                return InputWarning(file: cause.file, line: cause.line, message: "\(who) \(cause.state)")
             }
         }
     }

@@ -113,8 +113,8 @@ struct FrameFlags: OptionSet {
 ///
 /// A frame that ends keeps its buffer while nobody else has it: the next one of that size takes both in one step.
 struct FramePool {
-    /// Room in front of a frame for two more headers: an encapsulation moves no payload.
-    static let headroom = 96
+    /// Room in front of a frame for two more headers: an encapsulation moves no payload. Two cache lines, so that the shortest frames lie in one.
+    static let headroom = 128
 
     private struct Buffer {
         var address: UnsafeMutableRawPointer

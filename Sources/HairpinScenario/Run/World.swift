@@ -22,6 +22,8 @@ final class World {
     /// What kube-proxy and the cluster's DNS know.
     private(set) var endpoints: [EndpointSlice] = []
     private(set) var warnings: [String] = []
+    /// The same, to say each once.
+    private var warned: Set<String> = []
     let log: Logger
     private let names: NameBoard
     private let healthChecks = HealthChecks()
@@ -131,7 +133,7 @@ final class World {
     }
 
     private func warn(_ text: String) {
-        guard !warnings.contains(text) else { return }
+        guard warned.insert(text).inserted else { return }
         warnings.append(text)
         log.warning("\(text)")
     }

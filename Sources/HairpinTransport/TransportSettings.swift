@@ -85,6 +85,10 @@ public struct TransportSettings: Sendable {
     /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
     /// full congestion window. No sysctl.
     public var sendsAsBefore6_10 = false
+    /// Packets come from a tun device, each in memory of its own whose size is a slab's (`tun_alloc_skb`). No sysctl.
+    public var receivesFromTun = false
+    /// An ACK of what was never sent is answered on an open connection as well (RFC 5961 §5.2, RFC 9293 §3.10.7.4), which Linux learnt late. No sysctl.
+    public var challengesUnsentAcks = true
     /// Search for a larger path MTU: 0 never, 1 once a black hole shows, 2 always (RFC 4821).
     public var tcp_mtu_probing = 0
     /// The MSS the search begins with, and its least.

@@ -183,7 +183,9 @@ import Testing
             // 12 MB in all: six pieces, whose ends fall anywhere among the five frames of one nanosecond.
             for n in 0..<15_000 {
                 session.saw(n % 7 == 0 ? small : large, at: UInt64(n / 5), on: UInt32(1 + n % 2), id: UInt64(n + 1))
-                if n == 9_000 { small.withUnsafeBytes { session.dropped($0, TapEvent(time: Instant(nanoseconds: 1800), interface: InterfaceIndex(1), direction: .inbound, packetID: 9_001), reason: .noRoute) } }
+                guard n == 9_000 else { continue }
+                let sight = TapEvent(time: Instant(nanoseconds: 1800), interface: InterfaceIndex(1), direction: .inbound, packetID: 9_001)
+                small.withUnsafeBytes { session.dropped($0, sight, reason: .noRoute) }
             }
             try session.finish()
             return session

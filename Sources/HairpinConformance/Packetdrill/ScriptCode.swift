@@ -29,12 +29,15 @@ struct ScriptCode {
     /// Names that assignments have made; they last through the script.
     var names: [String: Value] = [:]
 
-    /// Runs a block. `line` is that of its first character.
-    mutating func run(_ text: String, line: Int, lookup: (String) -> Int64?) throws(Stop) {
+    /// Runs a block and returns what it prints, a string for each `print`. `line` is that of its first character.
+    mutating func run(_ text: String, line: Int, lookup: (String) -> Int64?) throws(Stop) -> [String] {
+        var printed: [String] = []
         for (statement, offset) in ScriptCode.statements(text) {
             var parser = ExpressionParser(statement, line: line + offset)
             try parser.statement(&names, lookup)
+            printed += parser.printed
         }
+        return printed
     }
 
     /// Statements and the line each begins on, counted from zero. Newlines inside parentheses and behind a backslash do not end one.
@@ -128,6 +131,8 @@ private struct ExpressionParser {
     /// Parentheses and signs open here.
     private var depth = 0
     var reading: [(String, Int64)] = []
+    /// What `print` said.
+    var printed: [String] = []
     private let failure: ScriptCode.Stop?
 
     init(_ statement: String, line: Int) {
@@ -209,7 +214,9 @@ private struct ExpressionParser {
             throw .failed(line: line, "\(statementText): \(shown.isEmpty ? message : shown.joined(separator: ", "))")
         }
         if take(word: "print") {
-            at = tokens.count
+            let items = take("(") ? try tupleItems(names, lookup) : []
+            try expectEnd()
+            printed.append(items.map(\.description).joined(separator: " "))
             return
         }
         guard case .word(let name) = next, at + 1 < tokens.count, case .sign(let sign) = tokens[at + 1], ["=", "+=", "-="].contains(sign) else {

@@ -232,6 +232,17 @@ extension ScriptRun {
         return nil
     }
 
+    /// Packets that the script did not ask for, for whoever reads the trace.
+    func traceUnread() {
+        guard let trace else { return }
+        for (packet, at) in host.sent {
+            guard let segment = packet.withUnsafeBytes({ WireSegment($0, at: at) }),
+                let known = connections.last(where: { $0.isTupleKnown && $0.pair == segment.source })
+            else { continue }
+            trace("\(seconds(at)) > \(known.inScript(segment))")
+        }
+    }
+
     /// The first SYN or SYN-ACK tells where the host's numbers start.
     private func learn(_ segment: WireSegment, _ connection: ScriptConnection, _ wanted: ScriptSegment) {
         guard segment.flags.contains(.syn), connection.localStart?.real != segment.sequence else { return }

@@ -41,11 +41,18 @@ final class ScriptRun {
         var state: ScriptCallState
     }
 
-    init(_ script: PacketdrillScript, seed: UInt64) throws(ScriptStop) {
+    /// The settings `defaults.sh` restores.
+    let profile: TransportSettings
+
+    init(_ script: PacketdrillScript, seed: UInt64, sendsAsBefore6_10: Bool) throws(ScriptStop) {
         self.script = script
         configuration = try ScriptConfiguration(script.options)
-        host = ScriptHost(
-            local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: ScriptConfiguration.referenceProfile, seed: seed)
+        var profile = ScriptConfiguration.referenceProfile
+        profile.sendsAsBefore6_10 = sendsAsBefore6_10
+        profile.challengesUnsentAcks = !sendsAsBefore6_10
+        if sendsAsBefore6_10 { profile.tcp_syn_linear_timeouts = 0 }
+        self.profile = profile
+        host = ScriptHost(local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: profile, seed: seed)
         start = host.now
         previous = host.now
         zero = host.now
@@ -55,6 +62,7 @@ final class ScriptRun {
 
     func run() throws(ScriptStop) {
         try refuseUnsupported()
+        defer { traceUnread() }
         if let setup = script.setup { try shell(setup) }
         // Set-up may have slept: time zero is now.
         zero = host.now
@@ -120,7 +128,7 @@ final class ScriptRun {
                     }
                 }
             case .sleep(let microseconds): try advance(to: host.now + .microseconds(Int64(microseconds)))
-            case .restoreDefaults: host.stack.replaceSettings(ScriptConfiguration.referenceProfile)
+            case .restoreDefaults: host.stack.replaceSettings(profile)
             case .forgetMetrics: host.stack.forgetMetrics()
             case .mute(let isMuted): host.isMuted = isMuted
             case .pace(let isOn):
@@ -137,11 +145,12 @@ final class ScriptRun {
         let information = socket.flatMap { host.stack.tcpInformation($0) }?.fields
         let details = socket.flatMap { host.stack.congestionInformation($0) }?.fields
         do throws(ScriptCode.Stop) {
-            try code.run(text, line: line) { name in
+            let printed = try code.run(text, line: line) { name in
                 if name.hasPrefix("tcpi_") { return information?[String(name.dropFirst(5))].map { Int64($0) } }
                 if CongestionInformation.names.contains(name) { return details?[name].map { Int64($0) } }
                 return ScriptSymbols.codeConstants[name]
             }
+            for text in printed { trace?(text) }
         } catch {
             switch error {
             case .failed(let line, let what): throw .failed(line: line, what)

@@ -72,8 +72,8 @@ struct ScriptConfiguration {
         settings.tcp_fastopen_key = (0xb2b2_b2b2_a1a1_a1a1, 0xd4d4_d4d4_c3c3_c3c3)
         settings.rmem_max = 8 << 20
         settings.wmem_max = 8 << 20
-        settings.tcp_syn_linear_timeouts = 0
-        settings.sendsAsBefore6_10 = true
+        settings.tcp_ecn = 0
+        settings.receivesFromTun = true
         return settings
     }
 }

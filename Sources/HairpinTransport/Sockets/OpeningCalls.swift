@@ -64,7 +64,7 @@ extension TransportStack {
             (e.pointee.backoff, e.pointee.retransmits, e.pointee.delivered, e.pointee.totalRetransmissions) = (0, 0, 0, 0)
             e.pointee.slowStartThreshold = .max
             e.pointee.flags.subtract([
-                .receiveShut, .sendShut, .finQueued, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
+                .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
                 .windowScaling,
             ])
             notify(e)

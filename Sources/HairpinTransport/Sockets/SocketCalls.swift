@@ -203,7 +203,6 @@ extension TransportStack {
             e.pointee.flags.remove(.connecting)
             return 0
         }
-        try throwPendingError(e)
         guard address.port != 0, !address.address.isMulticast, !address.address.isBroadcast else { throw .networkUnreachable }
         let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)])
         e.pointee.remoteAddress = address.address
@@ -226,9 +225,10 @@ extension TransportStack {
             statistics.ext.TWRecycled += 1
             leaveTimeWait(other)
         }
-        e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .connectDeferred])
+        e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .finReceived, .connectDeferred])
         e.pointee.flags.insert(.connecting)
         e.pointee.synRetries = 0
+        e.pointee.pendingError = 0
         connections.insert(e)
         let carried = startConnecting(e, route: route, fastOpen: fastOpen)
         if e.pointee.state == .closed { try throwPendingError(e) }

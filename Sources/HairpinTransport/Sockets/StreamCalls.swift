@@ -181,9 +181,9 @@ extension TransportStack {
 
     /// End of file, or the reason why there is none.
     private func nothingToRead(_ e: EndpointPointer) throws(Errno) {
-        if e.pointee.pendingError != 0, e.pointee.state == .closed { try throwPendingError(e) }
-        if e.pointee.flags.contains(.receiveShut) { return }
+        if e.pointee.flags.contains(.finReceived) { return }
         try throwPendingError(e)
+        if e.pointee.flags.contains(.receiveShut) { return }
         switch e.pointee.state {
         case .closed, .listen: throw .notConnected
         default: throw .tryAgain

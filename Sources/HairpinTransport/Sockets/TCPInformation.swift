@@ -60,7 +60,8 @@ extension TransportStack {
         info.retransmits = Int(e.pointee.retransmits)
         info.probes = Int(e.pointee.probesOut)
         info.backoff = Int(e.pointee.backoff)
-        let flags = e.pointee.flags
+        // What a SYN offers is not agreed.
+        let flags = e.pointee.state == .synSent ? e.pointee.flags.subtracting([.timestamps, .selectiveAcks, .windowScaling]) : e.pointee.flags
         if flags.contains(.timestamps) { info.options |= 1 }
         if flags.contains(.selectiveAcks) { info.options |= 2 }
         if flags.contains(.windowScaling) {
@@ -76,11 +77,16 @@ extension TransportStack {
         info.ato = Int(e.pointee.ackTimeout) * tick
         info.snd_mss = Int(e.pointee.segmentSize)
         info.rcv_mss = Int(e.pointee.peerSegment)
+        if e.pointee.state == .synSent {
+            // What is assumed before the peer has spoken (`tcp_connect_init`): its default, and TCP_MIN_MSS.
+            if e.pointee.flags.contains(.timestamps) { info.snd_mss -= OptionSize.timestamps }
+            info.rcv_mss = 88
+        }
         if e.pointee.isListener {
             info.unacked = Int(e.pointee.acceptCount)
             info.sacked = Int(e.pointee.backlog)
         } else {
-            info.unacked = e.pointee.packetsOut
+            info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.state == .synReceived && e.pointee.listener == nil ? 1 : 0)
             info.sacked = Int(e.pointee.sackedOut)
         }
         info.lost = Int(e.pointee.lostOut)
@@ -93,7 +99,8 @@ extension TransportStack {
         info.pmtu = Int(e.pointee.pathMTU)
         info.rcv_ssthresh = Int(e.pointee.windowThreshold)
         info.rtt = Int(e.pointee.smoothedRTT >> 3)
-        info.rttvar = Int(e.pointee.deviation >> 2)
+        // Without a sample the deviation is that of TCP_TIMEOUT_INIT, a second (`tcp_init_sock`).
+        info.rttvar = e.pointee.smoothedRTT == 0 ? 250_000 : Int(e.pointee.deviation >> 2)
         info.snd_ssthresh = Int(min(e.pointee.slowStartThreshold, 0x7fff_ffff))
         info.snd_cwnd = Int(e.pointee.window)
         info.advmss = Int(e.pointee.advertisedSegment)
@@ -124,7 +131,7 @@ extension TransportStack {
             info.delivery_rate_app_limited = modules.pointee.rate.isRateApplicationLimited ? 1 : 0
         }
         info.snd_wnd = Int(e.pointee.sendWindow)
-        info.rcv_wnd = e.pointee.windowLeft
+        info.rcv_wnd = Int(e.pointee.receiveWindow)
         return info
     }
 

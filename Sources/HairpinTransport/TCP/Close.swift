@@ -5,7 +5,7 @@ import HairpinWire
 extension TransportStack {
     /// The peer has no more to say (`tcp_fin`).
     func receiveFIN(_ e: EndpointPointer) {
-        e.pointee.flags.formUnion([.ackScheduled, .receiveShut])
+        e.pointee.flags.formUnion([.ackScheduled, .receiveShut, .finReceived])
         for i in 0..<e.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.pointee.outOfOrder[i].truesize }
         e.pointee.outOfOrder.release(pool)
         switch e.pointee.state {

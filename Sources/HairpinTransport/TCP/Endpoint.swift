@@ -57,6 +57,8 @@ struct EndpointFlags: OptionSet {
     static let confirmsNeighbour = EndpointFlags(rawValue: 1 << 29)
     static let cwndLimited = EndpointFlags(rawValue: 1 << 30)
     static let handshakeDone = EndpointFlags(rawValue: 1 << 32)
+    /// The peer's FIN has come: reading ends without an error, whatever happens later (SOCK_DONE).
+    static let finReceived = EndpointFlags(rawValue: 1 << 33)
     static let receiveErrors = EndpointFlags(rawValue: 1 << 34)
     /// TIME-WAIT entered from a socket that had left in FIN-WAIT-2 (the substate of `inet_timewait_sock`).
     static let timeWaitFin2 = EndpointFlags(rawValue: 1 << 35)
@@ -93,6 +95,8 @@ struct SentSegment: BitwiseCopyable {
     static let everRetransmitted: UInt16 = 64
     /// As of the packet of the write queue that ended here.
     static let stamped: UInt16 = 128, endOfRecord: UInt16 = 256
+    /// A packet of one segment whose front is acknowledged, and that has not been sent again since.
+    static let trimmed: UInt16 = 512
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }

@@ -121,7 +121,9 @@ extension TransportStack {
 
     /// Both sides are known to each other (`tcp_finish_connect`, `tcp_init_transfer`).
     private func establish(_ e: EndpointPointer, _ segment: Segment, roundTripSince sentAt: UInt64, retries: UInt8) {
-        if !e.pointee.flags.contains(.windowScaling) {
+        let isCrossed = e.pointee.state == .synReceived && e.pointee.listener == nil
+        // SYNs that crossed leave the scale as it was offered (`tcp_rcv_synsent_state_process` clears it for a SYN-ACK only).
+        if !e.pointee.flags.contains(.windowScaling), !isCrossed {
             e.pointee.receiveScale = 0
             e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
         }
@@ -150,14 +152,20 @@ extension TransportStack {
         e.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
-        // The SYN itself is the first segment delivered.
-        e.pointee.delivered &+= 1
+        // The SYN itself is the first segment delivered; one that crossed another is counted again when its number is acknowledged.
+        e.pointee.delivered &+= isCrossed ? 2 : 1
+        if isCrossed { e.pointee.segmentsIn &+= 1 }
         startCongestionControl(e)
         if e.pointee.listener != nil { updatePacingRate(e) }
         e.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
-        e.pointee.segmentsIn = 1
+        if e.pointee.listener != nil {
+            // A child begins with the SYN, and the segment that makes it a connection; its SYN-ACK was the request's (`tcp_create_openreq_child`).
+            (e.pointee.segmentsIn, e.pointee.segmentsOut) = (2, 0)
+            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn = 1 }
+            e.pointee.lastReceived = TimerWheel.jiffies(now)
+        }
         // An active opener counts its SYN, and data that went with it.
         if e.pointee.listener == nil { e.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.pointee.initialSend)) }
         initializeBuffers(e)
@@ -207,13 +215,18 @@ extension TransportStack {
     // MARK: active
 
     func receiveSynSent(_ e: EndpointPointer, _ segment: Segment) -> Reception {
+        e.pointee.segmentsIn &+= 1
+        if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
         if segment.isACK {
             guard segment.acknowledgment.isAfter(e.pointee.unacknowledged), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
-                sendReset(to: segment)
+                // It may be of an earlier connection, which the reset ends: the SYN is tried again at once.
+                if e.pointee.synRetries == 0 { arm(e, .retransmission, ticks: 2) }
+                if !segment.isReset { sendReset(to: segment) }
                 return .delivered
             }
             if segment.isReset {
                 statistics.attemptFails += 1
+                statistics.resetsReceived += 1
                 connectionReset(e)
                 return .delivered
             }
@@ -239,10 +252,14 @@ extension TransportStack {
         e.pointee.sendWindow = UInt32(segment.window)
         e.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.state = .synReceived
+        synchronizeSegment(e)
+        // The timer of the SYN goes on.
+        e.pointee.slowDeadline = e.pointee.retransmitDeadline
         disarm(e)
         e.pointee.synRetries = 0
         sendSynAck(e)
-        armSlow(e, ticks: 250)
+        e.pointee.synSentAt = now.nanoseconds
+        schedule(e)
         return .delivered
     }
 
@@ -383,7 +400,7 @@ extension TransportStack {
         let inWindow =
             segment.sequence == next && segment.end == next
             || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow)))
-            || (segment.isSYN && segment.sequence == e.pointee.initialReceive)
+            || (e.pointee.listener == nil && !isFast && segment.isSYN && segment.sequence == e.pointee.initialReceive)
         if failsPAWS(e, segment) || !inWindow {
             if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }
             return .delivered
@@ -392,16 +409,22 @@ extension TransportStack {
             e.pointee.recentTimestamp = segment.timestampValue
             e.pointee.recentTimestampAt = max(1, now.nanoseconds)
         }
+        if segment.isReset, segment.sequence != next {
+            if !isRateLimited(e, segment) { sendAck(e) }  // RFC 5961 §3.2, as `tcp_check_req`
+            return .delivered
+        }
         if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
             statistics.attemptFails += 1
             if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
                 completeFastOpen(e)
+                statistics.resetsReceived += 1
                 connectionReset(e)
             } else if e.pointee.flags.contains(.unaccepted) {
                 destroy(e)
             } else {
+                statistics.resetsReceived += 1
                 connectionReset(e)
             }
             return .delivered
@@ -449,7 +472,12 @@ extension TransportStack {
             if e.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
         }
         if e.pointee.listener == nil { notify(e) }
-        if segment.isSYN { return .delivered }
+        if segment.isSYN {
+            // The SYN of the crossing SYN-ACK has been seen before.
+            noteDuplicate(e, segment.sequence, segment.sequence + 1)
+            sendAck(e)
+            return .delivered
+        }
         return receiveText(e, segment)
     }
 }

@@ -89,12 +89,12 @@ extension TransportStack {
             }
             makeRoom(e, until: next + count)
             e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
-            let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
+            let truesize = UInt32(memory(ofPayload: segment.payload.count))
             e.pointee.received.append(ReceivedChunk(end: next + count, truesize: truesize), pool)
             e.pointee.receiveMemory += truesize
         }
         e.pointee.receiveNext = segment.end
-        e.pointee.bytesReceived &+= UInt64(max(0, count))
+        e.pointee.bytesReceived &+= UInt64(max(0, segment.end - next))
         if count > 0 { dataReceived(e, segment) }
         if segment.isFIN { receiveFIN(e) }
         guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return .delivered }
@@ -116,16 +116,18 @@ extension TransportStack {
                 noteDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
             }
             e.pointee.outOfOrder.removeFirst(pool)
-            if range.end.isAfter(e.pointee.receiveNext) {
-                e.pointee.bytesReceived &+= UInt64(range.end - e.pointee.receiveNext)
-                e.pointee.receiveNext = range.end
-                e.pointee.received.append(ReceivedChunk(end: range.end, truesize: range.truesize), pool)
+            let end = e.pointee.outOfOrderFIN && range.end == e.pointee.outOfOrderFINAt + 1 ? e.pointee.outOfOrderFINAt : range.end
+            if end.isAfter(e.pointee.receiveNext) {
+                e.pointee.bytesReceived &+= UInt64(end - e.pointee.receiveNext)
+                e.pointee.receiveNext = end
+                e.pointee.received.append(ReceivedChunk(end: end, truesize: range.truesize), pool)
             } else {
                 e.pointee.receiveMemory -= range.truesize
             }
             if e.pointee.outOfOrderFIN, e.pointee.receiveNext == e.pointee.outOfOrderFINAt {
                 e.pointee.outOfOrderFIN = false
                 e.pointee.receiveNext = e.pointee.receiveNext + 1
+                e.pointee.bytesReceived &+= 1
                 receiveFIN(e)
                 if e.pointee.state == .closed || e.pointee.state == .timeWait { return }
             }
@@ -140,20 +142,16 @@ extension TransportStack {
             e.pointee.outOfOrderFINAt = segment.end - 1
         }
         let start = segment.sequence
-        let end = start + segment.payload.count
+        // A FIN takes a number in the queue as well, and is in SACK blocks.
+        let end = segment.end
         guard findMemory(e) else {
             statistics.ext.TCPOFODrop += 1
             return .bufferFull
         }
         statistics.ext.TCPOFOQueue += 1
-        guard end.isAfter(start) else {
-            // A bare FIN beyond a hole is forgotten, as its sender repeats it.
-            e.pointee.outOfOrderFIN = false
-            return .delivered
-        }
-        measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh))
-        let truesize = UInt32(segment.payload.count + TransportStack.segmentOverhead)
-        makeRoom(e, until: end)
+        if !segment.payload.isEmpty { measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh)) }
+        let truesize = UInt32(memory(ofPayload: segment.payload.count))
+        makeRoom(e, until: start + segment.payload.count)
         // Where among the ranges?
         var index = 0
         while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
@@ -163,7 +161,9 @@ extension TransportStack {
             statistics.ext.TCPOFOMerge += 1
             return .delivered
         }
-        e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped, count: segment.payload.count, at: start.rawValue)
+        if let bytes = segment.payload.baseAddress, !segment.payload.isEmpty {
+            e.pointee.receiveRing.write(bytes, count: segment.payload.count, at: start.rawValue)
+        }
         e.pointee.receiveMemory += truesize
         var merged = OutOfOrderRange(start: start, end: end, truesize: truesize, touched: e.pointee.touchCount)
         while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(end) {

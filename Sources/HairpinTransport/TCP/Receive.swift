@@ -58,7 +58,7 @@ extension TransportStack {
         guard segment.isACK else { return .delivered }
         switch processAck(e, segment) {
         case .unsent:
-            if e.pointee.state != .established { sendChallenge(e) }  // RFC 5961 §5.2
+            if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2
             return .delivered
         case .old, .fine: break
         }
@@ -85,7 +85,7 @@ extension TransportStack {
             {
                 statistics.ext.TCPAbortOnData += 1
                 sendReset(to: segment)
-                abort(e, .connectionReset)
+                connectionReset(e)
                 return .delivered
             }
             result = queueData(e, segment)
@@ -110,6 +110,7 @@ extension TransportStack {
             if !segment.isReset {
                 if segment.isSYN { challengeSYN(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
             } else if isResetAfterFIN(e, segment) {
+                statistics.resetsReceived += 1
                 connectionReset(e)
             }
             return false
@@ -117,6 +118,7 @@ extension TransportStack {
         if segment.isReset {
             // RFC 5961 §3.2: only the exact number resets; anything else in the window is challenged.
             if segment.sequence == e.pointee.receiveNext || isResetAfterFIN(e, segment) || isResetAfterHole(e, segment) {
+                statistics.resetsReceived += 1
                 connectionReset(e)
             } else {
                 sendChallenge(e)
@@ -178,9 +180,8 @@ extension TransportStack {
         sendAck(e)
     }
 
-    /// A valid RST (`tcp_reset`).
+    /// A valid RST, or what counts as one (`tcp_reset`).
     func connectionReset(_ e: EndpointPointer) {
-        statistics.resetsReceived += 1
         switch e.pointee.state {
         case .synSent: abort(e, .connectionRefused)
         case .closeWait: abort(e, .brokenPipe)

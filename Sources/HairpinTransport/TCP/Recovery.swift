@@ -360,6 +360,8 @@ extension TransportStack {
         statistics.lossProbes += 1
         e.pointee.probeHigh = e.pointee.sendNext
         e.pointee.probing = true
+        // The timeout counts from the probe.
+        if e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
     }
 
     /// `tcp_process_tlp_ack`: was the probe itself the lost one's replacement (then the window is reduced), or a duplicate?

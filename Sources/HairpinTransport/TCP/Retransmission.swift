@@ -31,7 +31,10 @@ extension TransportStack {
             return false
         }
         if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
-        let segment = currentSegment(e)
+        // What lies beyond a window that shrank stays (`__tcp_retransmit_skb`).
+        let room = e.pointee.windowEnd - e.pointee.sent[index].start
+        let segment = room > 0 ? min(currentSegment(e), room) : currentSegment(e)
+        e.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
         if e.pointee.sent[index].payload > segment {
             cut(e, index, segment)
         } else if settings.tcp_retrans_collapse {

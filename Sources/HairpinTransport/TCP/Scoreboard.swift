@@ -19,8 +19,7 @@ extension TransportStack {
             let (start, end) = segment.sackBlock(i)
             guard end.isAfter(start), !end.isAfter(e.pointee.sendNext) else { continue }
             let isDuplicate = i == 0 && reportsDuplicate(e, segment, start, end, &findings)
-            // Blocks far below what is known are stale; a duplicate may lie below SND.UNA.
-            guard isDuplicate || start.isAtOrAfter(segment.acknowledgment) || end.isAfter(e.pointee.unacknowledged) else { continue }
+            guard isValid(e, start, end, isDuplicate: isDuplicate) else { continue }
             var index = firstSent(e, from: start)
             while index < e.pointee.sent.count {
                 let sent = e.pointee.sent.pointer(index)
@@ -31,6 +30,15 @@ extension TransportStack {
         }
         if let low = findings.reordered, e.pointee.phase != .loss || e.pointee.undoMark.rawValue != 0 { checkReordering(e, from: low) }
         findings.reordered = nil
+    }
+
+    /// A block lies beyond SND.UNA, or reports a duplicate below it while that can undo something (`tcp_is_sackblock_valid`).
+    private func isValid(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber, isDuplicate: Bool) -> Bool {
+        if start.isAfter(e.pointee.unacknowledged) { return true }
+        let mark = e.pointee.undoMark
+        guard isDuplicate, mark.rawValue != 0, !end.isAfter(e.pointee.unacknowledged) else { return false }
+        if !start.isBefore(mark) { return true }
+        return end.isAfter(mark) && end - start <= Int(e.pointee.maximumWindow)
     }
 
     /// RFC 2883 §4: below the cumulative ACK, or inside the second block (`tcp_check_dsack`, `tcp_dsack_seen`).
@@ -156,11 +164,16 @@ extension TransportStack {
         var reordered: SequenceNumber?
         var acked = 0
         let priorSackedOut = e.pointee.sackedOut
+        // Whether the packet of the queue that the head belongs to has lost segments to this ACK.
+        var isCutInto = false
         while e.pointee.sent.count > 0 {
             let head = e.pointee.sent.pointer(0)
             guard head.pointee.end.isAtOrBefore(una) else {
-                // Half a segment acknowledged: the rest stays.
-                if head.pointee.start.isBefore(una) { head.pointee.start = una }
+                // Half a segment acknowledged: the rest stays. Linux trims packets of several segments only (`tcp_tso_acked`).
+                if head.pointee.start.isBefore(una) {
+                    head.pointee.start = una
+                    if !isCutInto, head.pointee.marks & SentSegment.endsBurst != 0 { head.pointee.marks |= SentSegment.trimmed }
+                }
                 break
             }
             let sent = head.pointee
@@ -170,7 +183,9 @@ extension TransportStack {
             } else if sent.marks & SentSegment.sacked == 0 {
                 findings.lastRoundTrip = Int64(age(sent.sentAt))
                 if findings.firstRoundTrip < 0 { findings.firstRoundTrip = findings.lastRoundTrip }
-                if reordered == nil || sent.start.isBefore(reordered!) { reordered = sent.start }
+                // A packet that was not trimmed still begins below what the ACK before covered.
+                let start = sent.marks & SentSegment.trimmed != 0 ? sent.start - 1 : sent.start
+                if reordered == nil || start.isBefore(reordered!) { reordered = start }
                 if !sent.end.isAfter(e.pointee.highSequence) { findings.insert(.originalArrived) }
             }
             if sent.marks & SentSegment.sacked != 0 {
@@ -182,6 +197,7 @@ extension TransportStack {
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             if sent.marks & SentSegment.sacked == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
             acked += 1
+            isCutInto = sent.marks & SentSegment.endsBurst == 0
             findings.insert(.acked)
             if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
             if sent.marks & SentSegment.stamped != 0 { stampAcknowledgment(e, end: sent.start + sent.payload, payload: sent.payload) }

@@ -224,7 +224,7 @@ extension TransportStack {
     ) -> Bool {
         guard e.pointee.phase != .recovery, e.pointee.phase != .loss else { return false }
         // Only while the last transmission is less than a millisecond ago.
-        if now.nanoseconds > e.pointee.lastTransmission + 1_000_000 { return false }
+        if now.nanoseconds >= e.pointee.lastTransmission + 1_000_000 { return false }
         let cwnd = Int(e.pointee.window)
         let congestion = (cwnd - e.pointee.inFlight) * segment
         let limit = min(room, congestion)

@@ -51,7 +51,7 @@ extension TransportStack {
             let inWindow =
                 segment.sequence == next || (segment.end.isAfter(next) && segment.sequence.isBefore(end)) || (segment.sequence == end && segment.sequence == segment.end)
             if isOld || !inWindow {
-                if !segment.isReset { acknowledgeTimeWait(e, segment, limited: true) }
+                acknowledgeTimeWait(e, segment, limited: true)
                 return .delivered
             }
             if segment.isReset {
@@ -73,7 +73,8 @@ extension TransportStack {
             return .delivered
         }
         if !isOld, segment.sequence == next, segment.sequence == segment.end || segment.isReset {
-            if segment.isReset { leaveTimeWait(e) } else { restartTimeWait(e) }
+            // RFC 1337: a reset may be an old one.
+            if segment.isReset, !settings.tcp_rfc1337 { leaveTimeWait(e) } else { restartTimeWait(e) }
             return .delivered
         }
         // RFC 6191, RFC 9293 §3.6.1: a new SYN that is clearly later opens a new connection.

@@ -6,6 +6,15 @@ extension TransportStack {
     /// Kernel memory a received segment costs beside its bytes: a small head, `struct sk_buff` and `struct skb_shared_info`.
     static let segmentOverhead = 864
 
+    /// Kernel memory of a received segment with so many bytes (`skb->truesize`).
+    func memory(ofPayload count: Int) -> Int {
+        guard settings.receivesFromTun else { return count + TransportStack.segmentOverhead }
+        // Headroom, headers and `struct skb_shared_info` lie in one piece with the bytes, of the size of a slab (`kmalloc_reserve`); `struct sk_buff` is beside it.
+        let needed = 64 + 40 + count + 320
+        let piece = needed <= 704 ? 704 : 1 << (Int.bitWidth - (needed - 1).leadingZeroBitCount)
+        return piece + 256
+    }
+
     func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { (space * Int(e.pointee.scalingRatio)) >> 8 }
     func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
     func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer)) }
@@ -21,7 +30,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.receiveBufferSet) { clamp = fullSpace(e) }
         var space = min(clamp, fullSpace(e))
         if space > segment { space = space / segment * segment }
-        e.pointee.receiveWindow = UInt32(min(space, 65_535))
+        e.pointee.receiveWindow = UInt32(space)
         if scaling {
             let largest = min(max(space, settings.tcp_rmem.maximum, settings.rmem_max), clamp)
             let logarithm = Int.bitWidth - 1 - max(largest, 1).leadingZeroBitCount
@@ -108,7 +117,7 @@ extension TransportStack {
         e.pointee.lastSegment = 0
         if count >= Int(e.pointee.peerSegment) {
             if count != Int(e.pointee.peerSegment) {
-                let ratio = min(count << 8 / (count + TransportStack.segmentOverhead), 255)
+                let ratio = min(count << 8 / memory(ofPayload: count), 255)
                 if ratio != Int(e.pointee.scalingRatio) {
                     e.pointee.scalingRatio = UInt8(max(ratio, 1))
                     setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.pointee.receiveBuffer))))
@@ -145,7 +154,7 @@ extension TransportStack {
     func growWindow(_ e: EndpointPointer, count: Int) {
         let room = min(Int(e.pointee.windowClamp), freeSpace(e)) - Int(e.pointee.windowThreshold)
         guard room > 0 else { return }
-        let truesize = count + TransportStack.segmentOverhead
+        let truesize = memory(ofPayload: count)
         var increment = 0
         if windowFromSpace(e, truesize) <= count {
             increment = 2 * Int(e.pointee.advertisedSegment)

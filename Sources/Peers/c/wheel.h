@@ -45,7 +45,7 @@ static inline uint32_t wheel_next(void) {
         for (int level = 1; level < LEVELS; level++) {
             slot = wheel_first(level, (uint32_t)(wheel_now >> (8 * level)) & 255);
             if (slot < 0) continue;
-            wheel_now = (wheel_now & ~((1ull << (8 * (level + 1))) - 1)) | ((uint64_t)slot << (8 * level));
+            wheel_now = (wheel_now & (~0ull << (8 * level) << 8)) | ((uint64_t)slot << (8 * level));  // two shifts: one by 64 is undefined
             uint32_t n = heads[level][slot];
             used[level][slot >> 6] &= ~(1ull << (slot & 63));
             while (n) {

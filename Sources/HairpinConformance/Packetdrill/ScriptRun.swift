@@ -69,9 +69,23 @@ final class ScriptRun {
         previous = zero
         for (index, event) in script.events.enumerated() {
             line = event.position.line
-            try run(event, zero: zero, follows: index > 0 ? script.events[index - 1] : nil)
+            do throws(ScriptStop) {
+                try run(event, zero: zero, follows: index > 0 ? script.events[index - 1] : nil)
+            } catch {
+                guard case .failed(let line, let what, _, _) = error, isForgiven(event) else { throw error }
+                trace?("line \(line): \(what), which is not fatal")
+            }
         }
         try finishPendingCall()
+    }
+
+    /// `--non_fatal`: a packet or a call that is not as expected is told, and the script goes on.
+    private func isForgiven(_ event: ScriptEvent) -> Bool {
+        switch event.action {
+        case .outbound: configuration.nonFatalPackets
+        case .call: configuration.nonFatalCalls
+        case .inbound, .shell, .code: false
+        }
     }
 
     private func run(_ event: ScriptEvent, zero: Instant, follows: ScriptEvent?) throws(ScriptStop) {

@@ -23,6 +23,7 @@ public struct TCPInformation: Sendable {
     public var delivered = 0, delivered_ce = 0, reord_seen = 0, dsack_dups = 0
     public var bytes_acked = 0, bytes_received = 0, segs_out = 0, segs_in = 0, data_segs_in = 0, data_segs_out = 0, bytes_sent = 0, bytes_retrans = 0
     public var snd_wnd = 0, rcv_wnd = 0
+    public var rcv_ooopack = 0, total_rto = 0, total_rto_recoveries = 0
     /// Always zero, as in Linux.
     public var fackets = 0, last_ack_sent = 0
     /// In bytes a second. `delivery_rate` is sampled for congestion controls that use it (bbr) and zero with others; no bound is `Int.max`.
@@ -40,7 +41,8 @@ public struct TCPInformation: Sendable {
             "rwnd_limited": rwnd_limited, "sndbuf_limited": sndbuf_limited, "delivered": delivered, "delivered_ce": delivered_ce, "reord_seen": reord_seen,
             "dsack_dups": dsack_dups, "bytes_acked": bytes_acked, "bytes_received": bytes_received, "segs_out": segs_out, "segs_in": segs_in,
             "data_segs_in": data_segs_in, "data_segs_out": data_segs_out, "bytes_sent": bytes_sent, "bytes_retrans": bytes_retrans, "snd_wnd": snd_wnd,
-            "rcv_wnd": rcv_wnd, "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
+            "rcv_wnd": rcv_wnd, "rcv_ooopack": rcv_ooopack, "total_rto": total_rto, "total_rto_recoveries": total_rto_recoveries,
+            "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
             "max_pacing_rate": max_pacing_rate, "delivery_rate": delivery_rate, "delivery_rate_app_limited": delivery_rate_app_limited,
         ]
     }
@@ -121,6 +123,8 @@ extension TransportStack {
         info.bytes_sent = Int(clamping: e.pointee.bytesSent)
         info.bytes_retrans = Int(clamping: e.pointee.bytesRetransmitted)
         info.reord_seen = Int(e.pointee.reorderingEvents)
+        info.rcv_ooopack = Int(e.pointee.outOfOrderSegments)
+        (info.total_rto, info.total_rto_recoveries) = (Int(e.pointee.timeouts), Int(e.pointee.timeoutSeries))
         info.dsack_dups = Int(e.pointee.duplicateReports)
         info.bytes_acked = Int(clamping: e.pointee.bytesAcknowledged)
         info.bytes_received = Int(clamping: e.pointee.bytesReceived)

@@ -347,6 +347,10 @@ struct Endpoint {
     var totalRetransmissions: UInt32 = 0
     var delivered: UInt32 = 0
     var reorderingEvents: UInt32 = 0
+    /// Segments that came beyond a hole; timeouts, and how many of them began a series (`rcv_ooopack`, `total_rto`, `total_rto_recoveries`).
+    var outOfOrderSegments: UInt32 = 0
+    var timeouts: UInt16 = 0
+    var timeoutSeries: UInt16 = 0
     var duplicateReports: UInt32 = 0
     var chronograph = Chronograph()
 

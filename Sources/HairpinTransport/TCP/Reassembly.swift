@@ -149,6 +149,7 @@ extension TransportStack {
             return .bufferFull
         }
         statistics.ext.TCPOFOQueue += 1
+        e.pointee.outOfOrderSegments &+= 1
         if !segment.payload.isEmpty { measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh)) }
         let truesize = UInt32(memory(ofPayload: segment.payload.count))
         makeRoom(e, until: start + segment.payload.count)

@@ -89,12 +89,19 @@ extension TransportStack {
         if hasTimedOut(e) { return abortTimedOut(e) }
         if e.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
+        countTimeout(e, isFirst: e.pointee.retransmits == 0)
         e.pointee.retransmits = e.pointee.retransmits == .max ? .max : e.pointee.retransmits + 1
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
         e.pointee.backoff = min(e.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
         arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
+    }
+
+    /// `tcp_update_rto_stats`
+    func countTimeout(_ e: EndpointPointer, isFirst: Bool) {
+        if isFirst { e.pointee.timeoutSeries &+= 1 }
+        e.pointee.timeouts &+= 1
     }
 
     /// `tcp_write_err`

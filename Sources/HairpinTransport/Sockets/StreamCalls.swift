@@ -37,7 +37,7 @@ extension TransportStack {
 
     private func hasWriteSpace(_ e: EndpointPointer) -> Bool {
         let used = sendMemory(e)
-        return Int(e.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e)
+        return Int(e.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e, wakes: true)
     }
 
     func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer, _ flags: TransferFlags = []) throws(Errno) -> Int {
@@ -133,11 +133,13 @@ extension TransportStack {
     }
 
     /// `sk_stream_memory_free`: room in the send buffer, and less waiting than TCP_NOTSENT_LOWAT allows.
-    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.pointee.sendBuffer) && isBelowLowWater(e) }
+    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.pointee.sendBuffer) && isBelowLowWater(e, wakes: false) }
 
-    private func isBelowLowWater(_ e: EndpointPointer) -> Bool {
+    /// Less than TCP_NOTSENT_LOWAT waits, or where that wakes a program less than half of it (`__tcp_stream_memory_free` since Linux 5.0): one would
+    /// be woken for every ACK.
+    private func isBelowLowWater(_ e: EndpointPointer, wakes: Bool) -> Bool {
         let mark = e.pointee.notSentLowWater == 0 ? settings.tcp_notsent_lowat : e.pointee.notSentLowWater
-        return max(0, e.pointee.unsent) < Int(mark)
+        return max(0, e.pointee.unsent) << (wakes ? 1 : 0) < Int(mark)
     }
 
     /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.

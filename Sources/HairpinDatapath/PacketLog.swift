@@ -42,6 +42,9 @@ public struct PacketLog {
     private static let enhancedPacket: UInt32 = 6, flagsOption: UInt32 = 2 | 4 << 16, packetIDOption: UInt32 = 5 | 8 << 16
     /// How many records back a frame's last sight is looked for. A frame ends in the softirq that showed it.
     private static let lookBack = 64
+    /// How far before they are written to lines are asked for: a dozen small records. The log is larger than the near caches, and processors do not look beyond
+    /// the page by themselves. It may be beyond the log's end, which does no harm.
+    private static let ahead = 1536
 
     private var base: UnsafeMutableRawPointer
     private var capacity = 1 << 12
@@ -110,18 +113,19 @@ public struct PacketLog {
     @inline(__always)
     public mutating func append(_ bytes: UnsafeRawBufferPointer, _ time: Instant, _ interface: InterfaceIndex, _ direction: TapDirection, packetID: UInt64) {
         guard let number = number(of: interface) else { return }
+        sights[Int(truncatingIfNeeded: number)] &+= 1
         append(bytes, time, number: number, direction, packetID: packetID)
     }
 
     @inline(__always)
-    mutating func append(_ bytes: UnsafeRawBufferPointer, _ time: Instant, number: UInt32, _ direction: TapDirection, packetID: UInt64) {
+    private mutating func append(_ bytes: UnsafeRawBufferPointer, _ time: Instant, number: UInt32, _ direction: TapDirection, packetID: UInt64) {
         let count = min(bytes.count, snapLength)
         let padded = (count &+ 3) & ~3
         let total = PacketLog.bytesOffset &+ padded &+ PacketLog.trailer
         if total > capacity &- end { return appendAfterGrowing(bytes, time, number, direction, packetID, total) }
         let block = base + end
-        hairpin_prefetch_to_write(block + 1536)
-        hairpin_prefetch_to_write(block + 1600)
+        hairpin_prefetch_to_write(block + PacketLog.ahead)
+        hairpin_prefetch_to_write(block + (PacketLog.ahead + 64))
         let stamp = time.nanoseconds &+ epoch
         block.words(PacketLog.enhancedPacket, UInt32(truncatingIfNeeded: total), at: 0)
         block.words(number, UInt32(truncatingIfNeeded: stamp &>> 32), at: PacketLog.interfaceOffset)
@@ -138,7 +142,6 @@ public struct PacketLog {
         if stamp < lastTime, start != end { isSorted = false }
         if packetID == 0 { isNamed = false }
         lastTime = stamp
-        sights[Int(truncatingIfNeeded: number)] &+= 1
         recordCount &+= 1
         end &+= total
     }
@@ -159,7 +162,6 @@ public struct PacketLog {
         if most > capacity - end { grow(most) }
         notes.append((end, Note(reason: reason, isSight: false)))
         append(bytes, time, number: number, .inbound, packetID: packetID)
-        sights[Int(number)] -= 1
     }
 
     /// Notes why a packet ended on its latest sight on this interface. False if there is none, or it has a note already.

@@ -149,8 +149,8 @@ public struct PcapngWriter: ~Copyable {
         try output.write(blocks, packets: count)
     }
 
-    /// The same for a file in memory, which takes the memory that begins with the blocks; `isPiece` if it is of `CaptureMemory`. The writer must not have failed.
-    mutating func adopt(_ blocks: UnsafeRawBufferPointer, count: Int, isPiece: Bool) { output.adopt(blocks, packets: count, isPiece: isPiece) }
+    /// The same for a file in memory, which takes the memory that begins with the blocks; `isOfStore` if `CaptureMemory` gave it out. The writer must not have failed.
+    mutating func adopt(_ blocks: UnsafeRawBufferPointer, count: Int, isOfStore: Bool) { output.adopt(blocks, packets: count, isOfStore: isOfStore) }
 
     /// Appends a packet with comments, and with the verdict "dropped" if it was. Throws `writeFailed`.
     public mutating func write(

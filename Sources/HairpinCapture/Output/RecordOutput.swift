@@ -60,10 +60,10 @@ struct RecordOutput: ~Copyable {
     private var capacity: Int
     private var used = 0
     /// What a memory destination has filled before. It grows by doubling until it has the size of a piece; then pieces are added and nothing is moved.
-    private var pieces: [(base: UnsafeMutableRawPointer, count: Int, isPiece: Bool)] = []
+    private var pieces: [(base: UnsafeMutableRawPointer, count: Int, isOfStore: Bool)] = []
     private let store: CaptureMemory
     /// Whether `base` came from there.
-    private var isPiece = false
+    private var isOfStore = false
     private let destination: CaptureDestination
     private let format: RecordFormat
     /// Opened for each piece only: for directories with more files than a process may have open.
@@ -99,7 +99,7 @@ struct RecordOutput: ~Copyable {
     }
 
     deinit {
-        for piece in pieces + [(base, used, isPiece)] { if piece.isPiece { store.give(back: piece.base) } else { piece.base.deallocate() } }
+        for piece in pieces + [(base, used, isOfStore)] { if piece.isOfStore { store.give(back: piece.base) } else { piece.base.deallocate() } }
         if let descriptor { try? descriptor.close() }
     }
 
@@ -129,10 +129,10 @@ struct RecordOutput: ~Copyable {
         if let failure { throw failure }
         precondition(!isFinished, "a packet after the capture was finished")
         if destination == .memory, capacity >= CaptureMemory.pieceSize {
-            pieces.append((base, used, self.isPiece))
-            isPiece = count <= CaptureMemory.pieceSize
+            pieces.append((base, used, isOfStore))
+            isOfStore = count <= CaptureMemory.pieceSize
             capacity = max(CaptureMemory.pieceSize, count)
-            base = isPiece ? store.take() : .allocate(byteCount: capacity, alignment: 64)
+            base = isOfStore ? store.take() : .allocate(byteCount: capacity, alignment: 64)
             used = 0
             return
         }
@@ -159,15 +159,15 @@ struct RecordOutput: ~Copyable {
         try write(records)
     }
 
-    /// Takes memory that begins with these whole records, `added` packets, as a piece of a file in memory: `isPiece` if the store gave it out.
-    mutating func adopt(_ records: UnsafeRawBufferPointer, packets added: Int, isPiece: Bool) {
+    /// Takes memory that begins with these whole records, `added` packets, as a piece of a file in memory: `isOfStore` if the store gave it out.
+    mutating func adopt(_ records: UnsafeRawBufferPointer, packets added: Int, isOfStore: Bool) {
         precondition(destination == .memory && !isFinished, "only an unfinished file in memory takes memory")
         guard let start = UnsafeMutableRawPointer(mutating: records.baseAddress) else { return }
         if used > 0 {
-            pieces.append((base, used, self.isPiece))
-            (base, capacity, used, self.isPiece) = (.allocate(byteCount: 512, alignment: 64), 512, 0, false)
+            pieces.append((base, used, self.isOfStore))
+            (base, capacity, used, self.isOfStore) = (.allocate(byteCount: 512, alignment: 64), 512, 0, false)
         }
-        pieces.append((start, records.count, isPiece))
+        pieces.append((start, records.count, isOfStore))
         packets &+= UInt64(truncatingIfNeeded: added)
     }
 
@@ -238,7 +238,7 @@ struct RecordOutput: ~Copyable {
     /// What a memory destination holds.
     var memory: [UInt8] {
         guard destination == .memory else { return [] }
-        let all = pieces + [(base, used, isPiece)]
+        let all = pieces + [(base, used, isOfStore)]
         return [UInt8](unsafeUninitializedCapacity: all.reduce(0) { $0 + $1.count }) { buffer, count in
             for piece in all {
                 UnsafeMutableRawBufferPointer(rebasing: UnsafeMutableRawBufferPointer(buffer)[count...]).copyMemory(from: UnsafeRawBufferPointer(start: piece.base, count: piece.count))

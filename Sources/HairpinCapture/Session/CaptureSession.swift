@@ -156,9 +156,9 @@ public final class CaptureSession: TapObserver {
     private func keep(_ records: UnsafeMutablePointer<PacketLog>, _ end: Instant) {
         guard let combined, !combined.pointee.hasFailed else { return }
         let piece = memory.take()
-        guard let (run, isPiece) = records.pointee.exchange(before: end, for: piece, capacity: CaptureMemory.pieceSize) else { return memory.give(back: piece) }
+        guard let (run, isOfStore) = records.pointee.exchange(before: end, for: piece, capacity: CaptureMemory.pieceSize) else { return memory.give(back: piece) }
         lastTime = max(lastTime, run.lastTime)
-        combined.pointee.adopt(run.blocks, count: run.count, isPiece: isPiece)
+        combined.pointee.adopt(run.blocks, count: run.count, isOfStore: isOfStore)
     }
 
     private func write(_ run: PacketLog.Run) {

@@ -19,8 +19,7 @@ struct ProxyCaseFile {
     /// The file itself, or those of a folder that have the schema.
     static func files(_ path: String) throws -> [ProxyCaseFile] {
         var isFolder: ObjCBool = false
-        FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-        guard isFolder.boolValue else { return [try ProxyCaseFile(path)] }
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else { return [try ProxyCaseFile(path)] }
         let names = ((try? FileManager.default.contentsOfDirectory(atPath: path)) ?? []).filter { $0.hasSuffix(".json") }.sorted()
         return names.compactMap { try? ProxyCaseFile(path + "/" + $0) }
     }

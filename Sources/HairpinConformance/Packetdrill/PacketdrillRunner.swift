@@ -35,8 +35,8 @@ public struct PacketdrillRunner: Sendable {
     /// Words to replace in every script (`--define NAME=VALUE`).
     public var defines: [String: String] = [:]
     public var seed: UInt64 = 1
-    /// Packets leave the write queue as before Linux 6.10, which most public scripts were written on; false for today's kernel.
-    public var sendsAsBefore6_10 = true
+    /// Some things are as in the kernels that most public scripts were written on (`ScriptConfiguration.profile`); false for Linux 6.18 throughout.
+    public var followsOlderKernels = true
     /// Told of every packet as it goes by, in script notation with its time.
     public var trace: (@Sendable (String) -> Void)?
     public init() {}
@@ -70,7 +70,7 @@ public struct PacketdrillRunner: Sendable {
         }
         var result = Case(id: id, status: .passed, line: 0, reason: "", worstTiming: 0)
         do throws(ScriptStop) {
-            let run = try ScriptRun(script, seed: seed, sendsAsBefore6_10: sendsAsBefore6_10)
+            let run = try ScriptRun(script, seed: seed, profile: ScriptConfiguration.profile(ofOlderKernel: followsOlderKernels))
             run.trace = trace
             defer { result.worstTiming = Double(run.worstTiming) / 1e6 }
             try run.run()

@@ -41,16 +41,12 @@ final class ScriptRun {
         var state: ScriptCallState
     }
 
-    /// The settings `defaults.sh` restores.
-    let profile: TransportSettings
+    /// The settings before the script, which `defaults.sh` restores.
+    private let profile: TransportSettings
 
-    init(_ script: PacketdrillScript, seed: UInt64, sendsAsBefore6_10: Bool) throws(ScriptStop) {
+    init(_ script: PacketdrillScript, seed: UInt64, profile: TransportSettings) throws(ScriptStop) {
         self.script = script
         configuration = try ScriptConfiguration(script.options)
-        var profile = ScriptConfiguration.referenceProfile
-        profile.sendsAsBefore6_10 = sendsAsBefore6_10
-        profile.challengesUnsentAcks = !sendsAsBefore6_10
-        if sendsAsBefore6_10 { profile.tcp_syn_linear_timeouts = 0 }
         self.profile = profile
         host = ScriptHost(local: configuration.local, remote: configuration.remote, mtu: configuration.mtu, settings: profile, seed: seed)
         start = host.now

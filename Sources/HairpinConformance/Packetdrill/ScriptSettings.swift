@@ -76,6 +76,16 @@ struct ScriptConfiguration {
         settings.receivesFromTun = true
         return settings
     }
+
+    /// The reference profile, on a kernel of before Linux 6.5 where that shows in what the host sends.
+    static func profile(ofOlderKernel: Bool) -> TransportSettings {
+        var settings = referenceProfile
+        guard ofOlderKernel else { return settings }
+        settings.sendsAsBefore6_10 = true
+        settings.challengesUnsentAcks = false
+        settings.tcp_syn_linear_timeouts = 0
+        return settings
+    }
 }
 
 /// The shell text of scripts, which configures the host under test. Nothing is executed: commands of a fixed list are understood, all others are

@@ -244,9 +244,7 @@ final class Ping: Program {
     }
 
     private func note(_ message: ReceivedMessage, _ system: any SystemCalls) {
-        // Either the whole ICMP message (type, code, checksum, identifier, sequence) or nothing useful.
-        guard message.bytes.count >= 8, message.bytes[0] == 0 else { return }
-        let sequence = Int(message.bytes[6]) << 8 | Int(message.bytes[7])
+        guard let sequence = message.echoReplySequence else { return }
         let first = userland == .gnu ? 1 : 0
         // The sequence number wraps at 65536; the latest packet with that number is meant.
         var index = sequence - first
@@ -317,6 +315,11 @@ final class Ping: Program {
         system.writeOutput(text)
         return .exit(received == 0 ? 1 : deadline != nil && count.map { received < $0 } == true ? 1 : 0)
     }
+}
+
+extension ReceivedMessage {
+    /// The sequence number of an echo reply: of a whole ICMP message with type, code, checksum, identifier and sequence (RFC 792). Nil for anything else.
+    var echoReplySequence: Int? { bytes.count >= 8 && bytes[0] == 0 ? Int(bytes[6]) << 8 | Int(bytes[7]) : nil }
 }
 
 /// ICMP errors in the words of ping(8).

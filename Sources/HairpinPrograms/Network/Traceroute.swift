@@ -208,8 +208,8 @@ final class Traceroute: Program {
             while echoes {
                 do throws(Errno) {
                     let message = try system.receiveMessage(sharedSocket)
-                    guard message.bytes.count >= 8, message.bytes[0] == 0 else { continue }
-                    let index = (Int(message.bytes[6]) << 8 | Int(message.bytes[7])) - 1
+                    guard let sequence = message.echoReplySequence else { continue }
+                    let index = sequence - 1
                     guard probes.indices.contains(index), let sentAt = probes[index].sentAt, !probes[index].isDone else { continue }
                     end(index, Answer(from: message.source.address, trip: message.at - sentAt, isFinal: true), system)
                 } catch { break }

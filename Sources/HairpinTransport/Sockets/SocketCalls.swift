@@ -64,7 +64,7 @@ extension TransportStack {
                 enterInteractive(e)
             }
         case .maximumSegment(let size):
-            guard size == 0 || 88...32_767 ~= size else { throw .invalid }
+            guard size == 0 || TransportStack.leastSegment...32_767 ~= size else { throw .invalid }
             e.pointee.userSegment = UInt16(size)
         case .userTimeout(let time): e.pointee.userTimeout = max(0, time.nanoseconds)
         case .timeToLive(let value):

@@ -80,15 +80,15 @@ extension TransportStack {
         info.snd_mss = Int(e.pointee.segmentSize)
         info.rcv_mss = Int(e.pointee.peerSegment)
         if e.pointee.state == .synSent {
-            // What is assumed before the peer has spoken (`tcp_connect_init`): its default, and TCP_MIN_MSS.
+            // What is assumed before the peer has spoken (`tcp_connect_init`): its default, and the least.
             if e.pointee.flags.contains(.timestamps) { info.snd_mss -= OptionSize.timestamps }
-            info.rcv_mss = 88
+            info.rcv_mss = TransportStack.leastSegment
         }
         if e.pointee.isListener {
             info.unacked = Int(e.pointee.acceptCount)
             info.sacked = Int(e.pointee.backlog)
         } else {
-            info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.state == .synReceived && e.pointee.listener == nil ? 1 : 0)
+            info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.hasCrossedSYN ? 1 : 0)
             info.sacked = Int(e.pointee.sackedOut)
         }
         info.lost = Int(e.pointee.lostOut)

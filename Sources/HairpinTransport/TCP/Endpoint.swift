@@ -362,5 +362,7 @@ struct Endpoint {
     var windowLeft: Int { max(0, Int(receiveWindow) - (receiveNext - windowUpdate)) }
     var windowEnd: SequenceNumber { unacknowledged + Int(sendWindow) }
     var isListener: Bool { state == .listen }
+    /// Waits for the ACK of a SYN-ACK that answered a crossing SYN (RFC 9293 §3.5).
+    var hasCrossedSYN: Bool { state == .synReceived && listener == nil && !flags.contains(.fastOpenChild) }
     var socket: SocketID { SocketID(generation << 20 | slot) }
 }

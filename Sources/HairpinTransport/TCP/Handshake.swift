@@ -122,7 +122,7 @@ extension TransportStack {
 
     /// Both sides are known to each other (`tcp_finish_connect`, `tcp_init_transfer`).
     private func establish(_ e: EndpointPointer, _ segment: Segment, roundTripSince sentAt: UInt64, retries: UInt8) {
-        let isCrossed = e.pointee.state == .synReceived && e.pointee.listener == nil
+        let isCrossed = e.pointee.hasCrossedSYN
         // SYNs that crossed leave the scale as it was offered (`tcp_rcv_synsent_state_process` clears it for a SYN-ACK only).
         if !e.pointee.flags.contains(.windowScaling), !isCrossed {
             e.pointee.receiveScale = 0
@@ -139,7 +139,7 @@ extension TransportStack {
         synchronizeSegment(e)
         if e.pointee.listener != nil { startMTUSearch(e) }
         let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
-        e.pointee.peerSegment = UInt16(max(hint, 88))
+        e.pointee.peerSegment = UInt16(max(hint, TransportStack.leastSegment))
         e.pointee.retransmitTimeout = 250
         if retries == 0 {
             let sample = UInt32(clamping: max(1, (now.nanoseconds &- sentAt) / 1000))
@@ -182,7 +182,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
         synchronizeSegment(e)
         let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
-        e.pointee.peerSegment = UInt16(max(hint, 88))
+        e.pointee.peerSegment = UInt16(max(hint, TransportStack.leastSegment))
         e.pointee.retransmitTimeout = 250
         startMTUSearch(e)
         startCongestionControl(e)
@@ -227,8 +227,7 @@ extension TransportStack {
             }
             if segment.isReset {
                 statistics.attemptFails += 1
-                statistics.resetsReceived += 1
-                connectionReset(e)
+                receiveReset(e)
                 return .delivered
             }
             guard segment.isSYN else { return .delivered }
@@ -420,13 +419,11 @@ extension TransportStack {
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
                 completeFastOpen(e)
-                statistics.resetsReceived += 1
-                connectionReset(e)
+                receiveReset(e)
             } else if e.pointee.flags.contains(.unaccepted) {
                 destroy(e)
             } else {
-                statistics.resetsReceived += 1
-                connectionReset(e)
+                receiveReset(e)
             }
             return .delivered
         }

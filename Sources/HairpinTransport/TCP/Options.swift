@@ -13,7 +13,7 @@ extension TransportStack {
 
     /// Which options go with a SYN or SYN-ACK. The SYN-ACK of SYNs that crossed is the SYN again, with all it offered (`tcp_send_synack`).
     private func synFlags(_ e: EndpointPointer) -> EndpointFlags {
-        guard e.pointee.state == .synReceived, e.pointee.listener == nil, !e.pointee.flags.contains(.fastOpenChild) else { return e.pointee.flags }
+        guard e.pointee.hasCrossedSYN else { return e.pointee.flags }
         var flags: EndpointFlags = []
         if settings.tcp_timestamps { flags.insert(.timestamps) }
         if settings.tcp_sack { flags.insert(.selectiveAcks) }
@@ -45,7 +45,7 @@ extension TransportStack {
 
     /// The MSS option: what fits the MTU of the route (RFC 9293 §3.7.1), or less by TCP_MAXSEG.
     func advertisedMaximum(_ e: EndpointPointer) -> UInt16 {
-        let fromRoute = max(Int(e.pointee.pathMTU) - 40, 88)
+        let fromRoute = max(Int(e.pointee.pathMTU) - 40, TransportStack.leastSegment)
         return UInt16(min(fromRoute, 65_495, e.pointee.userSegment == 0 ? .max : Int(e.pointee.userSegment)))
     }
 }

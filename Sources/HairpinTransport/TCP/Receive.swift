@@ -110,16 +110,14 @@ extension TransportStack {
             if !segment.isReset {
                 if segment.isSYN { challengeSYN(e) } else if !isRateLimited(e, segment) { answerUnacceptable(e, segment) }
             } else if isResetAfterFIN(e, segment) {
-                statistics.resetsReceived += 1
-                connectionReset(e)
+                receiveReset(e)
             }
             return false
         }
         if segment.isReset {
             // RFC 5961 §3.2: only the exact number resets; anything else in the window is challenged.
             if segment.sequence == e.pointee.receiveNext || isResetAfterFIN(e, segment) || isResetAfterHole(e, segment) {
-                statistics.resetsReceived += 1
-                connectionReset(e)
+                receiveReset(e)
             } else {
                 sendChallenge(e)
             }
@@ -180,7 +178,13 @@ extension TransportStack {
         sendAck(e)
     }
 
-    /// A valid RST, or what counts as one (`tcp_reset`).
+    /// A valid RST.
+    func receiveReset(_ e: EndpointPointer) {
+        statistics.resetsReceived += 1
+        connectionReset(e)
+    }
+
+    /// What a RST does to a connection, or something that counts as one (`tcp_reset`).
     func connectionReset(_ e: EndpointPointer) {
         switch e.pointee.state {
         case .synSent: abort(e, .connectionRefused)

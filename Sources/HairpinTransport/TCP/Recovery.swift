@@ -338,30 +338,35 @@ extension TransportStack {
         return true
     }
 
-    /// `tcp_send_loss_probe`: new data if there is any and it fits, else the last segment again.
+    /// `tcp_send_loss_probe`. The timeout counts from the probe, or where none went out from what was sent before.
     func sendLossProbe(_ e: EndpointPointer) {
-        defer {
-            if e.pointee.state != .closed, e.pointee.timer == .none {
-                e.pointee.timer = .lossProbe
-                rearmRetransmission(e)
-            }
+        let isSent = transmitLossProbe(e)
+        guard e.pointee.state != .closed else { return }
+        if isSent {
+            arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+        } else if e.pointee.timer == .none {
+            e.pointee.timer = .lossProbe
+            rearmRetransmission(e)
         }
-        guard !e.pointee.probing, e.pointee.packetsOut > 0 else { return }
+    }
+
+    /// New data if there is any and it fits, else the last segment again. False if nothing went out.
+    private func transmitLossProbe(_ e: EndpointPointer) -> Bool {
+        guard !e.pointee.probing, e.pointee.packetsOut > 0 else { return false }
         let segment = currentSegment(e)
         let out = e.pointee.packetsOut
         if e.pointee.unsent > 0, e.pointee.windowEnd - e.pointee.sendNext >= min(e.pointee.unsent, segment) {
             writeSegments(e, segment: segment, nagle: .off, push: .probe)
-            guard e.pointee.packetsOut > out else { return }
+            guard e.pointee.packetsOut > out else { return false }
             e.pointee.flags.remove(.probeRetransmitted)
         } else {
-            guard retransmit(e, index: e.pointee.sent.count - 1, isProbe: true) else { return }
+            guard retransmit(e, index: e.pointee.sent.count - 1, isProbe: true) else { return false }
             e.pointee.flags.insert(.probeRetransmitted)
         }
         statistics.lossProbes += 1
         e.pointee.probeHigh = e.pointee.sendNext
         e.pointee.probing = true
-        // The timeout counts from the probe.
-        if e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
+        return true
     }
 
     /// `tcp_process_tlp_ack`: was the probe itself the lost one's replacement (then the window is reduced), or a duplicate?

@@ -5,6 +5,8 @@ import HairpinWire
 extension TransportStack {
     /// Kernel memory a received segment costs beside its bytes: a small head, `struct sk_buff` and `struct skb_shared_info`.
     static let segmentOverhead = 864
+    /// No segment size is less (TCP_MIN_MSS).
+    static let leastSegment = 88
 
     /// Kernel memory of a received segment with so many bytes (`skb->truesize`).
     func memory(ofPayload count: Int) -> Int {
@@ -128,7 +130,7 @@ extension TransportStack {
             if isPushed { e.pointee.flags.insert(.ackPushed) }
             return
         }
-        if count >= 536 - 12 || (count >= 88 && !isPushed) {
+        if count >= 536 - 12 || (count >= TransportStack.leastSegment && !isPushed) {
             e.pointee.lastSegment = UInt16(count)
             if count == last {
                 e.pointee.peerSegment = UInt16(count)

@@ -25,8 +25,8 @@ struct PacketdrillCommand: ParsableCommand {
     @Option(help: "The seed of all random choices.")
     var seed: UInt64 = 1
 
-    @Flag(name: .customLong("current-sending"), help: "Let packets leave the write queue as Linux 6.18 does; scripts of before Linux 6.10 expect less of a packet.")
-    var sendsAsToday = false
+    @Flag(help: "Behave as Linux 6.18 throughout; without it some things are as in the older kernels that most public scripts were written on.")
+    var currentKernel = false
 
     @Flag(help: "Print every packet, in script notation, to standard error.")
     var trace = false
@@ -44,7 +44,7 @@ struct PacketdrillCommand: ParsableCommand {
     func run() throws {
         var runner = PacketdrillRunner()
         runner.seed = seed
-        runner.sendsAsBefore6_10 = !sendsAsToday
+        runner.followsOlderKernels = !currentKernel
         for word in define {
             let parts = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             runner.defines[String(parts[0])] = String(parts[1])

@@ -5,7 +5,8 @@ import Testing
 struct BridgeJobTests {
     @Test("out of range is a usage error that names the range, and never a crash", arguments: [
         { (c: inout BridgeBenchmark.Configuration) in c.hosts = 0 }, { $0.hosts = -3 }, { $0.hosts = 5000 }, { $0.frameSize = 13 }, { $0.frameSize = 65_536 },
-        { $0.load = 0 }, { $0.load = 1.5 }, { $0.load = .nan }, { $0.frames = 0 }, { $0.rate = 1 }, { $0.delay = .seconds(-1) }, { $0.ports = 4 }, { $0.macs = 100 },
+        { $0.load = 0 }, { $0.load = 1.5 }, { $0.load = .nan }, { $0.frames = 0 }, { $0.rate = 1 }, { $0.rate = 0 }, { ($0.mode, $0.load) = (.core, 0.3) }, { ($0.mode, $0.rate) = (.core, 1_000_000) },
+        { ($0.mode, $0.delay) = (.core, .zero) }, { $0.delay = .seconds(-1) }, { $0.ports = 4 }, { $0.macs = 100 },
         {
             $0.mode = .core
             $0.capture = .memory

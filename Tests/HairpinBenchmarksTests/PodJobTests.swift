@@ -55,29 +55,29 @@ struct PodJobTests {
     func ranges() {
         var bulk = TCPBenchmark.Configuration()
         bulk.pods = 3
-        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "pods: 3 is not an even number from 2 to 252")
+        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--pods: 3 is not an even number from 2 to 252")
         bulk.pods = 2
         bulk.flows = 0
-        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "flows: 0 is not from 1 to 10000")
+        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--flows: 0 is not from 1 to 10000")
         (bulk.flows, bulk.bytes) = (100, 99)
         #expect(
-            problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"
+            problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"
         )
         var cluster = ClusterBenchmark.Configuration()
         cluster.nodes = 0
-        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "nodes: 0 is not from 1 to 200")
+        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "--nodes: 0 is not from 1 to 200")
         (cluster.nodes, cluster.pods) = (1, 10_001)
-        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "pods: 10001 is not from 1 to 10000")
+        #expect(problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) } == "--pods: 10001 is not from 1 to 10000")
         (cluster.nodes, cluster.pods) = (11, 10_000)
         #expect(
             problem { () throws(BenchmarkError) in try ClusterBenchmark(cluster) }
-                == "pods: 10000 on each of 11 nodes are 110000, which is not from 1 to 100000 in all")
+                == "--pods: 10000 on each of 11 nodes are 110000, which is not from 1 to 100000 in all")
         var service = ServiceBenchmark.Configuration()
         service.services = 10_001
-        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "services: 10001 is not from 1 to 10000")
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "--services: 10001 is not from 1 to 10000")
         (service.services, service.endpoints) = (1, 0)
-        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "endpoints: 0 is not from 1 to 250")
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "--endpoints: 0 is not from 1 to 250")
         (service.endpoints, service.frames) = (1, 0)
-        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "frames: 0 is not from 1 to 200000")
+        #expect(problem { () throws(BenchmarkError) in try ServiceBenchmark(service) } == "--frames: 0 is not from 1 to 200000")
     }
 }

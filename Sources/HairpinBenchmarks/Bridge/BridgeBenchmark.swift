@@ -31,8 +31,8 @@ public struct BridgeBenchmark: Benchmark {
             case .file: capture = "file"
             }
             result += [
-                ("hosts", .number(settings.hosts)), ("load", .fraction(settings.load)), ("rate", .number(Int(clamping: settings.rate))),
-                ("delayNanoseconds", .number(Int(settings.delay.nanoseconds))), ("capture", .text(capture)),
+                ("hosts", .number(settings.hosts)), ("load", .fraction(settings.hostLoad)), ("rate", .number(Int(clamping: settings.linkRate))),
+                ("delayNanoseconds", .number(Int(settings.linkDelay.nanoseconds))), ("capture", .text(capture)),
             ]
         }
         return result

@@ -35,11 +35,12 @@ extension BridgeBenchmark {
         /// Bytes of a frame, Ethernet header included, without the frame check sequence.
         public var frameSize = 64
         public var pattern = Pattern.uniform
-        /// Share of its link's rate that a host sends, 0 < load ≤ 1.
-        public var load = 0.3
-        /// Bits per second.
-        public var rate: UInt64 = 1_000_000_000
-        public var delay = Duration.microseconds(1)
+        /// Share of its link's rate that a host sends, 0 < load ≤ 1; nil is 0.3.
+        public var load: Double?
+        /// Bits per second; nil is 1 Gbit/s.
+        public var rate: UInt64?
+        /// Nil is 1 µs.
+        public var delay: Duration?
         public var mode = Mode.events
         public var capture = Capture.none
         /// Frames of a repetition, about; nil is 2 million in mode `events` (half a million with a capture), 20 million in mode `core`.
@@ -58,6 +59,9 @@ extension BridgeBenchmark {
         static let rateRange: ClosedRange<UInt64> = 1_000...400_000_000_000
         static let delayRange = Duration.zero...Duration.seconds(10)
 
+        var hostLoad: Double { load ?? 0.3 }
+        var linkRate: UInt64 { rate ?? 1_000_000_000 }
+        var linkDelay: Duration { delay ?? .microseconds(1) }
         var portCount: Int { ports ?? hosts }
         var macCount: Int { macs ?? hosts }
         var poolCount: Int { pool ?? (macCount <= 4096 ? 2048 : macCount * 4) }
@@ -73,9 +77,9 @@ extension BridgeBenchmark {
             if let macs { try check("--macs", macs, Configuration.macRange) }
             if let pool { try check("--pool", pool, Configuration.poolRange) }
             if let frames { try check("--frames", frames, Configuration.frameRange) }
-            guard load > 0, load <= 1 else { throw .usage("--load: \(load) is not above 0 and at most 1") }
-            guard Configuration.rateRange.contains(rate) else { throw .usage("--rate: \(rate)bit is not from 1kbit to 400Gbit") }
-            guard Configuration.delayRange.contains(delay) else { throw .usage("--delay: \(delay.nanoseconds)ns is not from 0s to 10s") }
+            guard hostLoad > 0, hostLoad <= 1 else { throw .usage("--load: \(hostLoad) is not above 0 and at most 1") }
+            guard Configuration.rateRange.contains(linkRate) else { throw .usage("--rate: \(linkRate)bit is not from 1kbit to 400Gbit") }
+            guard Configuration.delayRange.contains(linkDelay) else { throw .usage("--delay: \(linkDelay.nanoseconds)ns is not from 0s to 10s") }
             switch mode {
             case .events:
                 if macs != nil { throw .usage("--macs goes with --mode core; in mode events every host has one address") }
@@ -83,6 +87,9 @@ extension BridgeBenchmark {
                 guard portCount >= hosts else { throw .usage("--ports: \(portCount) are fewer than the \(hosts) hosts; from \(hosts) to \(Configuration.portRange.upperBound)") }
             case .core:
                 if capture != .none { throw .usage("--capture goes with --mode events; the bare core has no taps") }
+                for (name, isGiven) in [("--load", load != nil), ("--rate", rate != nil), ("--delay", delay != nil)] where isGiven {
+                    throw .usage("\(name) goes with --mode events; the bare core has no links")
+                }
                 guard macCount >= portCount else { throw .usage("--macs: \(macCount) are fewer than the \(portCount) ports; from \(portCount) to \(Configuration.macRange.upperBound)") }
                 guard pattern == .uniform || pattern == .permutation else { throw .usage("--pattern: \(pattern.rawValue) goes with --mode events; in mode core uniform or permutation") }
                 guard poolCount * frameSize <= 1 << 33 else { throw .usage("--frame-size: \(poolCount) frames of \(frameSize) bytes are more than 8 GiB") }

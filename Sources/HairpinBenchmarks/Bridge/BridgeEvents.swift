@@ -31,10 +31,10 @@ final class BridgeEvents {
         let node = process.makeNamespace(name: "switch")
         let bridge = process.makeBridge(
             node, name: "br0", mac: BridgeBenchmark.address(0xffff_ff00), mtu: BridgeEvents.mtu, ageing: .seconds(300))
-        let shape = CableShape(rate: settings.rate, delay: settings.delay, queueLimit: BridgeEvents.queueLimit)
+        let shape = CableShape(rate: settings.linkRate, delay: settings.linkDelay, queueLimit: BridgeEvents.queueLimit)
         let stations = StationList((0..<settings.hosts).map { BridgeBenchmark.address($0 + 1) })
         let gaps = ExponentialTable()
-        gap = .nanoseconds(max(Int64(Double(settings.frameSize) * 8e9 / Double(settings.rate) / settings.load), 1))
+        gap = .nanoseconds(max(Int64(Double(settings.frameSize) * 8e9 / Double(settings.linkRate) / settings.hostLoad), 1))
         let gap = gap
         ports = (0..<settings.portCount).map { n in
             let port = process.makeVeth(node, name: "port\(n)", mac: BridgeBenchmark.address(0x0100_0000 + n), mtu: BridgeEvents.mtu)

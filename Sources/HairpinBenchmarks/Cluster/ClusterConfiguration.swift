@@ -13,10 +13,10 @@ extension ClusterBenchmark {
         static let totalRange = 1...100_000
 
         public func validate() throws(BenchmarkError) {
-            guard Configuration.nodeRange.contains(nodes) else { throw .usage("nodes: \(nodes) is not from \(Configuration.nodeRange.words)") }
-            guard Configuration.podRange.contains(pods) else { throw .usage("pods: \(pods) is not from \(Configuration.podRange.words)") }
+            guard Configuration.nodeRange.contains(nodes) else { throw .usage("--nodes: \(nodes) is not from \(Configuration.nodeRange.words)") }
+            guard Configuration.podRange.contains(pods) else { throw .usage("--pods: \(pods) is not from \(Configuration.podRange.words)") }
             guard Configuration.totalRange.contains(nodes * pods) else {
-                throw .usage("pods: \(pods) on each of \(nodes) nodes are \(nodes * pods), which is not from \(Configuration.totalRange.words) in all")
+                throw .usage("--pods: \(pods) on each of \(nodes) nodes are \(nodes * pods), which is not from \(Configuration.totalRange.words) in all")
             }
         }
     }

@@ -19,9 +19,9 @@ extension ServiceBenchmark {
         static let frameRange = 1...200_000
 
         func validate() throws(BenchmarkError) {
-            guard Configuration.serviceRange.contains(services) else { throw .usage("services: \(services) is not from \(Configuration.serviceRange.words)") }
-            guard Configuration.endpointRange.contains(endpoints) else { throw .usage("endpoints: \(endpoints) is not from \(Configuration.endpointRange.words)") }
-            guard Configuration.frameRange.contains(frames) else { throw .usage("frames: \(frames) is not from \(Configuration.frameRange.words)") }
+            guard Configuration.serviceRange.contains(services) else { throw .usage("--services: \(services) is not from \(Configuration.serviceRange.words)") }
+            guard Configuration.endpointRange.contains(endpoints) else { throw .usage("--endpoints: \(endpoints) is not from \(Configuration.endpointRange.words)") }
+            guard Configuration.frameRange.contains(frames) else { throw .usage("--frames: \(frames) is not from \(Configuration.frameRange.words)") }
         }
     }
 }

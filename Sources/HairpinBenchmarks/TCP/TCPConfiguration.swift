@@ -24,12 +24,12 @@ extension TCPBenchmark {
         static let byteRange = 1...1_000_000_000_000
 
         func validate() throws(BenchmarkError) {
-            guard Configuration.flowRange.contains(flows) else { throw .usage("flows: \(flows) is not from \(Configuration.flowRange.words)") }
+            guard Configuration.flowRange.contains(flows) else { throw .usage("--flows: \(flows) is not from \(Configuration.flowRange.words)") }
             guard Configuration.podRange.contains(pods), pods % 2 == 0 else {
-                throw .usage("pods: \(pods) is not an even number from \(Configuration.podRange.words)")
+                throw .usage("--pods: \(pods) is not an even number from \(Configuration.podRange.words)")
             }
             guard Configuration.byteRange.contains(bytes), bytes >= flows else {
-                throw .usage("bytes: \(bytes) is not from \(Configuration.byteRange.words), with a byte for each of the \(flows) flows at least")
+                throw .usage("--bytes: \(bytes) is not from \(Configuration.byteRange.words), with a byte for each of the \(flows) flows at least")
             }
         }
     }

@@ -21,16 +21,16 @@ struct BenchCommand: ParsableCommand {
 
 /// What every job of `bench` takes.
 struct BenchOptions: ParsableArguments {
-    @Option(name: .customLong("repeat"), help: "How often the job is measured.")
+    @Option(name: .customLong("repeat"), parsing: .unconditional, help: "How often the job is measured.")
     var repetitions = 5
 
-    @Option(help: "Repetitions before those that count.")
+    @Option(parsing: .unconditional, help: "Repetitions before those that count.")
     var warmup = 1
 
     @Option(help: "Compare with an earlier result in JSON; exit status 1 on a regression.", completion: .file(extensions: ["json"]))
     var baseline: String?
 
-    @Option(help: "How much worse than the baseline's a metric's best may be, in per cent, from 0 to 99.")
+    @Option(parsing: .unconditional, help: "How much worse than the baseline's a metric's best may be, in per cent, from 0 to 99.")
     var tolerance = 10.0
 
     @Option(name: .shortAndLong, help: "text or json.")
@@ -108,21 +108,16 @@ struct BenchOptions: ParsableArguments {
     }
 }
 
-/// Bits per second: `1Gbit`.
-struct BitRate: ExpressibleByArgument {
-    var bits: UInt64
-    init?(argument: String) {
-        guard let bits = Quantity.rate(argument) else { return nil }
-        self.bits = bits
+/// Numbers with units, as scenario files have them.
+enum BenchQuantity {
+    /// Bits per second.
+    static func rate(_ text: String) throws -> UInt64 {
+        guard let bits = Quantity.rate(text) else { throw ValidationError("it is no rate; write one from 1kbit to 400Gbit, such as 1Gbit") }
+        return bits
     }
-}
-
-/// A span of virtual time: `1us`.
-struct VirtualSpan: ExpressibleByArgument {
-    var duration: Duration
-    init?(argument: String) {
-        guard let duration = Quantity.duration(argument) else { return nil }
-        self.duration = duration
+    static func duration(_ text: String) throws -> Duration {
+        guard let duration = Quantity.duration(text) else { throw ValidationError("it is no time; write one from 0s on, such as 1us") }
+        return duration
     }
 }
 

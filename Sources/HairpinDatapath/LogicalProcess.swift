@@ -61,8 +61,8 @@ public enum LocalDelivery: Sendable {
 /// The layers above IP, one object for all namespaces of a logical process. Called from softirq context: it must not block, and may call `send`.
 public protocol UpperLayer: AnyObject {
     /// A whole IPv4 packet for a namespace, header included, after LOCAL_IN. With `checksumVerified` the checksum of its transport header is known to be
-    /// right, or deliberately unfinished.
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery
+    /// right, or deliberately unfinished; with `cutFromBurst` it is one of the segments its sender built as one packet.
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool, cutFromBurst: Bool) -> LocalDelivery
     /// An ICMP error for something this namespace sent; `quote` starts at the quoted IP header.
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex)
     func stackTimer(namespace: NamespaceIndex)
@@ -407,6 +407,6 @@ public final class LogicalProcess {
         entry.pointee.physicalIn = .none
         entry.pointee.physicalOut = .none
         entry.pointee.largestFragment = 0
-        entry.pointee.flags.formIntersection(.checksumsFinished)
+        entry.pointee.flags.formIntersection([.checksumsFinished, .cutFromBurst])
     }
 }

@@ -49,6 +49,7 @@ final class StackNetwork: NetworkLayer {
         output.confirmsNeighbour = request.confirmsNeighbour
         // Every protocol of the stack finishes its checksum.
         output.hasFinishedChecksums = true
+        output.isCutFromBurst = request.isCutFromBurst
         do throws(OutputError) {
             try process.send(process.frameHandle(rawValue: packet.handle), output, namespace: namespace)
             return nil

@@ -32,8 +32,8 @@ final class UpperLayers: UpperLayer {
         return stack
     }
 
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery {
-        switch stack(namespace)._withUnsafeGuaranteedRef({ $0.receive(packet, checksumVerified: checksumVerified) }) {
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool, cutFromBurst: Bool) -> LocalDelivery {
+        switch stack(namespace)._withUnsafeGuaranteedRef({ $0.receive(packet, checksumVerified: checksumVerified, cutFromBurst: cutFromBurst) }) {
         case .delivered: .delivered
         case .refused: .dropped(.noSocket)
         case .noSocket: .portUnreachable

@@ -35,6 +35,8 @@ public struct TransportSettings: Sendable {
     public var tcp_invalid_ratelimit = Duration.milliseconds(500)
     /// Challenge ACKs a second for the whole namespace (RFC 5961 §7); the kernel's default is no limit.
     public var tcp_challenge_ack_limit = Int.max
+    /// One acknowledgment for all segments that came in while a system call owned the connection (`tcp_backlog_ack_defer`).
+    public var tcp_backlog_ack_defer = true
     /// How many replies make a connection interactive, so that its ACKs are delayed (`tcp_pingpong_thresh`).
     public var tcp_pingpong_thresh = 1
     public var tcp_reordering = 3

@@ -120,13 +120,14 @@ public final class TransportStack {
 
     public var counters: TransportStatistics { snapshot }
 
-    /// A whole IPv4 packet addressed to this namespace, header included, after INPUT.
-    public func receive(_ packet: UnsafeRawBufferPointer, checksumVerified: Bool) -> Reception {
+    /// A whole IPv4 packet addressed to this namespace, header included, after INPUT. A segment that was cut from a larger packet of its sender
+    /// (`cutFromBurst`) costs the receive buffer other amounts than one sent by itself (`PacketMemory`).
+    public func receive(_ packet: UnsafeRawBufferPointer, checksumVerified: Bool, cutFromBurst: Bool = false) -> Reception {
         guard let ip = IPv4View(packet), !ip.isFragment else { return .malformed }
         now = network.now
         defer { rearm() }
         switch ip.proto.rawValue {
-        case IPProtocol.tcp.rawValue: return receiveTCP(ip, checksumVerified: checksumVerified)
+        case IPProtocol.tcp.rawValue: return receiveTCP(ip, checksumVerified: checksumVerified, cutFromBurst: cutFromBurst)
         case IPProtocol.udp.rawValue: return receiveUDP(ip, checksumVerified: checksumVerified)
         case IPProtocol.icmp.rawValue: return receiveICMP(ip, checksumVerified: checksumVerified)
         default: return .noProtocol

@@ -102,7 +102,7 @@ final class World: UpperLayer, TapObserver {
 
     // MARK: UpperLayer
 
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery {
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool, cutFromBurst: Bool) -> LocalDelivery {
         delivered.append((namespace, Array(packet)))
         guard let ip = IPv4View(packet) else { return .dropped(.malformedTransport) }
         if ip.proto == .udp { return .portUnreachable }

@@ -32,6 +32,8 @@ final class World {
     }
     /// False: packets are neither kept nor described, for tests of many worlds.
     var records = true
+    /// Packets arrive as if their senders had built each by itself.
+    var forgetsBursts = false
     /// Sees each packet where a capture on a host's interface would: as it leaves, and as it arrives.
     var sniffer: ((Host, [UInt8]) -> Void)?
     /// What the stacks said to the packets they were handed.
@@ -111,15 +113,15 @@ final class World {
             after(arrival) {
                 guard !peer.deaf else { return }
                 self.sniffer?(peer, bytes)
-                self.deliver(bytes, to: peer)
+                self.deliver(bytes, to: peer, cutFromBurst: request.isCutFromBurst && !self.forgetsBursts)
             }
         }
     }
 
     /// Hands a packet to a stack, which has to check it.
     @discardableResult
-    func deliver(_ bytes: [UInt8], to host: Host) -> Reception {
-        let reception = bytes.withUnsafeBytes { host.stack.receive($0, checksumVerified: false) }
+    func deliver(_ bytes: [UInt8], to host: Host, cutFromBurst: Bool = false) -> Reception {
+        let reception = bytes.withUnsafeBytes { host.stack.receive($0, checksumVerified: false, cutFromBurst: cutFromBurst) }
         receptions[reception, default: 0] += 1
         return reception
     }

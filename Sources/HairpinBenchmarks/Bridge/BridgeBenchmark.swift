@@ -82,7 +82,9 @@ public struct BridgeBenchmark: Benchmark {
 
 /// Nothing above Ethernet: hosts of the bridge job have no IP.
 final class NoUpperLayer: UpperLayer {
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery { .protocolUnreachable }
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool, cutFromBurst: Bool) -> LocalDelivery {
+        .protocolUnreachable
+    }
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {}
     func stackTimer(namespace: NamespaceIndex) {}
     func runProcess(_ index: UInt32) {}

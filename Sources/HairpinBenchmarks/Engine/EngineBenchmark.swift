@@ -236,7 +236,9 @@ private final class AlarmClock: UpperLayer {
         let increment = increments.at(sequence)
         process.unsafelyUnwrapped._withUnsafeGuaranteedRef { $0.armStack(namespace, at: Instant(nanoseconds: $0.now.nanoseconds &+ increment)) }
     }
-    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool) -> LocalDelivery { .protocolUnreachable }
+    func deliver(_ packet: UnsafeRawBufferPointer, namespace: NamespaceIndex, checksumVerified: Bool, cutFromBurst: Bool) -> LocalDelivery {
+        .protocolUnreachable
+    }
     func receiveError(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer, namespace: NamespaceIndex) {}
     func runProcess(_ index: UInt32) {}
     func sawARP(_ frame: UnsafeRawBufferPointer, interface: InterfaceIndex) {}

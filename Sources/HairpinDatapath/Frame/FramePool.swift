@@ -106,6 +106,8 @@ struct FrameFlags: OptionSet {
     /// A stack of this process finished the checksums of IP and transport, and only routing and netfilter have written to the packet since, which
     /// keep them right: nobody need verify them (what CHECKSUM_PARTIAL comes to between veths, `skb_csum_unnecessary`).
     static let checksumsFinished = FrameFlags(rawValue: 512)
+    /// One of the segments that TCP sent as one packet and its host cut (`skb_segment`). It lies in less kernel memory than one sent by itself.
+    static let cutFromBurst = FrameFlags(rawValue: 1024)
 }
 
 /// Frames of one logical process: slabs of fixed-size buffers that are recycled, never freed. No reference counting by the language, no

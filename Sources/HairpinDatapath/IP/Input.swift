@@ -82,7 +82,11 @@ extension LogicalProcess {
             // icmp_echo_ignore_broadcasts is on by default.
             return drop(frame, .noSocket, at: device)
         }
-        switch upper.deliver(packet.bytes, namespace: index, checksumVerified: !entry.pointee.flags.isDisjoint(with: [.partialChecksum, .checksumsFinished])) {
+        let flags = entry.pointee.flags
+        switch upper.deliver(
+            packet.bytes, namespace: index, checksumVerified: !flags.isDisjoint(with: [.partialChecksum, .checksumsFinished]),
+            cutFromBurst: flags.contains(.cutFromBurst))
+        {
         case .delivered: deliverFinished(frame)
         case .dropped(let reason): drop(frame, reason, at: device)
         case .portUnreachable:

@@ -20,6 +20,8 @@ public struct OutputRequest: Sendable {
     public var confirmsNeighbour = false
     /// The caller vouches for the transport checksum: within this process nobody verifies the packet any more, its IP header included.
     public var hasFinishedChecksums = false
+    /// One of several segments that the sender built as one packet (GSO).
+    public var isCutFromBurst = false
     public init(source: IPv4Address, destination: IPv4Address, proto: IPProtocol) {
         self.source = source
         self.destination = destination
@@ -69,6 +71,7 @@ extension LogicalProcess {
         entry.pointee.socket = request.socket
         if request.confirmsNeighbour { entry.pointee.flags.insert(.confirmsNeighbour) }
         if request.hasFinishedChecksums { entry.pointee.flags.insert(.checksumsFinished) }
+        if request.isCutFromBurst { entry.pointee.flags.insert(.cutFromBurst) }
         if request.mayFragmentLocally { entry.pointee.flags.insert(.mayFragment) }
         if !request.mayFragmentLocally, request.dontFragment,
             Int(entry.pointee.count) > pathMTU(to: request.destination, device: found.route.device, space)

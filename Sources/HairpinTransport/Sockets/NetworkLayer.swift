@@ -39,6 +39,8 @@ public struct SendRequest: Sendable {
     public var socket = SocketID.none
     /// Forward progress was made since the last packet: confirms the neighbour (`sk_dst_confirm`, MSG_CONFIRM).
     public var confirmsNeighbour = false
+    /// One of several segments that TCP built as one packet (GSO): the interface's driver would cut it.
+    public var isCutFromBurst = false
     public init(source: IPv4Address, destination: IPv4Address, proto: IPProtocol) {
         self.source = source
         self.destination = destination

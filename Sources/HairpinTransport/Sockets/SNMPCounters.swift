@@ -10,7 +10,7 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPLossProbeRecovery = 0, TCPRenoRecoveryFail = 0, TCPSackRecoveryFail = 0
     public var TCPDSACKOldSent = 0, TCPDSACKOfoSent = 0, TCPDSACKRecv = 0, TCPDSACKOfoRecv = 0
     public var TCPAbortOnData = 0, TCPAbortOnClose = 0, TCPAbortOnTimeout = 0, TCPAbortOnLinger = 0, TCPSpuriousRTOs = 0
-    public var TCPDeferAcceptDrop = 0, TCPOFOQueue = 0, TCPOFODrop = 0, TCPOFOMerge = 0, TCPSYNChallenge = 0
+    public var TCPDeferAcceptDrop = 0, TCPBacklogCoalesce = 0, TCPRcvCoalesce = 0, TCPOFOQueue = 0, TCPOFODrop = 0, TCPOFOMerge = 0, TCPSYNChallenge = 0
     public var TCPFastOpenActive = 0, TCPFastOpenActiveFail = 0, TCPFastOpenPassive = 0, TCPFastOpenCookieReqd = 0, TCPSpuriousRtxHostQueues = 0
     public var TCPFromZeroWindowAdv = 0, TCPToZeroWindowAdv = 0, TCPWantZeroWindowAdv = 0, TCPSynRetrans = 0, TCPOrigDataSent = 0
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
@@ -74,10 +74,11 @@ extension TransportStatistics {
             ("TCPLossProbeRecovery", e.TCPLossProbeRecovery), ("TCPRenoRecoveryFail", e.TCPRenoRecoveryFail), ("TCPSackRecoveryFail", e.TCPSackRecoveryFail),
         ]
         list += [
-            ("TCPDSACKOldSent", e.TCPDSACKOldSent), ("TCPDSACKOfoSent", e.TCPDSACKOfoSent), ("TCPDSACKRecv", e.TCPDSACKRecv), ("TCPDSACKOfoRecv", e.TCPDSACKOfoRecv),
+            ("TCPBacklogCoalesce", e.TCPBacklogCoalesce), ("TCPDSACKOldSent", e.TCPDSACKOldSent), ("TCPDSACKOfoSent", e.TCPDSACKOfoSent), ("TCPDSACKRecv", e.TCPDSACKRecv),
+            ("TCPDSACKOfoRecv", e.TCPDSACKOfoRecv),
             ("TCPAbortOnData", e.TCPAbortOnData), ("TCPAbortOnClose", e.TCPAbortOnClose), ("TCPAbortOnTimeout", e.TCPAbortOnTimeout),
             ("TCPAbortOnLinger", e.TCPAbortOnLinger), ("TCPSpuriousRTOs", e.TCPSpuriousRTOs), ("TCPDeferAcceptDrop", e.TCPDeferAcceptDrop),
-            ("TCPOFOQueue", e.TCPOFOQueue), ("TCPOFODrop", e.TCPOFODrop), ("TCPOFOMerge", e.TCPOFOMerge), ("TCPChallengeACK", challengeACKs),
+            ("TCPRcvCoalesce", e.TCPRcvCoalesce), ("TCPOFOQueue", e.TCPOFOQueue), ("TCPOFODrop", e.TCPOFODrop), ("TCPOFOMerge", e.TCPOFOMerge), ("TCPChallengeACK", challengeACKs),
             ("TCPSYNChallenge", e.TCPSYNChallenge), ("TCPFastOpenActive", e.TCPFastOpenActive), ("TCPFastOpenActiveFail", e.TCPFastOpenActiveFail),
             ("TCPFastOpenPassive", e.TCPFastOpenPassive), ("TCPFastOpenCookieReqd", e.TCPFastOpenCookieReqd),
             ("TCPSpuriousRtxHostQueues", e.TCPSpuriousRtxHostQueues), ("TCPFromZeroWindowAdv", e.TCPFromZeroWindowAdv),

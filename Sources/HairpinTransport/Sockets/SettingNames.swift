@@ -42,6 +42,7 @@ extension TransportSettings {
         case "tcp_retries1": tcp_retries1 = try one(0...255)
         case "tcp_sack": tcp_sack = try one() != 0
         case "tcp_dsack": tcp_dsack = try one() != 0
+        case "tcp_backlog_ack_defer": tcp_backlog_ack_defer = try one() != 0
         case "tcp_timestamps": tcp_timestamps = try one(0...2) != 0
         case "tcp_window_scaling": tcp_window_scaling = try one() != 0
         case "tcp_moderate_rcvbuf": tcp_moderate_rcvbuf = try one() != 0
@@ -104,7 +105,7 @@ extension TransportSettings {
         "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [],
         "tcp_thin_linear_timeouts": ["0"], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_workaround_signed_windows": ["0"], "tcp_stdurg": ["0"],
         "tcp_shrink_window": ["0"], "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_max_tw_buckets": [], "tcp_mem": [],
-        "tcp_comp_sack_delay_ns": [], "tcp_comp_sack_slack_ns": [], "tcp_comp_sack_nr": [], "tcp_fwmark_accept": ["0"], "tcp_backlog_ack_defer": [],
+        "tcp_comp_sack_delay_ns": [], "tcp_comp_sack_slack_ns": [], "tcp_comp_sack_nr": [], "tcp_fwmark_accept": ["0"],
         "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"],
         "ip_no_pmtu_disc": ["0"], "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
         "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],

@@ -17,6 +17,7 @@ extension TransportSettings {
         case "tcp_abort_on_overflow": flag(tcp_abort_on_overflow)
         case "tcp_sack": flag(tcp_sack)
         case "tcp_dsack": flag(tcp_dsack)
+        case "tcp_backlog_ack_defer": flag(tcp_backlog_ack_defer)
         case "tcp_timestamps": flag(tcp_timestamps)
         case "tcp_window_scaling": flag(tcp_window_scaling)
         case "tcp_slow_start_after_idle": flag(tcp_slow_start_after_idle)

@@ -6,6 +6,10 @@ struct SocketBacklog {
     private struct Item {
         var offset: Int
         var count: Int
+        var memory = PacketMemory()
+        /// What may still join it.
+        var room = 0
+        var segmentSize = 0
         /// Of an ICMP error; the bytes are the quoted packet then.
         var error: (type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address)?
     }
@@ -17,28 +21,47 @@ struct SocketBacklog {
     /// Kernel memory of its packets (`sk_backlog.len`); counts until the whole backlog is worked off.
     fileprivate(set) var memory = 0
 
+    /// A packet that was worked off is to be acknowledged at once: done for all of them when none is left (`TCP_ACK_DEFERRED`).
+    var owesAck = false
+
     var isEmpty: Bool { items.isEmpty }
 
-    /// Queues a segment. A pure acknowledgment takes the place of the one before it when they differ in nothing but what they acknowledge
-    /// (`tcp_add_backlog`).
-    mutating func append(_ ip: IPv4View, _ tcp: TCPView) {
-        if let last = items.last, last.error == nil, last.count == ip.totalLength, tcp.payload.isEmpty, tcp.flags == .ack, replaces(last, ip, tcp) {
-            bytes.withUnsafeMutableBytes { $0.baseAddress!.advanced(by: last.offset).copyMemory(from: ip.bytes.baseAddress!, byteCount: ip.totalLength) }
-            return
-        }
-        items.append(Item(offset: bytes.count, count: ip.totalLength))
-        memory += tcp.payload.count + TransportStack.segmentOverhead
+    /// Queues a segment, of as much memory as `memory` says. One that follows on the last and fits behind its bytes, or has none, joins it: then the
+    /// answer is true (`tcp_add_backlog`).
+    mutating func append(_ ip: IPv4View, _ tcp: TCPView, _ memory: PacketMemory) -> Bool {
+        if let last = items.last, last.error == nil, tcp.payload.count <= last.room, join(last, ip, tcp) { return true }
+        items.append(
+            Item(
+                offset: bytes.count, count: ip.totalLength, memory: memory, room: Int(memory.room(after: tcp.payload.count)), segmentSize: tcp.payload.count))
+        self.memory += Int(memory.truesize)
         bytes.append(contentsOf: ip.bytes)
+        return false
     }
 
-    private func replaces(_ last: Item, _ ip: IPv4View, _ tcp: TCPView) -> Bool {
-        bytes.withUnsafeBytes { buffer in
-            guard let before = IPv4View(UnsafeRawBufferPointer(rebasing: buffer[last.offset..<last.offset + last.count])), let old = TCPView(before.payload) else {
-                return false
+    private mutating func join(_ last: Item, _ ip: IPv4View, _ tcp: TCPView) -> Bool {
+        let isJoined = bytes.withUnsafeMutableBytes { buffer -> Bool in
+            let slice = UnsafeMutableRawBufferPointer(rebasing: buffer[last.offset..<last.offset + last.count])
+            guard let before = IPv4View(UnsafeRawBufferPointer(slice)), let old = TCPView(before.payload) else { return false }
+            let end = old.sequence + old.payload.count + (old.flags.contains(.fin) ? 1 : 0)
+            guard end == tcp.sequence, before.typeOfService == ip.typeOfService, old.flags.union(tcp.flags).isDisjoint(with: [.syn, .rst, .urg]),
+                old.flags.intersection(tcp.flags).contains(.ack), old.flags.symmetricDifference(tcp.flags).isDisjoint(with: [.ece, .cwr]),
+                old.headerLength == tcp.headerLength, old.options.elementsEqual(tcp.options)
+            else { return false }
+            let header = slice.baseAddress! + before.headerLength
+            if !tcp.acknowledgment.isBefore(old.acknowledgment) {
+                header.put(tcp.acknowledgment.rawValue, at: TCPOffset.acknowledgment)
+                header.put(tcp.window, at: TCPOffset.window)
             }
-            return old.payload.isEmpty && old.flags == .ack && old.sequence == tcp.sequence && old.headerLength == tcp.headerLength
-                && before.typeOfService == ip.typeOfService && !tcp.acknowledgment.isBefore(old.acknowledgment) && old.options.elementsEqual(tcp.options)
+            header.put(old.flags.union(tcp.flags).rawValue, at: TCPOffset.flags)
+            slice.baseAddress!.put(UInt16(last.count + tcp.payload.count), at: IPv4Offset.totalLength)
+            return true
         }
+        guard isJoined else { return false }
+        bytes.append(contentsOf: tcp.payload)
+        items[items.count - 1].count += tcp.payload.count
+        items[items.count - 1].room -= tcp.payload.count
+        items[items.count - 1].segmentSize = max(last.segmentSize, tcp.payload.count)
+        return true
     }
 
     mutating func append(type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address, quote: UnsafeRawBufferPointer) {
@@ -46,11 +69,11 @@ struct SocketBacklog {
         bytes.append(contentsOf: quote)
     }
 
-    fileprivate func forEach(packet: (UnsafeRawBufferPointer) -> Void, error: (UInt8, UInt8, UInt32, IPv4Address, UnsafeRawBufferPointer) -> Void) {
+    fileprivate func forEach(packet: (UnsafeRawBufferPointer, PacketMemory, Int) -> Void, error: (UInt8, UInt8, UInt32, IPv4Address, UnsafeRawBufferPointer) -> Void) {
         bytes.withUnsafeBytes { buffer in
             for item in items {
                 let slice = UnsafeRawBufferPointer(rebasing: buffer[item.offset..<item.offset + item.count])
-                if let e = item.error { error(e.type, e.code, e.information, e.offender, slice) } else { packet(slice) }
+                if let e = item.error { error(e.type, e.code, e.information, e.offender, slice) } else { packet(slice, item.memory, item.segmentSize) }
             }
         }
     }
@@ -63,9 +86,9 @@ struct SocketBacklog {
 
 extension TransportStack {
     /// Runs a system call that owns a connection; what arrives for it meanwhile is worked off before the call returns (`release_sock`).
-    func owning<T>(_ e: EndpointPointer, _ body: () throws(Errno) -> T) throws(Errno) -> T {
+    func owning<T, Failure: Error>(_ e: EndpointPointer, _ body: () throws(Failure) -> T) throws(Failure) -> T {
         owner = e
-        defer { releaseOwner() }
+        defer { releaseOwner(e) }
         return try body()
     }
 
@@ -79,16 +102,16 @@ extension TransportStack {
         now = network.now
     }
 
-    private func releaseOwner() {
+    private func releaseOwner(_ e: EndpointPointer) {
         defer { owner = nil }
         guard !backlog.isEmpty else { return }
         while !backlog.isEmpty {
             swap(&backlog, &spareBacklog)
             backlog.isDraining = true
             spareBacklog.forEach(
-                packet: { bytes in
+                packet: { bytes, memory, segmentSize in
                     now = network.now
-                    if let ip = IPv4View(bytes) { _ = receiveTCP(ip, checksumVerified: true) }
+                    if let ip = IPv4View(bytes) { receiveBacklogged(ip, memory: memory, segmentSize: segmentSize) }
                 },
                 error: { type, code, information, offender, quote in
                     receiveICMPError(type: type, code: code, information: information, offender: offender, quote: quote)
@@ -97,5 +120,8 @@ extension TransportStack {
             spareBacklog.removeAll()
         }
         (backlog.memory, spareBacklog.memory) = (0, 0)
+        guard backlog.owesAck else { return }
+        backlog.owesAck = false
+        if e.pointee.flags.contains(.ackScheduled) { sendAck(e) }
     }
 }

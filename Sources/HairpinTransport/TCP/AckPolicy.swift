@@ -29,7 +29,7 @@ extension TransportStack {
     func dataReceived(_ e: EndpointPointer, _ segment: Segment) {
         e.pointee.flags.insert(.ackScheduled)
         let count = segment.payload.count
-        measurePeerSegment(e, count: count, isPushed: segment.flags.contains(.psh))
+        measurePeerSegment(e, segment)
         let jiffies = TimerWheel.jiffies(now)
         if e.pointee.ackTimeout == 0 {
             addQuickAcks(e)
@@ -45,7 +45,7 @@ extension TransportStack {
             }
         }
         e.pointee.lastReceived = jiffies
-        if count >= 128 { growWindow(e, count: count) }
+        if count >= 128 { growWindow(e, segment) }
     }
 
     /// An ACK went out, alone or with data (`tcp_event_ack_sent`).
@@ -72,7 +72,8 @@ extension TransportStack {
             pending > Int(e.pointee.peerSegment)
             && (e.pointee.receiveNext - e.pointee.copied < 1 || roomForWindow(e) >= Int(e.pointee.receiveWindow))
         if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.pointee.outOfOrder.count > 0) {
-            sendAck(e)
+            // One for all that waited in the backlog (`tcp_release_cb`).
+            if backlog.isDraining, settings.tcp_backlog_ack_defer { backlog.owesAck = true } else { sendAck(e) }
         } else {
             delayAck(e)
         }
@@ -137,6 +138,11 @@ extension TransportStack {
                 if room > 0, room >= 2 * left { now = true }
             }
         }
-        if now { sendAck(e) }
+        guard now else { return }
+        // The call that reads owns the connection: what the ACK sets off waits until it is over.
+        owning(e) {
+            sendAck(e)
+            letSoftirqsRun(e)
+        }
     }
 }

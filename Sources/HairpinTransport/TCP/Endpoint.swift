@@ -116,6 +116,8 @@ struct QueuedPacket: BitwiseCopyable {
 struct ReceivedChunk: BitwiseCopyable {
     var end: SequenceNumber
     var truesize: UInt32
+    /// Bytes of the segment that follows which go into its memory at no cost (`skb_tailroom`).
+    var room: UInt32
 }
 
 /// Data beyond a hole. `touched` orders SACK blocks, latest first (RFC 2018 §4).
@@ -123,6 +125,8 @@ struct OutOfOrderRange: BitwiseCopyable {
     var start: SequenceNumber
     var end: SequenceNumber
     var truesize: UInt32
+    /// As of a received chunk, of the packet the range ends with.
+    var room: UInt32
     var touched: UInt32
 }
 

@@ -71,7 +71,7 @@ extension TransportStack {
         guard count * cost < Int(before) else { return }
         let start = e.pointee.copied
         e.pointee.received.release(pool)
-        for i in 1...count { e.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost)), pool) }
+        for i in 1...count { e.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost), room: 0), pool) }
         e.pointee.receiveMemory = e.pointee.receiveMemory - before + UInt32(count * cost)
     }
 
@@ -89,9 +89,10 @@ extension TransportStack {
             }
             makeRoom(e, until: next + count)
             e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
-            let truesize = UInt32(memory(ofPayload: segment.payload.count))
-            e.pointee.received.append(ReceivedChunk(end: next + count, truesize: truesize), pool)
-            e.pointee.receiveMemory += truesize
+            if skip > 0 || !joins(e, end: next + count, count) {
+                e.pointee.received.append(ReceivedChunk(end: next + count, truesize: segment.memory.truesize, room: segment.memory.room(after: segment.payload.count)), pool)
+                e.pointee.receiveMemory += segment.memory.truesize
+            }
         }
         e.pointee.receiveNext = segment.end
         e.pointee.bytesReceived &+= UInt64(max(0, segment.end - next))
@@ -107,6 +108,18 @@ extension TransportStack {
         return .delivered
     }
 
+    /// The last packet of the receive queue takes over the next `count` bytes when they fit behind its own: they cost no memory then
+    /// (`tcp_try_coalesce`, `skb_try_coalesce`).
+    private func joins(_ e: EndpointPointer, end: SequenceNumber, _ count: Int) -> Bool {
+        guard e.pointee.received.count > 0 else { return false }
+        let last = e.pointee.received.pointer(e.pointee.received.count - 1)
+        guard count <= Int(last.pointee.room) else { return false }
+        last.pointee.end = end
+        last.pointee.room -= UInt32(count)
+        statistics.ext.TCPRcvCoalesce += 1
+        return true
+    }
+
     /// Ranges that now follow on join the stream.
     private func drainOutOfOrder(_ e: EndpointPointer) {
         while e.pointee.outOfOrder.count > 0 {
@@ -118,9 +131,14 @@ extension TransportStack {
             e.pointee.outOfOrder.removeFirst(pool)
             let end = e.pointee.outOfOrderFIN && range.end == e.pointee.outOfOrderFINAt + 1 ? e.pointee.outOfOrderFINAt : range.end
             if end.isAfter(e.pointee.receiveNext) {
-                e.pointee.bytesReceived &+= UInt64(end - e.pointee.receiveNext)
+                let next = e.pointee.receiveNext
+                e.pointee.bytesReceived &+= UInt64(end - next)
                 e.pointee.receiveNext = end
-                e.pointee.received.append(ReceivedChunk(end: end, truesize: range.truesize), pool)
+                if range.start == next, joins(e, end: end, end - next) {
+                    e.pointee.receiveMemory -= range.truesize
+                } else {
+                    e.pointee.received.append(ReceivedChunk(end: end, truesize: range.truesize, room: range.room), pool)
+                }
             } else {
                 e.pointee.receiveMemory -= range.truesize
             }
@@ -150,8 +168,7 @@ extension TransportStack {
         }
         statistics.ext.TCPOFOQueue += 1
         e.pointee.outOfOrderSegments &+= 1
-        if !segment.payload.isEmpty { measurePeerSegment(e, count: segment.payload.count, isPushed: segment.flags.contains(.psh)) }
-        let truesize = UInt32(memory(ofPayload: segment.payload.count))
+        if !segment.payload.isEmpty { measurePeerSegment(e, segment) }
         makeRoom(e, until: start + segment.payload.count)
         // Where among the ranges?
         var index = 0
@@ -165,20 +182,28 @@ extension TransportStack {
         if let bytes = segment.payload.baseAddress, !segment.payload.isEmpty {
             e.pointee.receiveRing.write(bytes, count: segment.payload.count, at: start.rawValue)
         }
-        e.pointee.receiveMemory += truesize
-        var merged = OutOfOrderRange(start: start, end: end, truesize: truesize, touched: e.pointee.touchCount)
+        var merged = OutOfOrderRange(start: start, end: end, truesize: 0, room: 0, touched: e.pointee.touchCount)
+        if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end == start, segment.payload.count <= Int(e.pointee.outOfOrder[index].room) {
+            merged.room = e.pointee.outOfOrder[index].room - UInt32(segment.payload.count)
+            statistics.ext.TCPRcvCoalesce += 1
+        } else {
+            // Before it waits, it is charged for all of the memory it lies in (`skb_condense`).
+            let memory = segment.memory.condensed
+            (merged.truesize, merged.room) = (memory.truesize, memory.room(after: segment.payload.count))
+            e.pointee.receiveMemory += memory.truesize
+        }
         while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(end) {
             let other = e.pointee.outOfOrder[index]
             let overlapStart = other.start.isAfter(start) ? other.start : start
             let overlapEnd = other.end.isBefore(end) ? other.end : end
             if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
             if other.start.isBefore(merged.start) { merged.start = other.start }
-            if other.end.isAfter(merged.end) { merged.end = other.end }
+            if other.end.isAfter(merged.end) { (merged.end, merged.room) = (other.end, other.room) }
             merged.truesize += other.truesize
             e.pointee.outOfOrder.remove(at: index, pool)
         }
         e.pointee.outOfOrder.insert(merged, at: index, pool)
-        growWindow(e, count: segment.payload.count)
+        growWindow(e, segment)
         return .delivered
     }
 

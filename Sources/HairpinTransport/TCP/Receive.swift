@@ -3,7 +3,7 @@ import HairpinWire
 
 /// Segment arrives (RFC 9293 §3.10.7), in the order of `tcp_rcv_established` and `tcp_rcv_state_process`.
 extension TransportStack {
-    func receiveTCP(_ ip: IPv4View, checksumVerified: Bool) -> Reception {
+    func receiveTCP(_ ip: IPv4View, checksumVerified: Bool, cutFromBurst: Bool) -> Reception {
         let payload = ip.payload
         guard let tcp = TCPView(payload), !ip.destination.isMulticast, !ip.destination.isBroadcast else {
             statistics.ext.inErrs += 1
@@ -15,20 +15,32 @@ extension TransportStack {
             statistics.ext.inCsumErrors += 1
             return .badChecksum
         }
-        let segment = Segment(ip, tcp)
+        let memory =
+            settings.receivesFromTun
+            ? PacketMemory(fromTun: payload.count, tcp) : PacketMemory(payload: payload.count - tcp.headerLength, cutFromBurst: cutFromBurst)
+        let segment = Segment(ip, tcp, memory)
         // Neither taken nor answered, even by a reset (`tcp_inbound_md5_hash`, `SKB_DROP_REASON_TCP_MD5UNEXPECTED`).
         if segment.isSigned { return .malformed }
+        statistics.segmentsReceived += 1
         guard let e = findTCP(segment) else {
-            statistics.segmentsReceived += 1
             sendReset(to: segment)
             return .refused
         }
         if e == owner, !backlog.isDraining {
-            backlog.append(ip, tcp)
+            e.pointee.segmentsIn &+= 1
+            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+            if backlog.append(ip, tcp, memory.condensed) { statistics.ext.TCPBacklogCoalesce += 1 }
             return .delivered
         }
-        statistics.segmentsReceived += 1
         return dispatch(e, segment)
+    }
+
+    /// A packet of the backlog, which was counted when it came in.
+    func receiveBacklogged(_ ip: IPv4View, memory: PacketMemory, segmentSize: Int) {
+        guard let tcp = TCPView(ip.payload) else { return }
+        var segment = Segment(ip, tcp, memory)
+        (segment.segmentSize, segment.isCounted) = (segmentSize, true)
+        if let e = findTCP(segment) { _ = dispatch(e, segment) } else { sendReset(to: segment) }
     }
 
     func dispatch(_ e: EndpointPointer, _ segment: Segment) -> Reception {
@@ -52,8 +64,10 @@ extension TransportStack {
 
     /// All states with both sequence numbers known.
     func receiveSynchronized(_ e: EndpointPointer, _ segment: Segment) -> Reception {
-        e.pointee.segmentsIn &+= 1
-        if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+        if !segment.isCounted {
+            e.pointee.segmentsIn &+= 1
+            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+        }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
         switch processAck(e, segment) {

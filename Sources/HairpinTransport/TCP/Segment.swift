@@ -31,11 +31,17 @@ struct Segment {
     var cookieLength = -1
     var isCookieExperimental = false
     var urgentPointer: UInt16
+    var memory: PacketMemory
+    /// The size of its segments, when a backlog joined several (`gso_size`).
+    var segmentSize: Int
+    /// Counted before, when it came into a backlog.
+    var isCounted = false
     /// An MD5 signature (RFC 2385), for which nobody here has a key.
     var isSigned = false
 
     /// RFC 9293 §3.1, RFC 7323 §2 and §3, RFC 2018. Options that do not fit end the parsing, as in `tcp_parse_options`.
-    init(_ ip: IPv4View, _ tcp: TCPView) {
+    init(_ ip: IPv4View, _ tcp: TCPView, _ memory: PacketMemory) {
+        self.memory = memory
         source = ip.source
         destination = ip.destination
         typeOfService = ip.typeOfService
@@ -47,7 +53,8 @@ struct Segment {
         window = tcp.window
         urgentPointer = tcp.urgentPointer
         payload = tcp.payload
-        end = tcp.sequence + tcp.payload.count + (tcp.flags.contains(.syn) ? 1 : 0) + (tcp.flags.contains(.fin) ? 1 : 0)
+        segmentSize = payload.count
+        end = sequence + payload.count + (flags.contains(.syn) ? 1 : 0) + (flags.contains(.fin) ? 1 : 0)
         let length = tcp.headerLength
         guard length > 20, let base = tcp.bytes.baseAddress else { return }
         var at = 20

@@ -274,7 +274,7 @@ extension TransportStack {
                 marks |= SentSegment.fin
                 end += 1
             }
-            transmit(e, sequence: start, count: size, flags: flags)
+            transmit(e, sequence: start, count: size, flags: flags, cutFromBurst: isBurst)
             guard e.pointee.state != .closed else { return }
             e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
             e.pointee.sendNext = end

@@ -46,7 +46,7 @@ extension TransportStack {
 
     /// Sends one segment of a connection (`__tcp_transmit_skb`): header, options, `count` bytes of the stream from `sequence` on, checksum.
     @discardableResult
-    func transmit(_ e: EndpointPointer, sequence: SequenceNumber, count: Int, flags: TCPFlags) -> Errno? {
+    func transmit(_ e: EndpointPointer, sequence: SequenceNumber, count: Int, flags: TCPFlags, cutFromBurst: Bool = false) -> Errno? {
         let isSYN = flags.contains(.syn)
         let stamps = e.pointee.flags.contains(.timestamps)
         var optionBytes: Int
@@ -115,7 +115,8 @@ extension TransportStack {
         }
         statistics.segmentsSent += 1
         e.pointee.lastTransmission = now.nanoseconds
-        return emit(e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)))
+        return emit(
+            e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)), cutFromBurst: cutFromBurst)
     }
 
     func nextIdentification(_ e: EndpointPointer) -> UInt16 {
@@ -125,7 +126,9 @@ extension TransportStack {
     }
 
     /// Finishes the checksum and hands the packet down.
-    private func emit(_ e: EndpointPointer, _ packet: PacketBuffer, count: Int, codePoint: UInt8, identification: IdentificationPolicy) -> Errno? {
+    private func emit(
+        _ e: EndpointPointer, _ packet: PacketBuffer, count: Int, codePoint: UInt8, identification: IdentificationPolicy, cutFromBurst: Bool
+    ) -> Errno? {
         let p = packet.payload.baseAddress.unsafelyUnwrapped
         let sum = InternetChecksum.checksum(
             UnsafeRawBufferPointer(start: p, count: count),
@@ -138,6 +141,7 @@ extension TransportStack {
         request.dontFragment = true
         request.identification = identification
         request.socket = e.pointee.socket
+        request.isCutFromBurst = cutFromBurst
         if e.pointee.flags.contains(.confirmsNeighbour) {
             request.confirmsNeighbour = true
             e.pointee.flags.remove(.confirmsNeighbour)

@@ -3,19 +3,8 @@ import HairpinWire
 
 /// Receive window: `tcp_select_initial_window`, `__tcp_select_window`, `tcp_grow_window`, `tcp_rcv_space_adjust`.
 extension TransportStack {
-    /// Kernel memory a received segment costs beside its bytes: a small head, `struct sk_buff` and `struct skb_shared_info`.
-    static let segmentOverhead = 864
     /// No segment size is less (TCP_MIN_MSS).
     static let leastSegment = 88
-
-    /// Kernel memory of a received segment with so many bytes (`skb->truesize`).
-    func memory(ofPayload count: Int) -> Int {
-        guard settings.receivesFromTun else { return count + TransportStack.segmentOverhead }
-        // Headroom, headers and `struct skb_shared_info` lie in one piece with the bytes, of the size of a slab (`kmalloc_reserve`); `struct sk_buff` is beside it.
-        let needed = 64 + 40 + count + 320
-        let piece = needed <= 704 ? 704 : 1 << (Int.bitWidth - (needed - 1).leadingZeroBitCount)
-        return piece + 256
-    }
 
     func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { (space * Int(e.pointee.scalingRatio)) >> 8 }
     func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
@@ -114,12 +103,13 @@ extension TransportStack {
     }
 
     /// How much of a packet's memory is data decides how much window the buffer is worth (`tcp_measure_rcv_mss`).
-    func measurePeerSegment(_ e: EndpointPointer, count: Int, isPushed: Bool) {
+    func measurePeerSegment(_ e: EndpointPointer, _ segment: Segment) {
+        let (count, isPushed) = (segment.segmentSize, segment.flags.contains(.psh))
         let last = Int(e.pointee.lastSegment)
         e.pointee.lastSegment = 0
         if count >= Int(e.pointee.peerSegment) {
             if count != Int(e.pointee.peerSegment) {
-                let ratio = min(count << 8 / memory(ofPayload: count), 255)
+                let ratio = min(segment.payload.count << 8 / Int(segment.memory.truesize), 255)
                 if ratio != Int(e.pointee.scalingRatio) {
                     e.pointee.scalingRatio = UInt8(max(ratio, 1))
                     setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.pointee.receiveBuffer))))
@@ -152,11 +142,12 @@ extension TransportStack {
         e.pointee.windowClamp = new
     }
 
-    /// After data of `count` bytes came in: offer more when the buffer can hold more of the same kind (`tcp_grow_window`).
-    func growWindow(_ e: EndpointPointer, count: Int) {
+    /// After data came in: offer more when the buffer can hold more of the same kind (`tcp_grow_window`).
+    func growWindow(_ e: EndpointPointer, _ segment: Segment) {
+        let count = segment.payload.count
         let room = min(Int(e.pointee.windowClamp), freeSpace(e)) - Int(e.pointee.windowThreshold)
         guard room > 0 else { return }
-        let truesize = memory(ofPayload: count)
+        let truesize = Int(segment.memory.truesize)
         var increment = 0
         if windowFromSpace(e, truesize) <= count {
             increment = 2 * Int(e.pointee.advertisedSegment)

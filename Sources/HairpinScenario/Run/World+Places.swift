@@ -104,7 +104,13 @@ extension Scenario {
         result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0
         result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
-        for step in steps { if case .change(.restart(let key))? = step.change { result.restarts[key, default: 0] += 1 } }
+        for step in steps {
+            switch step.change {
+            case .change(.restart(let reference)): result.stories[reference, default: WorkloadStory()].restarts += 1
+            case .change(.scale(let reference, let replicas)): result.stories[reference, default: WorkloadStory()].scales.append(replicas)
+            default: break
+            }
+        }
         result.file = origin
         return result
     }

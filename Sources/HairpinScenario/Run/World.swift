@@ -33,8 +33,8 @@ final class World {
     /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
     private var slicesDue: Instant?
     private var published: [EndpointSlice]?
-    /// Deployments whose pods are being replaced.
-    var rollouts: [Rollout] = []
+    /// Of workloads that steps restart or scale.
+    private(set) var controllers: [any WorkloadController] = []
     /// Clients whose losses are looked into.
     var loads: [RequestWatch] = []
     private var rulesWritten: [String: [String]] = [:]
@@ -60,8 +60,9 @@ final class World {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
         for step in loaded.scenario.steps {
-            guard case .change(.restart(let key))? = step.change, !plan.workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { continue }
-            throw Failure(.input, "\(step.position): \(step.id): deployments.apps \"\(key.name)\" not found")
+            guard case .change(let change)? = step.change, change.workload != nil else { continue }
+            var rehearsal = plan
+            do { _ = try rehearsal.apply(change) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)", hint: error.hint) }
         }
         pods = plan.pods.map(PodLife.init)
         var outside: [String: IPv4Address] = [:]
@@ -73,11 +74,14 @@ final class World {
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
         for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
-        for pod in pods {
-            switch pod.pod.placement {
-            case .scheduled: continue
-            case .withoutAddress(_, let message), .unschedulable(let message): warn("pod \(pod.pod.key) stays Pending: \(message)")
-            }
+        for pod in pods where pod.phase == .present { warnIfPending(pod) }
+        controllers = makeControllers()
+    }
+
+    func warnIfPending(_ pod: PodLife) {
+        switch pod.pod.placement {
+        case .scheduled: break
+        case .withoutAddress(_, let message), .unschedulable(let message): warn("pod \(pod.pod.key) stays Pending: \(message)")
         }
     }
 
@@ -215,7 +219,7 @@ final class World {
                 }
             }
         }
-        if !rollouts.isEmpty, reconcile(at: now) { changed = true }
+        if reconcile(at: now) { changed = true }
         if changed { endpointsChanged(at: now) }
         if let due = slicesDue, due <= now {
             slicesDue = nil
@@ -281,7 +285,7 @@ final class World {
     private func currentSlices() -> [EndpointSlice] {
         var left: Set<ObjectKey> = []
         var terminating: Set<ObjectKey> = []
-        for pod in pods {
+        for pod in pods where plan.isCurrent(pod.pod) {
             if pod.isFinished || pod.phase == .absent || pod.phase == .gone { left.insert(pod.pod.key) } else if pod.isTerminating { terminating.insert(pod.pod.key) }
         }
         return plan.endpointSlices(readyPods: readyPods, terminating: terminating, finished: left)
@@ -293,7 +297,7 @@ final class World {
         for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
             var isListed = false
             for slice in slices where slice.service.namespace == pod.pod.metadata.namespace {
-                for endpoint in slice.endpoints where endpoint.pod == pod.pod.key && !endpoint.terminating { isListed = true }
+                for endpoint in slice.endpoints where endpoint.address == pod.pod.address && !endpoint.terminating { isListed = true }
             }
             if !isListed { pod.leftRulesAt = simulation.now }
         }
@@ -336,12 +340,22 @@ final class World {
 
     /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
-        if case .restart(let key) = change { return try restart(key) }
         let lines = try plan.apply(change)
-        if case .labelPod(let key, _) = change, let pod = plan.pod(key) {
-            pods[pod.index].relabelled(pod)
+        switch change {
+        case .restart(let reference):
+            controller(of: reference).restart()
+            return lines
+        case .scale(let reference, let replicas):
+            controller(of: reference).scale(to: replicas)
+            return lines
+        case .annotatePod(let key, _):
+            if let pod = plan.pod(key) { pods[pod.index].relabelled(pod) }
+            return lines
+        case .labelPod(let key, _):
+            if let pod = plan.pod(key) { pods[pod.index].relabelled(pod) }
             // Services may select it now, or no longer.
             endpointsChanged(at: simulation.now)
+        default: break
         }
         if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }
         return lines

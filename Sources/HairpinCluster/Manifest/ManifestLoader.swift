@@ -167,6 +167,11 @@ extension Node {
             podCIDR = try cidr.prefix()
         }
         isUnschedulable = try value["spec"]?.bool("unschedulable") ?? false
+        for item in try value["spec"]?.items("taints") ?? [] {
+            let effect = try item.require("effect", fix: "Add \"effect: NoSchedule\".").word(among: Taint.Effect.allCases.map(\.rawValue))
+            taints.append(Taint(key: try item.require("key").string(), value: try item.string("value") ?? "", effect: Taint.Effect(rawValue: effect) ?? .noSchedule))
+        }
+        isDeleted = value["metadata"]?["deletionTimestamp"].map { !$0.isNull } ?? false
         address = nil
         for item in try value["status"]?.items("addresses") ?? [] where try item.string("type") == "InternalIP" {
             address = try item.require("address").address()

@@ -9,6 +9,8 @@ public enum ClusterChange: Sendable {
     case labelNamespace(String, [LabelChange])
     /// `kubectl annotate pod`; a nil value removes the annotation.
     case annotatePod(ObjectKey, [LabelChange])
+    /// `kubectl taint node`; nil removes all taints of the key.
+    case taint(String, key: String, Taint?)
     /// `kubectl rollout restart` and `kubectl scale`; whoever runs the cluster makes and ends the pods.
     case restart(WorkloadReference)
     case scale(WorkloadReference, replicas: Int)
@@ -70,6 +72,17 @@ extension ClusterPlan {
             }
             for index in workloads.indices where workloads[index].reference == reference { workloads[index].replicas = replicas }
             return ["\(reference.description) scaled"]
+        case .taint(let name, let key, let taint):
+            guard let index = nodes.firstIndex(where: { $0.name == name }) else { throw .notFound("nodes", name) }
+            let same = nodes[index].taints.filter { $0.key == key && (taint == nil || $0.effect == taint?.effect) }
+            guard let taint else {
+                if same.isEmpty { throw ChangeError(description: "error: taint \"\(key)\" not found") }
+                nodes[index].taints.removeAll { $0.key == key }
+                return ["node/\(name) untainted"]
+            }
+            if !same.isEmpty { throw ChangeError(description: "error: node \(name) already has \(key) taint(s) with same effect(s) and --overwrite is false") }
+            nodes[index].taints.append(taint)
+            return ["node/\(name) tainted"]
         case .annotatePod(let key, let changes):
             guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
             for change in changes { pods[index].metadata.annotations[change.key] = change.value }

@@ -47,6 +47,11 @@ public struct PlannedNode: Sendable {
     public var labels: [String: String]
     public var podCIDR: IPv4Prefix
     public var isUnschedulable: Bool
+    public var taints: [Taint] = []
+    /// Of its manifest: `deletionTimestamp`.
+    public var isDeleted = false
+    /// kube-proxy lets load balancers know (`SyncNode` in pkg/proxy/healthcheck/proxy_health.go).
+    public var isBeingDeleted: Bool { isDeleted || taints.contains { $0.key == Taint.toBeDeleted } }
     public var zone: String? { labels["topology.kubernetes.io/zone"] }
     public var gateway: IPv4Address { podCIDR.network.advanced(by: 1) }
 }

@@ -1,10 +1,10 @@
 import HairpinCluster
 
 /// Reads the steps that change the cluster: `apply: FILE`, `delete: netpol/NAME`, `label: {pod/NAME: {KEY: VALUE}}`, `annotate:` likewise,
-/// `restart: deploy/NAME`, `scale: deploy/NAME` with `replicas: 5`.
+/// `taint: {node/NAME: {KEY: VALUE:EFFECT}}`, `restart: deploy/NAME`, `scale: deploy/NAME` with `replicas: 5`.
 enum ChangeReader {
     /// The keys of a step that say what it does; it has one of them.
-    static let keys = ["apply", "delete", "label", "annotate", "restart", "scale"]
+    static let keys = ["apply", "delete", "label", "annotate", "taint", "restart", "scale"]
 
     /// Nil for a step that runs a command. `command` is how one would call kubectl.
     static func read(_ item: YAMLValue) throws(InputError) -> (change: StepChange, command: String)? {
@@ -16,6 +16,7 @@ enum ChangeReader {
         if let value = item["delete"] { return try delete(value) }
         if let value = item["label"] { return try label(value) }
         if let value = item["annotate"] { return try annotate(value) }
+        if let value = item["taint"] { return try taint(value) }
         if let value = item["restart"] { return try restart(value) }
         if let value = item["scale"] { return try scale(value, item) }
         return nil
@@ -78,6 +79,27 @@ enum ChangeReader {
         return (.change(.annotatePod(key, changes)), "kubectl annotate pod \(target.name) \(words)\(target.option)")
     }
 
+    private static func taint(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
+        let (target, changes, _) = try changes(value, named: "taint") { _, text throws(InputError) in
+            let written = try text.scalarText()
+            let effect = written.split(separator: ":", omittingEmptySubsequences: false).last.map(String.init) ?? ""
+            guard effect != Taint.Effect.noExecute.rawValue else {
+                throw text.error(problem: "evicts pods, which is not modelled", fix: "Write NoSchedule or PreferNoSchedule.")
+            }
+            guard Taint.Effect(rawValue: effect) != nil, written.split(separator: ":", omittingEmptySubsequences: false).count <= 2 else {
+                throw text.error(problem: "is no taint", fix: "Write \"VALUE:NoSchedule\", \"NoSchedule\" or \"VALUE:PreferNoSchedule\".")
+            }
+            return written
+        }
+        guard target.kind == .nodes, changes.count == 1 else { throw value.error(problem: "does not taint one node once", fix: "Write {node/NAME: {KEY: VALUE:EFFECT}}.") }
+        let key = changes[0].key
+        guard let text = changes[0].value else { return (.change(.taint(target.name, key: key, nil)), "kubectl taint node \(target.name) \(key)-") }
+        let words = text.split(separator: ":").map(String.init)
+        let made = Taint(key: key, value: words.count == 2 ? words[0] : "", effect: Taint.Effect(rawValue: words.last ?? "") ?? .noSchedule)
+        let written = made.value.isEmpty ? "\(key):\(made.effect.rawValue)" : "\(key)=\(made.value):\(made.effect.rawValue)"
+        return (.change(.taint(target.name, key: key, made)), "kubectl taint node \(target.name) \(written)")
+    }
+
     private static func label(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
         let (target, changes, words) = try changes(value, named: "label") { _, text throws(InputError) in try Manifests.labelValue(text) }
         let kind: String
@@ -105,7 +127,7 @@ enum ChangeReader {
         // Null removes.
         for (key, text) in try labels.entries() { changes.append(.init(key: key, value: text.isNull ? nil : try check(key, text))) }
         guard !changes.isEmpty else {
-            throw labels.error(problem: "changes no \(verb == "label" ? verb : "annotation")", fix: "Write \"KEY: VALUE\", or \"KEY: null\" to remove one.")
+            throw labels.error(problem: "changes no \(verb == "annotate" ? "annotation" : verb)", fix: "Write \"KEY: VALUE\", or \"KEY: null\" to remove one.")
         }
         return (target, changes, changes.map { change in change.value.map { "\(change.key)=\($0)" } ?? "\(change.key)-" }.joined(separator: " "))
     }

@@ -76,6 +76,7 @@ final class World {
         for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
         for pod in pods where pod.phase == .present { warnIfPending(pod) }
         controllers = makeControllers()
+        healthChecks.follow(plan.nodes)
     }
 
     func warnIfPending(_ pod: PodLife) {
@@ -224,7 +225,7 @@ final class World {
         if let due = slicesDue, due <= now {
             slicesDue = nil
             published = currentSlices()
-            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+            queueRules(at: now)
         }
         if let due = rulesDue, due <= now {
             rulesDue = nil
@@ -276,10 +277,15 @@ final class World {
     /// The endpoint controller and then kube-proxy follow, each a little later.
     private func endpointsChanged(at now: Instant) {
         if scenario.cluster.endpointsDelay.isZero {
-            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+            queueRules(at: now)
         } else if slicesDue == nil {
             slicesDue = now + scenario.cluster.endpointsDelay
         }
+    }
+
+    private func queueRules(at now: Instant) {
+        if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        healthChecks.queued(at: now)
     }
 
     private func currentSlices() -> [EndpointSlice] {
@@ -321,6 +327,7 @@ final class World {
             setVirtualServers(of: node, table)
         }
         healthChecks.update(plan, slices)
+        healthChecks.updated(at: simulation.now)
         healthChecks.serve(plan, on: simulation)
         let frontends = plan.datagramFrontends(endpoints: slices)
         if !frontends.isEmpty { for node in plan.nodes { simulation.removeConnections(on: node.name, where: frontends.isStale) } }
@@ -355,6 +362,9 @@ final class World {
             if let pod = plan.pod(key) { pods[pod.index].relabelled(pod) }
             // Services may select it now, or no longer.
             endpointsChanged(at: simulation.now)
+        case .taint:
+            healthChecks.follow(plan.nodes)
+            return lines
         default: break
         }
         if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }

@@ -29,6 +29,10 @@ public struct ScenarioFile {
             let documents = try ScenarioFile.documents(path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
+                // The loader knows what is meant by "kind: scenario".
+                for document in documents where document["apiVersion"].map({ (try? $0.string()) == ScenarioReader.apiVersion }) ?? false {
+                    try reader.loader.load(document: document)
+                }
                 throw InputError(
                     file: path, problem: "has no document of kind Scenario",
                     fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")

@@ -63,7 +63,7 @@ extension World {
         return container
     }
 
-    private func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
+    fileprivate func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
 
     private func notFound(_ resource: String, _ name: String, among known: [String]) -> Failure {
         let near = nearestWord(to: name, among: known).map { "Did you mean \"\($0)\"?" }
@@ -82,7 +82,16 @@ extension World {
         let service = plan.service(ObjectKey(namespace: parts.count > 1 ? parts[1] : namespace, name: parts[0]))
         let pod = plan.pod(ObjectKey(namespace: namespace, name: name))?.address
         guard let address = IPv4Address(name) ?? service?.clusterAddress ?? plan.node(name)?.address ?? pod else {
-            throw Failure(.input, "http://\(settings.host): no Service with an address, no node and no pod is called \"\(name)\"")
+            if let service {
+                let fix = "Ask one of its pods, or another Service with the same selector."
+                throw Failure(.input, "http://\(settings.host): Service \"\(service.name)\" has no address of its own: it is headless, or an ExternalName", hint: fix)
+            }
+            let own = names(in: parts.count > 1 ? parts[1] : namespace, plan.services.map(\.key))
+            // The name as it was written, but for what was misspelt.
+            let near = nearestWord(to: parts[0], among: own).map { ([$0] + parts.dropFirst()).joined(separator: ".") }
+            let hint = near ?? nearestWord(to: name, among: plan.nodes.map(\.name) + names(in: namespace, plan.pods.map(\.key)))
+            throw Failure(
+                .input, "http://\(settings.host): no Service with an address, no node and no pod is called \"\(name)\"", hint: hint.map { "Did you mean \"\($0)\"?" })
         }
         var result = RequestPlan(
             address: address, port: port, host: settings.host, path: settings.path, interval: settings.interval, count: settings.count, timeout: settings.timeout)

@@ -252,6 +252,69 @@ struct ScaleTests {
         }
     }
 
+    @Test("Steps and faults may name pods that a step makes later; before it does, and after they have gone, they are not there")
+    func later() throws {
+        let steps = """
+              - {id: early, at: 1s, in: pod/web-1, run: hostname}
+              - {id: mark, at: 1s, label: {pod/web-1: {a: b}}}
+              - {id: up, at: 2s, scale: sts/web, replicas: 2}
+              - {id: there, at: 4s, in: pod/web-1, run: hostname}
+              - {id: ask, at: 5500ms, in: pod/client, run: curl -sS -m 1 http://10.244.0.5/hostname}
+              - {id: cut, at: 6500ms, in: pod/client, run: curl -sS -m 1 http://10.244.0.5/hostname}
+              - {id: down, at: 9s, scale: sts/web, replicas: 0}
+              - {id: late, at: 11s, in: pod/web-1, run: hostname}
+              - {id: gone, at: 11s, in: pod/client, run: ping -c 1 -W 1 10.244.0.5}
+              faults:
+              - {at: 6s, for: 2s, link: pod/web-1, down: true}
+            """
+        let (result, text) = try run(Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web"), cluster: "nodes: 1", steps.replacingOccurrences(of: "      faults:", with: "  faults:"))
+        func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
+        #expect(try step("early").problem?.contains("pods \"web-1\" not found") == true && step("late").problem?.contains("pods \"web-1\" not found") == true, "\(text)")
+        #expect(try step("mark").exit == 1 && step("mark").stderr.contains("pods \"web-1\" not found"))
+        #expect(try step("there").stdout == "web-1\n" && step("ask").stdout == "web-1" && step("cut").exit == 28, "\(text)")
+        // The fault's end does not plug in a pod that has gone.
+        #expect(try step("gone").exit == 1, "\(text)")
+    }
+
+    @Test("Whatever is restarted and scaled, and when: in the end there are as many pods as the last step says, ready, of the last template", arguments: 1...6 as ClosedRange<UInt64>)
+    func anything(seed: UInt64) throws {
+        var random = SeededRandom(seed: seed, name: "stories")
+        for kind in ["Deployment", "StatefulSet", "ReplicaSet"] {
+            let word = ["Deployment": "deploy", "StatefulSet": "sts", "ReplicaSet": "rs"][kind] ?? ""
+            let strategies = [
+                "Deployment": ["", "strategy: {type: Recreate}", "strategy: {rollingUpdate: {maxSurge: 3, maxUnavailable: 0}}", "strategy: {rollingUpdate: {maxSurge: 0, maxUnavailable: '50%'}}"],
+                "StatefulSet": ["", "podManagementPolicy: Parallel", "updateStrategy: {rollingUpdate: {partition: 1}}", "updateStrategy: {rollingUpdate: {maxUnavailable: 3}}"],
+                "ReplicaSet": [""],
+            ][kind] ?? []
+            let start = Int(random.below(6))
+            var replicas = start
+            var restarts = 0
+            var time = 1.0
+            var steps: [String] = []
+            for _ in 0..<(3 + random.below(5)) {
+                time += Double(random.below(40)) * 0.05
+                if kind != "ReplicaSet", random.below(3) == 0 {
+                    restarts += 1
+                    steps.append("{at: \(Int(time * 1000))ms, restart: \(word)/web}")
+                } else {
+                    replicas = Int(random.below(9))
+                    steps.append("{at: \(Int(time * 1000))ms, scale: \(word)/web, replicas: \(replicas)}")
+                }
+            }
+            let grace = random.below(2) == 0 ? "" : ", lifecycle: {preStop: {sleep: {seconds: 1}}}"
+            let manifests = Self.workload(kind, replicas: start, spec: strategies[Int(random.below(UInt32(strategies.count)))], container: grace)
+            let story = try story(manifests, cluster: "nodes: 3", steps, until: time + 60)
+            let present = story.present("web")
+            #expect(present.count == replicas && story.world.controllers.allSatisfy(\.isSettled), "\(kind) \(start) \(steps) \(story.lines)")
+            #expect(story.world.pods.allSatisfy { $0.pod.labels["app"] != "web" || $0.phase != .present || $0.isReady })
+            // Nothing is left half ended, and no name or address is there twice.
+            #expect(story.world.pods.allSatisfy { !$0.isTerminating })
+            #expect(Set(present.map(\.key)).count == replicas && Set(present.compactMap(\.address)).count == replicas)
+            if kind == "Deployment" { #expect(Set(present.map { $0.labels["pod-template-hash"] }).count <= 1) }
+            if kind == "StatefulSet" { #expect(present.map(\.metadata.name).sorted() == (0..<replicas).map { "web-\($0)" }) }
+        }
+    }
+
     @Test(
         "What cannot be scaled is refused",
         arguments: [

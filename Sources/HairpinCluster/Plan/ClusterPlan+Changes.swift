@@ -150,7 +150,7 @@ public struct ChangeError: Error, Sendable, CustomStringConvertible {
     public var description: String
     /// What to do about it, where somebody wrote it in a file.
     public var hint: String?
-    static func notFound(_ resource: String, _ name: String) -> ChangeError {
+    public static func notFound(_ resource: String, _ name: String) -> ChangeError {
         ChangeError(description: "Error from server (NotFound): \(resource) \"\(name)\" not found")
     }
 }

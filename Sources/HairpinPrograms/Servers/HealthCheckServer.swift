@@ -7,7 +7,7 @@ public enum HealthCheckServer {
     public static func program(
         port: UInt16, namespace: String, service: String, state: @escaping (Instant) -> (localEndpoints: Int, isProxyHealthy: Bool)
     ) -> any Program {
-        HTTPServer(HTTPServerStyle(ports: [port], keepAlive: nil)) { _, _, system in
+        HTTPServer(HTTPServerStyle(ports: [port], backlog: 4096, keepAlive: nil)) { _, _, system in
             let (count, isHealthy) = state(system.now)
             let body = """
                 {

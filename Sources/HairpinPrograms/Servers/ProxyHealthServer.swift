@@ -20,7 +20,7 @@ public enum ProxyHealthServer {
 
     /// - Parameter health: asked at every request, with the time of it.
     public static func program(health: @escaping (Instant) -> ProxyHealth) -> any Program {
-        HTTPServer(HTTPServerStyle(ports: [port], keepAlive: nil)) { request, _, system in
+        HTTPServer(HTTPServerStyle(ports: [port], backlog: 4096, keepAlive: nil)) { request, _, system in
             let now = system.now
             let path = request.path
             guard path == "/healthz" || path == "/livez" else {

@@ -347,6 +347,10 @@ final class World {
 
     /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
+        switch change {
+        case .labelPod(let key, _), .annotatePod(let key, _): if !exists(key) { throw .notFound("pods", key.name) }
+        default: break
+        }
         let lines = try plan.apply(change)
         switch change {
         case .restart(let reference):

@@ -214,6 +214,8 @@ struct ScaleTests {
             try story(manifests, steps, until: 9).order == [
                 "web-1 made", "web-1 ready", "web-2 made", "web-2 ready", "web-2 deleted", "web-2 gone", "web-1 deleted", "web-1 gone",
             ])
+        let later = Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web, ordinals: {start: 5}")
+        #expect(try story(later, steps, until: 9).names(.made) == ["web-6", "web-7"] && story(later, steps, until: 9).names(.deleted) == ["web-7", "web-6"])
         let parallel = Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web, podManagementPolicy: Parallel")
         let lines = try story(parallel, steps, until: 9).lines
         #expect(Set(lines.filter { $0.event == .made }.map(\.at)).count == 1 && Set(lines.filter { $0.event == .deleted }.map(\.at)).count == 1)
@@ -257,6 +259,7 @@ struct ScaleTests {
         let steps = """
               - {id: early, at: 1s, in: pod/web-1, run: hostname}
               - {id: mark, at: 1s, label: {pod/web-1: {a: b}}}
+              - {id: load, at: 1s, in: pod/client, requests: {to: 'http://web-1:80/', rate: 5, for: 3s, timeout: 300ms}}
               - {id: up, at: 2s, scale: sts/web, replicas: 2}
               - {id: there, at: 4s, in: pod/web-1, run: hostname}
               - {id: ask, at: 5500ms, in: pod/client, run: curl -sS -m 1 http://10.244.0.5/hostname}
@@ -272,6 +275,9 @@ struct ScaleTests {
         #expect(try step("early").problem?.contains("pods \"web-1\" not found") == true && step("late").problem?.contains("pods \"web-1\" not found") == true, "\(text)")
         #expect(try step("mark").exit == 1 && step("mark").stderr.contains("pods \"web-1\" not found"))
         #expect(try step("there").stdout == "web-1\n" && step("ask").stdout == "web-1" && step("cut").exit == 28, "\(text)")
+        let load = try #require(try step("load").requests)
+        #expect(load.lost > 4 && load.answered > 4 && load.losses.allSatisfy { $0.pod == "default/web-1" }, "\(text)")
+        #expect(Set(load.losses.map(\.reason)) == ["web-1 had not been made yet", "web-1 did not listen"], "\(text)")
         // The fault's end does not plug in a pod that has gone.
         #expect(try step("gone").exit == 1, "\(text)")
     }

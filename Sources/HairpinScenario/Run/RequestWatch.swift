@@ -90,8 +90,10 @@ extension World {
     }
 
     private func explain(_ record: RequestRecord, _ watch: RequestWatch) -> LostRequest {
-        let endpoint = endpoint(of: record, watch)
+        var endpoint = endpoint(of: record, watch)
         var life: PodLife?
+        // A pod that was asked by its address, and of whom the connection table knows nothing.
+        if endpoint == nil, pods.contains(where: { $0.pod.address == watch.plan.address }) { endpoint = (watch.plan.address, watch.plan.port) }
         if let endpoint { for pod in pods where pod.pod.address == endpoint.address { life = pod } }
         var loss = LostRequest(
             number: record.number, startedNanoseconds: record.startedAt.nanoseconds, endedNanoseconds: record.endedAt.nanoseconds, cause: World.cause(record.outcome),
@@ -133,6 +135,7 @@ extension World {
     private func reason(_ record: RequestRecord, _ life: PodLife) -> String {
         func words(_ time: Duration) -> String { Quantity.words(Duration.milliseconds(time.nanoseconds / 1_000_000)) }
         let name = life.pod.metadata.name
+        if life.phase == .absent || record.startedAt < life.createdAt { return "\(name) had not been made yet" }
         let ended = ending(of: life)
         let proxy: String =
             switch life.leftRulesAt {

@@ -48,7 +48,8 @@ extension World {
         guard let chosen = lives.first(where: \.isReady) ?? lives.first(where: \.isOnNode) ?? lives.first else {
             throw Failure(.notFound, "error: \(place) has no pods")
         }
-        guard chosen.isOnNode || ahead && chosen.phase == .absent && chosen.pod.address != nil else { throw Failure(.notFound, "error: pod \(chosen.pod.metadata.name) does not have a host assigned") }
+        let willBe = ahead && chosen.phase == .absent && chosen.pod.address != nil
+        guard chosen.isOnNode || willBe else { throw Failure(.notFound, "error: pod \(chosen.pod.metadata.name) does not have a host assigned") }
         return chosen
     }
 

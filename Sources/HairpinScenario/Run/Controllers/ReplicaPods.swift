@@ -39,7 +39,7 @@ final class ReplicaPods {
     // MARK: Victims
 
     /// The order in which a ReplicaSet gives pods up (`ActivePodsWithRanks` in pkg/controller/controller_utils.go). Equals stay in the order in which they were
-    /// made, where the API server's is none.
+    /// made, where the API server's is none. As there, ages and uids do not always make one order of three pods; which one it is depends on nothing but the pods.
     static func deletionOrder(_ pods: [PodLife], related: [PodLife], at now: Instant) -> [PodLife] {
         var onNode: [String?: Int] = [:]
         for pod in related where pod.phase == .present { onNode[pod.pod.node, default: 0] += 1 }

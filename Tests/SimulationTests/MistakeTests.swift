@@ -68,6 +68,43 @@ struct MistakeTests {
         }
     }
 
+    @Test("A selector that selects nothing, a Service without one, pods that are not ready, and a port on which nobody listens", arguments: ProxyMode.allCases)
+    func endpoints(mode: ProxyMode) throws {
+        let manifests =
+            Self.manifests + """
+                ---
+                {apiVersion: v1, kind: Service, metadata: {name: typo}, spec: {selector: {app: wbe, tier: x}, ports: [{port: 80}]}}
+                ---
+                {apiVersion: v1, kind: Service, metadata: {name: bare}, spec: {ports: [{port: 80}]}}
+                ---
+                {apiVersion: v1, kind: Service, metadata: {name: deaf}, spec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}
+                ---
+                {apiVersion: v1, kind: Service, metadata: {name: slow}, spec: {selector: {app: slow}, ports: [{port: 80}]}}
+                ---
+                apiVersion: v1
+                kind: Pod
+                metadata: {name: slow, labels: {app: slow}}
+                spec: {containers: [{name: c, image: nginx, readinessProbe: {exec: {command: ['false']}}}]}
+
+                """
+        let names = ["typo", "bare", "deaf", "slow"]
+        let steps = names.map { "  - {id: \($0), in: pod/client, requests: {to: http://\($0)/, rate: 2, for: 1s, timeout: 400ms}}\n" }.joined()
+        let result = try folder.run("  cluster: {nodes: 2, dns: false, proxyMode: \(mode.rawValue)}\n  steps:\n\(steps)", manifests: manifests)
+        func reasons(_ id: String) throws -> Set<String> { Set(try #require(try result.step(id).requests).losses.map(\.reason)) }
+        #expect(try reasons("typo") == ["no pod has the labels app=wbe,tier=x that Service typo selects"])
+        #expect(try reasons("bare") == ["Service bare has no selector, and no EndpointSlice names endpoints of it"])
+        #expect(try reasons("deaf") == ["web-0 did not listen on port 8080"])
+        #expect(try reasons("slow") == ["kube-proxy knew of no endpoint that was ready, and its rules reject"])
+
+        var loaded = try ScenarioFile.cluster(manifests: [folder.write("t.yaml", manifests)])
+        loaded.scenario.cluster.setNodeCount(2)
+        loaded.scenario.cluster.proxyMode = mode
+        let tracing = try ServiceTracing(loaded, hooks: .quiet)
+        func note(_ to: String) throws -> String? { try tracing.trace(from: "client", to: to, proto: 6, namespace: "default").note }
+        #expect(try note("typo:80") == "no pod has the labels app=wbe,tier=x that Service typo selects")
+        #expect(try note("slow:80") == "pod slow is not ready" && note("deaf:80") == nil)
+    }
+
     @Test(
         "The target of requests is looked for among Services, nodes and pods, as it was written but for the slip",
         arguments: [

@@ -277,7 +277,7 @@ struct ScaleTests {
         #expect(try step("there").stdout == "web-1\n" && step("ask").stdout == "web-1" && step("cut").exit == 28, "\(text)")
         let load = try #require(try step("load").requests)
         #expect(load.lost > 4 && load.answered > 4 && load.losses.allSatisfy { $0.pod == "default/web-1" }, "\(text)")
-        #expect(Set(load.losses.map(\.reason)) == ["web-1 had not been made yet", "web-1 did not listen"], "\(text)")
+        #expect(Set(load.losses.map(\.reason)) == ["web-1 had not been made yet", "web-1 did not listen on port 80"], "\(text)")
         // The fault's end does not plug in a pod that has gone.
         #expect(try step("gone").exit == 1, "\(text)")
     }

@@ -19,6 +19,25 @@ extension ClusterPlan {
         return "no Service has node port \(port)/\(ClusterPlan.protocolName(proto)); node ports: \(list.isEmpty ? "none" : list)"
     }
 
+    /// Why a Service's address cannot have endpoints, whatever becomes ready: "no pod has the labels app=wbe that Service web selects". Nil where there may be some.
+    public func missingPods(_ address: IPv4Address) -> String? {
+        guard let owner = services.first(where: { $0.answers(to: address) }) else { return nil }
+        let selector = LabelSelector(matchLabels: owner.service.selector)
+        if owner.service.selector.isEmpty {
+            let isWritten = manualSlices.contains { $0.service == owner.key && !$0.endpoints.isEmpty }
+            return isWritten ? nil : "Service \(owner.shortName) has no selector, and no EndpointSlice names endpoints of it"
+        }
+        if pods.contains(where: { $0.metadata.namespace == owner.namespace && selector.matches($0.labels) }) { return nil }
+        return "no pod has the labels \(selector.text) that Service \(owner.shortName) selects"
+    }
+
+    /// The pods that the Service at this address selects.
+    public func selectedPods(_ address: IPv4Address) -> [PlannedPod] {
+        guard let owner = services.first(where: { $0.answers(to: address) }), !owner.service.selector.isEmpty else { return [] }
+        let selector = LabelSelector(matchLabels: owner.service.selector)
+        return pods.filter { $0.metadata.namespace == owner.namespace && selector.matches($0.labels) && isCurrent($0) }
+    }
+
     /// The address of a Service: its virtual one, an external one, or a load balancer's.
     public func isServiceAddress(_ address: IPv4Address) -> Bool { services.contains { $0.answers(to: address) } }
 

@@ -98,7 +98,7 @@ extension World {
         var loss = LostRequest(
             number: record.number, startedNanoseconds: record.startedAt.nanoseconds, endedNanoseconds: record.endedAt.nanoseconds, cause: World.cause(record.outcome),
             endpoint: endpoint.map { "\($0.address):\($0.port)" }, pod: life?.pod.key.description, reason: "")
-        loss.reason = life.map { reason(record, $0) } ?? reason(record, watch.plan, hasEndpoint: endpoint != nil)
+        loss.reason = life.map { reason(record, $0, port: endpoint?.port) } ?? reason(record, watch.plan, hasEndpoint: endpoint != nil)
         return loss
     }
 
@@ -123,7 +123,7 @@ extension World {
 
     /// Of a request that came to no pod.
     private func reason(_ record: RequestRecord, _ request: RequestPlan, hasEndpoint: Bool) -> String {
-        if let missing = plan.missingPort(request.address, request.port, 6) { return missing }
+        if let missing = plan.missingPort(request.address, request.port, 6) ?? plan.missingPods(request.address) { return missing }
         if hasEndpoint { return "the endpoint is no pod" }
         guard record.outcome == .refused else { return "the node knew of no connection: the packets never came to an endpoint" }
         let node = plan.nodes.first { $0.address == request.address }
@@ -132,7 +132,7 @@ extension World {
             ? "kube-proxy knew of no endpoint that was ready, and its rules reject" : "nothing listens on \(request.address):\(request.port)"
     }
 
-    private func reason(_ record: RequestRecord, _ life: PodLife) -> String {
+    private func reason(_ record: RequestRecord, _ life: PodLife, port: UInt16?) -> String {
         func words(_ time: Duration) -> String { Quantity.words(Duration.milliseconds(time.nanoseconds / 1_000_000)) }
         let name = life.pod.metadata.name
         if life.phase == .absent || record.startedAt < life.createdAt { return "\(name) had not been made yet" }
@@ -147,7 +147,7 @@ extension World {
         switch record.outcome {
         case .refused:
             guard let ended, ended <= record.endedAt else {
-                return life.deletedAt == nil ? "\(name) did not listen" : "\(name) was ending and no longer accepted connections; \(proxy)"
+                return life.deletedAt == nil ? "\(name) did not listen\(port.map { " on port \($0)" } ?? "")" : "\(name) was ending and no longer accepted connections; \(proxy)"
             }
             return "\(name) had ended \(words(record.endedAt - ended)) before; \(proxy)"
         case .noConnection, .unreachable:

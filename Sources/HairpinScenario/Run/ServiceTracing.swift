@@ -44,7 +44,7 @@ public struct TraceResult: Sendable, Encodable {
     public var path: [String]
     /// Of a packet that goes to its destination as it is; nil where no policy has a word in it.
     public var policy: PolicyVerdict?
-    /// Where kube-proxy has no endpoint for the packet although the address is a Service's or a node's: what is missing.
+    /// Where kube-proxy has no endpoint for the packet although the address is a Service's or a node's: which port, or which pods, are missing.
     public var note: String?
     /// Of a node with rules of its own: the one that decides, where all packets meet the same.
     public var decidedBy: Rule?
@@ -124,11 +124,19 @@ public final class ServiceTracing {
                     address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
                     masqueraded: choice.isMasqueraded)
             }, path: path)
-        if result.endpoints.isEmpty { result.note = address.ipv4.flatMap { world.plan.missingPort($0, port, proto) } }
+        if result.endpoints.isEmpty { result.note = address.ipv4.flatMap { note(on: $0, port, proto) } }
         if let own = source.address.ipv4, world.scenario.cluster.networkPolicy != .off {
             result.judge(by: world.plan, source: own, destination: address.ipv4, proto: proto, port: port)
         }
         return result
+    }
+
+    /// What keeps a Service without an endpoint.
+    private func note(on address: IPv4Address, _ port: UInt16, _ proto: UInt8) -> String? {
+        if let missing = world.plan.missingPort(address, port, proto) ?? world.plan.missingPods(address) { return missing }
+        let selected = world.plan.selectedPods(address).map { world.pods[$0.index] }
+        guard !selected.isEmpty, !selected.contains(where: \.isReady) else { return nil }
+        return selected.count == 1 ? "pod \(selected[0].pod.metadata.name) is not ready" : "none of the \(selected.count) pods that the Service selects is ready"
     }
 
     @inline(never)

@@ -6,8 +6,6 @@ struct FaultPlan {
     /// A cable: both of its ends, as (host, interface).
     private struct Cable {
         var ends: [(host: String, interface: String)]
-        /// Whose it is, where it is a pod's: its cable is cut while the pod is not there.
-        var pod: PodLife?
         var faults: [Fault]
     }
     private var cables: [Cable] = []
@@ -27,15 +25,15 @@ struct FaultPlan {
             let target: CommandTarget
             do { target = try world.resolve(fault.link, container: nil, ahead: true) } catch { throw Failure(.input, "\(fault.position): link: \(error)") }
             // A StatefulSet's pods of one name have a cable each.
-            let lives = world.pods.filter { $0.pod.key == target.pod?.pod.key }
-            for (host, life) in lives.isEmpty ? [(target.host, nil)] : lives.map({ ($0.pod.hostName, $0 as PodLife?) }) {
+            let incarnations = world.pods.filter { $0.pod.key == target.pod?.pod.key }.map(\.pod.hostName)
+            for host in incarnations.isEmpty ? [target.host] : incarnations {
                 let eth0 = world.topology.hosts.first { $0.name == host }?.interfaces.first { $0.name == "eth0" }
                 guard case .veth(let peerHost, let peerInterface)? = eth0?.kind else {
                     throw Failure(.input, "\(fault.position): \(fault.link) has no cable: the only node of a cluster is connected to nothing. Add a second node or a host.")
                 }
                 if names[host] == nil {
                     names[host] = cables.count
-                    cables.append(Cable(ends: [(host, "eth0"), (peerHost, peerInterface)], pod: life, faults: []))
+                    cables.append(Cable(ends: [(host, "eth0"), (peerHost, peerInterface)], faults: []))
                 }
                 if let place = names[host] { cables[place].faults.append(fault) }
             }
@@ -50,7 +48,7 @@ struct FaultPlan {
         moments.removeAll { $0 <= now }
         for cable in cables {
             var loss: UInt32 = 0
-            var isCut = cable.pod.map { $0.phase == .absent || $0.phase == .gone } ?? false
+            var isCut = false
             for fault in cable.faults where fault.at <= now && fault.duration.map({ now < fault.at + $0 }) ?? true {
                 switch fault.effect {
                 case .loss(let ratio): loss = max(loss, ratio.billionths)  // of several losses at once the greatest counts

@@ -68,7 +68,7 @@ final class World {
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
         names = NameBoard(plan.names(endpoints: []), outside: outside)
-        for pod in pods where pod.phase == .absent { cut(pod, true) }
+        for pod in pods where pod.phase == .absent { plug(pod, false) }
         if let cost = loaded.scenario.cluster.linearRules { for node in plan.nodes { simulation.setRuleCost(cost, on: node.name) } }
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
@@ -79,10 +79,13 @@ final class World {
         healthChecks.follow(plan.nodes)
     }
 
+    /// One that a step makes is told with the others of its owner, once.
     func warnIfPending(_ pod: PodLife) {
         switch pod.pod.placement {
         case .scheduled: break
-        case .withoutAddress(_, let message), .unschedulable(let message): warn("pod \(pod.pod.key) stays Pending: \(message)")
+        case .withoutAddress(_, let message), .unschedulable(let message):
+            let owner = pod.pod.isSpare ? pod.pod.metadata.owner.map { "pods of \($0.kind) \(pod.pod.metadata.namespace)/\($0.name) stay" } : nil
+            warn("\(owner ?? "pod \(pod.pod.key) stays") Pending: \(message)")
         }
     }
 
@@ -215,7 +218,7 @@ final class World {
             if pod.windDown(at: now, run: { self.start($0, on: CommandTarget(host: pod.pod.hostName, pod: pod, container: $1), observer: nil) }) {
                 changed = true
                 if pod.phase == .gone {
-                    cut(pod, true)
+                    plug(pod, false)
                     log.info("\(now) \(pod.pod.key) is gone")
                 }
             }

@@ -68,7 +68,7 @@ extension World {
         let life = pods[index]
         plan.make(index)
         life.create(at: now)
-        cut(life, false)
+        plug(life, true)
         log.info("\(now) \(life.pod.key) is made")
         warnIfPending(life)
         return life
@@ -79,10 +79,10 @@ extension World {
         log.info("\(now) \(life.pod.key) is deleted")
     }
 
-    /// A pod that is not there has its cable cut at both ends.
-    func cut(_ pod: PodLife, _ isCut: Bool) {
+    /// The veth pair of a pod that is not there has both ends down: a real node does not have it, and its bridge floods nothing there.
+    func plug(_ pod: PodLife, _ isThere: Bool) {
         guard pod.pod.address != nil, let node = pod.pod.node else { return }
-        _ = simulation.setFault(host: pod.pod.hostName, interface: "eth0", lossPerBillion: 0, isCut: isCut)
-        _ = simulation.setFault(host: node, interface: plan.vethName(of: pod.pod), lossPerBillion: 0, isCut: isCut)
+        simulation.setUp(isThere, host: pod.pod.hostName, interface: "eth0")
+        simulation.setUp(isThere, host: node, interface: plan.vethName(of: pod.pod))
     }
 }

@@ -178,7 +178,12 @@ extension LogicalProcess {
         }
     }
 
-    public func setUp(_ up: Bool, _ device: InterfaceIndex) { interface(device).pointee.isUp = up }
+    /// A port of a bridge that goes down takes along what the bridge has learned there (`br_stp_disable_port`).
+    public func setUp(_ up: Bool, _ device: InterfaceIndex) {
+        let entry = interface(device)
+        entry.pointee.isUp = up
+        if !up, entry.pointee.master != .none { (bridges + Int(interface(entry.pointee.master).pointee.bridge)).pointee.forget(port: entry.pointee.portNumber) }
+    }
     public func setMTU(_ mtu: Int, _ device: InterfaceIndex) { interface(device).pointee.mtu = mtu }
 
     private func flushNeighbour(_ n: UInt32) {

@@ -294,6 +294,12 @@ public final class Simulation {
         return true
     }
 
+    /// `ip link set INTERFACE up` or `down`. A bridge sends nothing to a port that is down (`should_deliver`).
+    public func setUp(_ isUp: Bool, host: String, interface: String) {
+        guard let place = places[host], let index = kernels[place.kernel].process.findInterface(interface, namespace: place.namespace) else { return }
+        kernels[place.kernel].process.setUp(isUp, index)
+    }
+
     /// Whether something listens on a TCP port of a host, for readiness.
     public func isListening(_ host: String, port: UInt16) -> Bool {
         guard let place = places[host] else { return false }

@@ -46,6 +46,25 @@ struct BridgeTests {
         #expect(Array(world.trace(world.pods[2].eth0).dropFirst(before)) == ["ICMP 8/0 10.244.0.2 > 10.244.0.3 ttl=64"])
     }
 
+    @Test("a port that goes down is forgotten, and nothing is flooded there; what is for it goes to the others, as what nobody knows")
+    func portDown() {
+        let world = World(pods: 4)
+        world.ping(from: 0, to: world.pods[1].address)
+        world.ping(from: 0, to: world.pods[2].address)
+        world.runFor(.seconds(1))
+        world.process.setUp(false, world.pods[1].port)
+        let before = (1...3).map { world.trace(world.pods[$0].eth0).count }
+        world.ping(from: 0, to: world.pods[1].address)
+        world.ping(from: 0, to: world.pods[2].address)
+        world.runFor(.milliseconds(200))
+        let after = (1...3).map { Array(world.trace(world.pods[$0].eth0).dropFirst(before[$0 - 1])) }
+        let lost = "ICMP 8/0 10.244.0.2 > 10.244.0.3 ttl=64"
+        #expect(after[0].isEmpty && after[2] == [lost])
+        // The other ports' stations are still known: their frames are flooded to nobody.
+        #expect(after[1] == [lost, "ICMP 8/0 10.244.0.2 > 10.244.0.4 ttl=64", "ICMP 0/0 10.244.0.4 > 10.244.0.2 ttl=64"])
+        #expect(world.process.frameBooks.isBalanced)
+    }
+
     @Test("the table keeps 10 000 addresses apart and forgets by age alone")
     func forwardingTable() {
         var table = ForwardingTable(ageing: .seconds(300))
@@ -58,6 +77,11 @@ struct BridgeTests {
         table.learn(StationKey(MACAddress(rawValue: 0x0200_0000_0000)), port: 5, now: .zero + .seconds(200))
         #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0000)), now: .zero + .seconds(400)) == InterfaceIndex(6))
         #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0001)), now: .zero + .seconds(400)) == InterfaceIndex.none)
+        table.forget(port: 3)
+        for n in 0..<10_000 where n % 8 == 3 || n == 4 || n == 9999 {
+            let expected = n % 8 == 3 ? InterfaceIndex.none : InterfaceIndex(UInt32(n % 8 + 1))
+            #expect(table.port(of: StationKey(MACAddress(rawValue: 0x0200_0000_0000 + UInt64(n))), now: .zero + .seconds(1)) == expected)
+        }
     }
 
     @Test("a raw frame to nobody's address is flooded and ends as a named drop at every pod")

@@ -179,6 +179,37 @@ private func trace(_ table: ServiceTable, _ source: String, _ destination: Strin
         }
     }
 
+    @Test("SCTP node ports of ipvs mode stand in hashes with every address of the node; TCP's and UDP's in bitmaps")
+    func sctpSets() {
+        func rules(_ port: UInt16, _ proto: UInt8, isLocal: Bool = false) -> ServicePortRules {
+            web {
+                ($0.service, $0.proto, $0.nodePort) = ("s\(port)", proto, port)
+                $0.isExternalLocal = isLocal
+            }
+        }
+        var own = settings(.ipvs)
+        own.otherAddresses = [address("10.0.0.1"), address("172.17.0.1")]
+        let services = [(rules(30090, 132), [endpoint("10.0.1.1")]), (rules(30091, 132, isLocal: true), []), (rules(30092, 6), []), (rules(30093, 17, isLocal: true), [])]
+        let lines = ServiceTable(own, services: services).ipsets()
+        let hash = "hash:ip,port family inet hashsize 1024 maxelem 65536"
+        #expect(lines.contains("create KUBE-NODE-PORT-SCTP-HASH \(hash)") && lines.contains("create KUBE-NODE-PORT-LOCAL-SCTP-HASH \(hash)"))
+        #expect(lines.contains("create KUBE-NODE-PORT-TCP bitmap:port range 0-65535"))
+        let node = lines.filter { $0.hasPrefix("add KUBE-NODE-PORT") }
+        #expect(
+            node == [
+                "add KUBE-NODE-PORT-LOCAL-SCTP-HASH 192.168.0.2,sctp:30091", "add KUBE-NODE-PORT-LOCAL-SCTP-HASH 10.0.0.1,sctp:30091",
+                "add KUBE-NODE-PORT-LOCAL-SCTP-HASH 172.17.0.1,sctp:30091", "add KUBE-NODE-PORT-LOCAL-UDP 30093", "add KUBE-NODE-PORT-SCTP-HASH 192.168.0.2,sctp:30090",
+                "add KUBE-NODE-PORT-SCTP-HASH 10.0.0.1,sctp:30090", "add KUBE-NODE-PORT-SCTP-HASH 172.17.0.1,sctp:30090",
+                "add KUBE-NODE-PORT-SCTP-HASH 192.168.0.2,sctp:30091", "add KUBE-NODE-PORT-SCTP-HASH 10.0.0.1,sctp:30091",
+                "add KUBE-NODE-PORT-SCTP-HASH 172.17.0.1,sctp:30091", "add KUBE-NODE-PORT-TCP 30092", "add KUBE-NODE-PORT-UDP 30093",
+            ])
+        own.nodePortAddresses = [ServicePrefix("192.168.0.0/24")!]
+        let ranged = ServiceTable(own, services: services).ipsets().filter { $0.contains("sctp:30090") }
+        #expect(ranged == ["add KUBE-NODE-PORT-SCTP-HASH 192.168.0.2,sctp:30090"])
+        own.mode = .iptables
+        #expect(ServiceTable(own, services: services).ipsets().isEmpty)
+    }
+
     @Test("ipvsadm -Ln")
     func ipvsadm() {
         let lines = IPVSListing.lines([

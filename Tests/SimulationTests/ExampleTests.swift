@@ -13,11 +13,11 @@ struct ExampleTests {
     @Test("every file is understood without a warning")
     func valid() throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: Self.root.appendingPathComponent("Docs/examples").path).sorted()
-        #expect(names == ["load-scenario.yaml", "load.yaml", "shop.yaml", "visit.yaml", "web.yaml"])
+        #expect(names == ["load-scenario.yaml", "load.yaml", "scale.yaml", "shop.yaml", "visit.yaml", "web.yaml"])
         for name in names { #expect(try Validation.check(Self.path(name)).warnings == [], "\(name)") }
     }
 
-    @Test("the scenarios hold what they expect", arguments: ["visit.yaml", "load-scenario.yaml"])
+    @Test("the scenarios hold what they expect", arguments: ["visit.yaml", "load-scenario.yaml", "scale.yaml"])
     func scenarios(name: String) throws {
         let result = try ScenarioRunner(ScenarioFile.load(Self.path(name)), options: RunOptions(), hooks: .quiet).run()
         #expect(result.expectations.allSatisfy(\.passed) && result.books?.balanced == true)

@@ -86,6 +86,52 @@ struct NodeRulesTests {
         #expect(questions == 72)
     }
 
+    @Test("SCTP node ports of an ipvs node: sets and rules as kube-proxy has them, and read back they mark what comes for the Service without policy Local")
+    func sctpNodePorts() throws {
+        let manifests = """
+            ---
+            {apiVersion: v1, kind: Pod, metadata: {name: call, labels: {app: call}}, spec: {nodeName: node1, containers: [{name: c, image: nginx}]}}
+            ---
+            {apiVersion: v1, kind: Service, metadata: {name: call}, spec: {type: NodePort, selector: {app: call}, ports: [{port: 5060, nodePort: 30090, protocol: SCTP}]}}
+            ---
+            {apiVersion: v1, kind: Service, metadata: {name: near}, spec: {type: NodePort, externalTrafficPolicy: Local, selector: {app: call}, ports: [{port: 5061, nodePort: 30091, protocol: SCTP}]}}
+
+            """
+        let cluster = "cni: flannel-host-gw, dns: false, proxyMode: ipvs"
+        let steps = "  steps:\n  - {id: sets, in: node/node1, run: ipset save}\n  - {id: list, in: node/node1, run: ipset list}\n  - {id: rules, in: node/node1, run: iptables-save -t nat}\n"
+        let path = folder.write("sctp.yaml", scenarioText("  cluster: {\(cluster), nodes: 1}\n\(steps)") + manifests)
+        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet).run()
+        func output(_ id: String) throws -> [String] { try #require(result.steps.first { $0.id == id }).stdout.split(separator: "\n").map(String.init) }
+        let sets = try output("sets")
+        // Every address of the node but 127.0.0.1 and those of kube-ipvs0.
+        for address in ["192.168.50.11", "10.244.0.1"] {
+            #expect(sets.contains("add KUBE-NODE-PORT-SCTP-HASH \(address),sctp:30090") && sets.contains("add KUBE-NODE-PORT-SCTP-HASH \(address),sctp:30091"))
+            #expect(sets.contains("add KUBE-NODE-PORT-LOCAL-SCTP-HASH \(address),sctp:30091"), "\(sets)")
+        }
+        #expect(!sets.contains { $0.contains("KUBE-NODE-PORT-SCTP ") } && sets.count { $0.contains("add KUBE-NODE-PORT-LOCAL-SCTP-HASH") } == 2)
+        #expect(try output("list").contains("Name: KUBE-NODE-PORT-LOCAL-SCTP-HASH"))
+        let rules = try output("rules")
+        #expect(
+            rules.filter { $0.hasPrefix("-A KUBE-NODE-PORT ") } == [
+                #"-A KUBE-NODE-PORT -p sctp -m comment --comment "Kubernetes nodeport SCTP port with externalTrafficPolicy=local with type \'hash ip:port\'" -m set --match-set KUBE-NODE-PORT-LOCAL-SCTP-HASH dst,dst -j RETURN"#,
+                #"-A KUBE-NODE-PORT -p sctp -m comment --comment "Kubernetes nodeport SCTP port for masquerade purpose with type \'hash ip:port\'" -m set --match-set KUBE-NODE-PORT-SCTP-HASH dst,dst -j KUBE-MARK-MASQ"#,
+            ], "\(rules)")
+
+        // Read back as the rules of a real node: the set decides who is marked, and a masquerade follows.
+        _ = folder.write("node.sets", sets.joined(separator: "\n") + "\n")
+        _ = folder.write("node.rules", rules.joined(separator: "\n") + "\n")
+        let again = try ServiceTracing(
+            ScenarioFile.cluster(manifests: [
+                folder.write("again.yaml", scenarioText("  cluster: {\(cluster), nodes: [{name: node1, address: 192.168.50.11, iptables: node.rules, ipset: node.sets}]}\n") + manifests)
+            ]), hooks: .quiet)
+        #expect(again.world.simulation.rules(of: "node1").filter { $0.contains("SCTP-HASH") }.count == 2)
+        for (port, line) in [("30090", "KUBE-NODE-PORT-SCTP-HASH dst,dst"), ("30091", "KUBE-NODE-PORT-LOCAL-SCTP-HASH dst,dst")] {
+            let trace = try again.trace(from: "203.0.113.7", to: "node1:\(port)", proto: 132, namespace: "default", at: "node1")
+            #expect(trace.path.contains { $0.contains(line) }, "\(trace.path)")
+            #expect(trace.path.contains { $0.contains("KUBE-MARK-MASQ") } == (port == "30090"), "\(trace.path)")
+        }
+    }
+
     @Test("Frames go the same ways, to the last byte, through a node's own rules and through their dump", arguments: ["pod-to-service-iptables", "network-policy"])
     func sameFrames(_ name: String) throws {
         func run(_ change: (inout LoadedScenario) throws -> Void) throws -> (RunResult, Data) {

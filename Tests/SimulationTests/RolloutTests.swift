@@ -145,7 +145,7 @@ struct RolloutTests {
             let path = folder.write("s.yaml", scenarioText(spec) + manifests(strategy: "strategy: \(strategy)"))
             let world = try World(ScenarioFile.load(path), seed: 1, log: .quiet)
             world.advance(to: Instant(nanoseconds: 2_000_000_000)) { true }
-            #expect(try world.apply(.restart(ObjectKey(namespace: "default", name: "web"))) == ["deployment.apps/web restarted"])
+            #expect(try world.apply(.restart(WorkloadReference(.deployment, ObjectKey(namespace: "default", name: "web")))) == ["deployment.apps/web restarted"])
             for step in 1...80 {
                 world.advance(to: Instant(nanoseconds: 2_000_000_000 + UInt64(step) * 50_000_000)) { true }
                 let web = world.pods.filter { $0.pod.labels["app"] == "web" }
@@ -153,7 +153,7 @@ struct RolloutTests {
                 least = min(least, web.count { $0.phase == .present && $0.isReady })
             }
             #expect(most == 2 + surge && least == (surge == 0 ? 1 : 2), "\(strategy) \(most) \(least)")
-            #expect(world.rollouts.isEmpty && world.pods.count { $0.phase == .gone } == 2)
+            #expect(world.controllers.allSatisfy(\.isSettled) && world.pods.count { $0.phase == .gone } == 2)
         }
     }
 
@@ -169,7 +169,7 @@ struct RolloutTests {
     @Test(
         "What cannot be is refused",
         arguments: [
-            ("- {restart: pod/client}", "Only Deployments can"), ("- {restart: deploy/wob}", "deployments.apps \"wob\" not found"), ("- {restart: deploy/web, run: ls}", "stands beside"),
+            ("- {restart: pod/client}", "Only Deployments, StatefulSets and DaemonSets can"), ("- {restart: deploy/wob}", "deployments.apps \"wob\" not found"), ("- {restart: deploy/web, run: ls}", "stands beside"),
             ("- {in: pod/client, requests: {to: web, rate: 1, for: 1s}}", "begins with http://"), ("- {in: pod/client, requests: {to: 'http://web/', rate: 0, for: 1s}}", "rate"),
             ("- {in: pod/client, requests: {to: 'http://web/', rate: 1, for: 1ms}}", "makes 0 requests"),
             ("- {in: pod/client, requests: {to: 'http://web/', rate: 1}}", "for"), ("- {in: pod/client, requests: {to: 'http://wob/', rate: 1, for: 1s}}", "wob"),

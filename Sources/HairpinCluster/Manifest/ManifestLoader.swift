@@ -58,6 +58,7 @@ public struct ManifestLoader: Sendable {
         guard objectCount <= Self.maximumObjectCount else {
             throw document.error(problem: "there are more than \(Self.maximumObjectCount) objects", fix: "Load fewer manifests at once.")
         }
+        if Self.versions[kind] == nil, !Self.otherKinds.contains(kind) { try checkSpelling(kindValue, version) }
         if let versions = Self.versions[kind], !versions.contains(version) {
             if version.hasPrefix("extensions/v1beta1") || version.hasPrefix("apps/v1beta") || Self.coreKinds.contains(kind) || !version.contains(".") {
                 throw versionValue.error(problem: "has no kind \(kind)", fix: "Write apiVersion: \(versions[0]).")
@@ -92,6 +93,20 @@ public struct ManifestLoader: Sendable {
                 try keep(document, kind: kind, version: version, metadata: metadata)
             }
         }
+    }
+
+    /// A kind that Kubernetes' own groups do not have, and that is near one they have, is a slip: the API server has no match for it either. What is in groups of
+    /// other people is theirs to name.
+    private func checkSpelling(_ kind: YAMLValue, _ version: String) throws(InputError) {
+        let group = version.split(separator: "/").dropLast().first ?? ""
+        let text = try kind.string()
+        if group == "hairpin.sim" {
+            throw kind.error(problem: "is no kind of \(version)", fix: "Write kind: Scenario.")
+        }
+        guard !group.contains(".") || group.hasSuffix(".k8s.io") else { return }
+        let known = Self.versions.keys.sorted() + Self.otherKinds.sorted()
+        guard let near = nearestWord(to: text, among: known) else { return }
+        throw kind.error(problem: "is not a kind of Kubernetes' own", fix: "Did you mean \"\(near)\"?")
     }
 
     private mutating func keep(_ document: YAMLValue, kind: String, version: String, metadata: ObjectMeta) throws(InputError) {
@@ -149,6 +164,16 @@ extension ManifestLoader {
         "NetworkPolicy": ["networking.k8s.io/v1"], "AdminNetworkPolicy": [AdminNetworkPolicy.apiVersion],
         "BaselineAdminNetworkPolicy": [AdminNetworkPolicy.apiVersion],
     ]
+    /// Kinds of Kubernetes' own groups whose fields are not checked.
+    private static let otherKinds: Set<String> = [
+        "PersistentVolume", "PersistentVolumeClaim", "ServiceAccount", "Event", "LimitRange", "ResourceQuota", "PodTemplate", "Binding", "ComponentStatus", "Eviction",
+        "ControllerRevision", "Ingress", "IngressClass", "IPAddress", "ServiceCIDR", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Role", "RoleBinding", "ClusterRole",
+        "ClusterRoleBinding", "StorageClass", "CSIDriver", "CSINode", "CSIStorageCapacity", "VolumeAttachment", "VolumeAttributesClass", "PriorityClass", "RuntimeClass", "Lease",
+        "FlowSchema", "PriorityLevelConfiguration", "CustomResourceDefinition", "APIService", "MutatingWebhookConfiguration", "ValidatingWebhookConfiguration",
+        "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding", "MutatingAdmissionPolicy", "MutatingAdmissionPolicyBinding", "CertificateSigningRequest", "TokenReview",
+        "Gateway", "GatewayClass", "HTTPRoute", "GRPCRoute", "TLSRoute", "TCPRoute", "UDPRoute", "ReferenceGrant", "DeviceClass", "ResourceClaim", "ResourceClaimTemplate",
+        "ResourceSlice", "VolumeSnapshot", "VolumeSnapshotClass", "VolumeSnapshotContent", "ClusterNetworkPolicy",
+    ]
     private static let coreKinds: Set<String> = ["Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "ReplicationController"]
     /// Kinds that belong to no namespace.
     private static let clusterKinds: Set<String> = [
@@ -167,6 +192,11 @@ extension Node {
             podCIDR = try cidr.prefix()
         }
         isUnschedulable = try value["spec"]?.bool("unschedulable") ?? false
+        for item in try value["spec"]?.items("taints") ?? [] {
+            let effect = try item.require("effect", fix: "Add \"effect: NoSchedule\".").word(among: Taint.Effect.allCases.map(\.rawValue))
+            taints.append(Taint(key: try item.require("key").string(), value: try item.string("value") ?? "", effect: Taint.Effect(rawValue: effect) ?? .noSchedule))
+        }
+        isDeleted = value["metadata"]?["deletionTimestamp"].map { !$0.isNull } ?? false
         address = nil
         for item in try value["status"]?.items("addresses") ?? [] where try item.string("type") == "InternalIP" {
             address = try item.require("address").address()

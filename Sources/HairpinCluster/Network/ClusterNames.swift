@@ -69,7 +69,7 @@ public struct ClusterNames: Sendable {
         settings = plan.dnsSettings
         namespaces = Set(plan.namespaces)
         if settings.pods == .verified {
-            for pod in plan.pods { if let address = pod.address { podAddresses.insert("\(pod.metadata.namespace)/\(address)") } }
+            for pod in plan.pods where plan.isCurrent(pod) { if let address = pod.address { podAddresses.insert("\(pod.metadata.namespace)/\(address)") } }
         }
         var byService: [ObjectKey: [Int]] = [:]
         for index in slices.indices { byService[slices[index].service, default: []].append(index) }

@@ -13,6 +13,7 @@ extension ClusterPlan {
         var settings = ProxySettings(
             mode: mode, nodeName: node.name, nodeAddress: ServiceAddress(node.address), podRanges: [ServicePrefix(configuration.podCIDR)],
             serviceRanges: [ServicePrefix(configuration.serviceCIDR)])
+        settings.otherAddresses = [ServiceAddress(node.gateway)]
         settings.zone = node.labels["topology.kubernetes.io/zone"] ?? ""
         return settings
     }

@@ -70,7 +70,7 @@ extension ClusterPlan {
         }
         for pod in pods where pod.node == node.name && pod.address != nil {
             var port = InterfaceDescription(
-                name: vethName(of: pod), kind: .veth(peerHost: pod.hostName, peerInterface: "eth0"), mac: .stable("\(node.name)/veth/\(pod.key)"), addresses: [],
+                name: vethName(of: pod), kind: .veth(peerHost: pod.hostName, peerInterface: "eth0"), mac: .stable("\(node.name)/veth/\(pod.hostName)"), addresses: [],
                 master: "cni0")
             port.hairpin = configuration.isHairpin
             interfaces.append(port)

@@ -9,8 +9,26 @@ public struct Node: Sendable {
     public var metadata: ObjectMeta
     public var podCIDR: IPv4Prefix?
     public var isUnschedulable: Bool
+    public var taints: [Taint] = []
+    /// It has a `deletionTimestamp`: the API server waits for finalizers.
+    public var isDeleted = false
     /// The InternalIP of its status, if the manifest has one.
     public var address: IPv4Address?
+}
+
+/// A mark on a node. The scheduler and the taint manager are not modelled; kube-proxy's health is.
+public struct Taint: Sendable, Hashable {
+    public enum Effect: String, Sendable, CaseIterable {
+        case noSchedule = "NoSchedule"
+        case preferNoSchedule = "PreferNoSchedule"
+        case noExecute = "NoExecute"
+    }
+    public var key: String
+    public var value: String
+    public var effect: Effect
+    public init(key: String, value: String, effect: Effect) { (self.key, self.value, self.effect) = (key, value, effect) }
+    /// What the cluster autoscaler puts on a node that it is about to take away.
+    public static let toBeDeleted = "ToBeDeletedByClusterAutoscaler"
 }
 
 public struct Namespace: Sendable {

@@ -20,37 +20,24 @@ public struct Workload: Sendable {
     public var serviceName: String?
     /// Of a StatefulSet: the number of its first pod.
     public var firstOrdinal: Int
-    /// Of a Deployment: `strategy`.
+    /// Of a Deployment `strategy`, of a StatefulSet or DaemonSet `updateStrategy`.
     public var strategy = RolloutStrategy()
     public var source: JSONValue
 }
 
-/// How a Deployment replaces its pods: `spec.strategy`.
-public struct RolloutStrategy: Sendable, Hashable {
-    /// A number, or per cent of the replicas.
-    public enum Amount: Sendable, Hashable {
-        case count(Int), percent(Int)
-        func of(_ replicas: Int, roundsUp: Bool) -> Int {
-            switch self {
-            case .count(let count): count
-            case .percent(let share): (replicas * share + (roundsUp ? 99 : 0)) / 100
-            }
-        }
+/// A controller as kubectl names it: its kind, namespace and name.
+public struct WorkloadReference: Hashable, Sendable {
+    public var kind: Workload.Kind
+    public var key: ObjectKey
+    public init(_ kind: Workload.Kind, _ key: ObjectKey) { (self.kind, self.key) = (kind, key) }
+    /// "deployment.apps/web", as kubectl prints it.
+    public var description: String { "\(resource?.qualifiedName ?? kind.rawValue)/\(key.name)" }
+    /// "deployments.apps", as the API server's errors have it.
+    public var plural: String {
+        guard let resource else { return kind.rawValue }
+        return resource.rawValue + resource.qualifiedName.dropFirst(resource.singular.count)
     }
-    /// `Recreate`: all old pods end before the first new one is made.
-    public var recreates = false
-    public var maxSurge = Amount.percent(25)
-    public var maxUnavailable = Amount.percent(25)
-    public var minReadySeconds = 0
-    public init() {}
-
-    /// Pods above the number wanted, and below it; one below where both come to nothing (`ResolveFenceposts`).
-    public func bounds(_ replicas: Int) -> (surge: Int, unavailable: Int) {
-        if recreates { return (0, replicas) }
-        let surge = maxSurge.of(replicas, roundsUp: true)
-        let unavailable = min(maxUnavailable.of(replicas, roundsUp: false), replicas)
-        return surge == 0 && unavailable == 0 ? (0, 1) : (surge, unavailable)
-    }
+    private var resource: ResourceKind? { ResourceKind.allCases.first { $0.workloadKind == kind } }
 }
 
 extension Workload {
@@ -71,7 +58,7 @@ extension Workload {
             completions = try spec.integer("completions", in: 0...Workload.maximumReplicas) ?? parallelism ?? 1
             replicas = min(parallelism ?? 1, completions)
         }
-        if kind == .deployment { strategy = try RolloutStrategy.read(spec) }
+        strategy = try RolloutStrategy.read(spec, of: kind)
         serviceName = try spec.string("serviceName")
         firstOrdinal = try spec["ordinals"]?.integer("start", in: 0...Workload.maximumReplicas) ?? 0
         let written = spec["selector"]
@@ -101,26 +88,5 @@ extension Workload {
     }
 
     /// More than any cluster runs of one thing; it keeps a slip of the finger from filling the memory.
-    static let maximumReplicas = 100_000
-}
-
-extension RolloutStrategy {
-    static func read(_ spec: YAMLValue) throws(InputError) -> RolloutStrategy {
-        var result = RolloutStrategy()
-        result.minReadySeconds = try spec.integer("minReadySeconds", in: 0...86_400) ?? 0
-        guard let strategy = spec["strategy"] else { return result }
-        result.recreates = try strategy["type"]?.word(among: ["RollingUpdate", "Recreate"]) == "Recreate"
-        if let value = strategy["rollingUpdate"]?["maxSurge"] { result.maxSurge = try amount(value) }
-        if let value = strategy["rollingUpdate"]?["maxUnavailable"] { result.maxUnavailable = try amount(value) }
-        return result
-    }
-
-    private static func amount(_ value: YAMLValue) throws(InputError) -> Amount {
-        let text = try value.scalarText()
-        if text.hasSuffix("%"), let share = Int(text.dropLast()), 0...100 ~= share { return .percent(share) }
-        guard let count = Int(text), 0...Workload.maximumReplicas ~= count else {
-            throw value.error(problem: "is neither a number of pods nor per cent", fix: "Write a number such as 1, or \"25%\".")
-        }
-        return .count(count)
-    }
+    public static let maximumReplicas = 100_000
 }

@@ -49,8 +49,8 @@ public struct ClusterConfiguration: Sendable {
     public var clusterDomain = "cluster.local"
     /// resolv.conf of the nodes: pods with `dnsPolicy: Default` have it too, and its search list stands behind the cluster's.
     public var nodeResolver = ResolverFile()
-    /// Deployments that will be restarted, and how often: pods for that are planned, and have addresses, before they are made.
-    public var restarts: [ObjectKey: Int] = [:]
+    /// What will happen to controllers: pods for that are planned, and have addresses, before they are made.
+    public var stories: [WorkloadReference: WorkloadStory] = [:]
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 
@@ -69,6 +69,15 @@ public struct ClusterConfiguration: Sendable {
     /// The address of kube-dns: the tenth of `serviceCIDR`, as kubeadm has it.
     public var dnsAddress: IPv4Address { serviceCIDR.network.advanced(by: 10) }
     var isHairpin: Bool { hairpinMode ?? (networkPlugin == .flannelHostGateway) }
+}
+
+/// What steps of a scenario do to one controller, in no known order.
+public struct WorkloadStory: Sendable, Hashable {
+    /// `kubectl rollout restart`, so often.
+    public var restarts = 0
+    /// The numbers of replicas that it is scaled to.
+    public var scales: [Int] = []
+    public init() {}
 }
 
 /// What resolv.conf(5) says.

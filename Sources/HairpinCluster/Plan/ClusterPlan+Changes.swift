@@ -7,8 +7,21 @@ public enum ClusterChange: Sendable {
     /// `kubectl label`; a nil value removes the label.
     case labelPod(ObjectKey, [LabelChange])
     case labelNamespace(String, [LabelChange])
-    /// `kubectl rollout restart deployment`; whoever runs the cluster makes and ends the pods.
-    case restart(ObjectKey)
+    /// `kubectl annotate pod`; a nil value removes the annotation.
+    case annotatePod(ObjectKey, [LabelChange])
+    /// `kubectl taint node`; nil removes all taints of the key.
+    case taint(String, key: String, Taint?)
+    /// `kubectl rollout restart` and `kubectl scale`; whoever runs the cluster makes and ends the pods.
+    case restart(WorkloadReference)
+    case scale(WorkloadReference, replicas: Int)
+
+    /// The controller whose pods it makes and ends.
+    public var workload: WorkloadReference? {
+        switch self {
+        case .restart(let reference), .scale(let reference, _): reference
+        default: nil
+        }
+    }
 
     public struct LabelChange: Sendable, Hashable {
         public var key: String
@@ -43,9 +56,37 @@ extension ClusterPlan {
             }
             adminPolicies.remove(at: index)
             return ["\(resource.qualifiedName) \"\(name)\" deleted"]
-        case .restart(let key):
-            guard workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { throw .notFound("deployments.apps", key.name) }
-            return ["deployment.apps/\(key.name) restarted"]
+        case .restart(let reference):
+            let workload = try workload(reference)
+            if workload.strategy.kind == .onDelete {
+                throw ChangeError(
+                    description: "\(reference.plural) \"\(reference.key.name)\" has updateStrategy OnDelete: its pods stay as they are until somebody deletes them",
+                    hint: "Write \"updateStrategy: {type: RollingUpdate}\".")
+            }
+            return ["\(reference.description) restarted"]
+        case .scale(let reference, let replicas):
+            if let owner = try workload(reference).metadata.owner {
+                throw ChangeError(
+                    description: "\(reference.plural) \"\(reference.key.name)\" belongs to \(owner.kind) \"\(owner.name)\", which would scale it back",
+                    hint: "Scale \(owner.kind) \"\(owner.name)\".")
+            }
+            for index in workloads.indices where workloads[index].reference == reference { workloads[index].replicas = replicas }
+            return ["\(reference.description) scaled"]
+        case .taint(let name, let key, let taint):
+            guard let index = nodes.firstIndex(where: { $0.name == name }) else { throw .notFound("nodes", name) }
+            let same = nodes[index].taints.filter { $0.key == key && (taint == nil || $0.effect == taint?.effect) }
+            guard let taint else {
+                if same.isEmpty { throw ChangeError(description: "error: taint \"\(key)\" not found") }
+                nodes[index].taints.removeAll { $0.key == key }
+                return ["node/\(name) untainted"]
+            }
+            if !same.isEmpty { throw ChangeError(description: "error: node \(name) already has \(key) taint(s) with same effect(s) and --overwrite is false") }
+            nodes[index].taints.append(taint)
+            return ["node/\(name) tainted"]
+        case .annotatePod(let key, let changes):
+            guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
+            for change in changes { pods[index].metadata.annotations[change.key] = change.value }
+            return ["pod/\(key.name) annotated"]
         case .labelPod(let key, let changes):
             guard let index = podIndex[key] else { throw .notFound("pods", key.name) }
             return ["pod/\(key.name) \(ClusterPlan.change(&pods[index].metadata.labels, changes))"]
@@ -55,6 +96,14 @@ extension ClusterPlan {
             namespaceLabels[name] = Namespace.labels(name, written: labels)
             return ["namespace/\(name) \(word)"]
         }
+    }
+
+    private func workload(_ reference: WorkloadReference) throws(ChangeError) -> PlannedWorkload {
+        if let found = workloads.first(where: { $0.reference == reference }) { return found }
+        var error = ChangeError.notFound(reference.plural, reference.key.name)
+        let names = workloads.filter { $0.kind == reference.kind && $0.key.namespace == reference.key.namespace }.map(\.key.name)
+        error.hint = nearestWord(to: reference.key.name, among: names).map { "Did you mean \"\($0)\"?" }
+        throw error
     }
 
     private mutating func apply(_ policy: NetworkPolicy) -> String {
@@ -99,7 +148,9 @@ extension ClusterPlan {
 /// What the API server answers to a change it cannot make.
 public struct ChangeError: Error, Sendable, CustomStringConvertible {
     public var description: String
-    static func notFound(_ resource: String, _ name: String) -> ChangeError {
+    /// What to do about it, where somebody wrote it in a file.
+    public var hint: String?
+    public static func notFound(_ resource: String, _ name: String) -> ChangeError {
         ChangeError(description: "Error from server (NotFound): \(resource) \"\(name)\" not found")
     }
 }

@@ -165,7 +165,7 @@ extension ClusterPlan {
         switch path {
         case "metadata.name": return pod.metadata.name
         case "metadata.namespace": return pod.metadata.namespace
-        case "metadata.uid": return StableName.uid("Pod/\(pod.key)")
+        case "metadata.uid": return pod.uid
         case "spec.nodeName": return pod.node ?? ""
         case "spec.serviceAccountName": return pod.template.serviceAccountName
         case "status.podIP", "status.podIPs": return pod.address?.description ?? ""

@@ -10,7 +10,7 @@ extension ClusterPlan {
         var result: [EndpointSlice] = []
         // Positions of the pods with an address, by namespace and label, so that a Service looks only at pods that have its first label.
         var byLabel: [String: [Int]] = [:]
-        for index in pods.indices where pods[index].address != nil && !finished.contains(pods[index].key) {
+        for index in pods.indices where pods[index].address != nil && !finished.contains(pods[index].key) && isCurrent(pods[index]) {
             for (key, value) in pods[index].labels { byLabel["\(pods[index].metadata.namespace) \(key)=\(value)", default: []].append(index) }
         }
         let manualSlices = Dictionary(grouping: manualSlices, by: \.service)

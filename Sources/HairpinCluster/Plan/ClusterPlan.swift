@@ -26,6 +26,10 @@ public struct ClusterPlan: Sendable {
     public func service(_ key: ObjectKey) -> PlannedService? { services.first { $0.key == key } }
     public func node(_ name: String) -> PlannedNode? { nodes.first { $0.name == name } }
     var podIndex: [ObjectKey: Int]
+    /// Of several pods of one name, this one is there, was there last, or will be first.
+    public func isCurrent(_ pod: PlannedPod) -> Bool { podIndex[pod.key] == pod.index }
+    /// A spare pod is made, and has its name from now on.
+    public mutating func make(_ index: Int) { podIndex[pods[index].key] = index }
 
     /// The pods of a Deployment, ReplicaSet, StatefulSet, … in order; `kind` as in `deploy/web`, with kubectl's short and plural forms.
     public func pods(ofWorkload kind: String, name: String, namespace: String) -> [PlannedPod]? {
@@ -43,6 +47,11 @@ public struct PlannedNode: Sendable {
     public var labels: [String: String]
     public var podCIDR: IPv4Prefix
     public var isUnschedulable: Bool
+    public var taints: [Taint] = []
+    /// Of its manifest: `deletionTimestamp`.
+    public var isDeleted = false
+    /// kube-proxy lets load balancers know (`SyncNode` in pkg/proxy/healthcheck/proxy_health.go).
+    public var isBeingDeleted: Bool { isDeleted || taints.contains { $0.key == Taint.toBeDeleted } }
     public var zone: String? { labels["topology.kubernetes.io/zone"] }
     public var gateway: IPv4Address { podCIDR.network.advanced(by: 1) }
 }
@@ -60,16 +69,20 @@ public struct PlannedPod: Sendable {
     public var placement: Placement
     /// Position in `ClusterPlan.pods`.
     public var index: Int
-    /// Made by so many restarts of its Deployment; zero is there from the start.
-    public var generation = 0
+    /// Planned for a step to come: its controller may make it while time runs.
+    public var isSpare = false
+    /// So many pods of its name were planned before it: those of a StatefulSet follow each other under one name.
+    public var incarnation = 0
     /// This pod runs the cluster's DNS server.
     public var isClusterDNS: Bool
     public var key: ObjectKey { metadata.key }
     public var labels: [String: String] { metadata.labels }
     /// What `hostname` prints in it.
     public var hostname: String
-    /// "default/web-1": its name in the topology.
-    public var hostName: String { key.description }
+    /// "default/web-1": its name in the topology; "default/web-1@2" is the second pod of that name.
+    public var hostName: String { incarnation == 0 ? key.description : "\(key)@\(incarnation + 1)" }
+    /// As `metadata.uid` has it.
+    public var uid: String { StableName.uid("Pod/\(hostName)") }
     public var node: String? {
         switch placement {
         case .scheduled(let node, _), .withoutAddress(let node, _): node
@@ -111,13 +124,16 @@ public struct PlannedWorkload: Sendable {
     public var selector: LabelSelector
     public var template: PodTemplate
     public var source: JSONValue
-    /// Of a Deployment.
     public var strategy = RolloutStrategy()
-    /// Of a Deployment: the pods of each restart to come, in order.
-    public var restarts: [[ObjectKey]] = []
+    /// Of a StatefulSet: the number of its first pod.
+    public var firstOrdinal = 0
+    /// Positions in `ClusterPlan.pods` of pods that steps to come may make. Of a Deployment or DaemonSet by revision of the template, the first of which is
+    /// there from the start; of a StatefulSet by ordinal, from `firstOrdinal` on; of the others one list.
+    public var spares: [[Int]] = []
     /// Its pods, through a ReplicaSet it owns where it has one.
     public var pods: [ObjectKey]
     public var key: ObjectKey { metadata.key }
+    public var reference: WorkloadReference { WorkloadReference(kind, key) }
 }
 
 extension MACAddress {

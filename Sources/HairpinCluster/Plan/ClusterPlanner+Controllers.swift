@@ -25,6 +25,7 @@ extension ClusterPlanner {
                 kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
                 template: workload.template, source: workload.source, pods: []))
         workloads[index].strategy = workload.strategy
+        workloads[index].firstOrdinal = workload.firstOrdinal
         switch workload.kind {
         case .deployment:
             let hash = StableName.templateHash(workload.template.source.json(indent: nil))
@@ -45,15 +46,9 @@ extension ClusterPlanner {
                     kind: .replicaSet, metadata: metadata, replicas: workload.replicas, completions: 0, selector: selector, template: template, source: source, pods: pods
                 ))
         case .statefulSet:
+            workloads[index].template.subdomain = workload.serviceName
             for ordinal in workload.firstOrdinal..<(workload.firstOrdinal + workload.replicas) {
-                var template = workload.template
-                let name = "\(workload.metadata.name)-\(ordinal)"
-                template.labels["statefulset.kubernetes.io/pod-name"] = name
-                template.labels["apps.kubernetes.io/pod-index"] = String(ordinal)
-                template.hostname = name
-                template.subdomain = workload.serviceName
-                workloads[index].pods.append(
-                    makePod(named: name, of: template, owner: OwnerReference(kind: "StatefulSet", name: workload.metadata.name), metadata: workload.metadata))
+                workloads[index].pods.append(makePod(ordinal, of: workloads[index].template, workload.metadata))
             }
         case .daemonSet:
             // One for each node that fits; taints are not modelled, so a control plane's node counts like any other.
@@ -76,35 +71,29 @@ extension ClusterPlanner {
         }
     }
 
-    /// Pods of restarts come after all others, whose names and addresses are as they would be without.
-    mutating func expandRestarts() {
-        for index in workloads.indices where workloads[index].kind == .deployment {
-            for number in 0..<(configuration.restarts[workloads[index].key] ?? 0) {
-                let workload = workloads[index]
-                // `kubectl rollout restart` annotates the template with the time, which changes its hash.
-                let hash = StableName.templateHash(workload.template.source.json(indent: nil) + "/restart/\(number)")
-                var template = workload.template
-                template.labels["pod-template-hash"] = hash
-                var metadata = workload.metadata
-                metadata.name += "-" + hash
-                let first = pods.count
-                let made = makePods(of: template, owner: OwnerReference(kind: "ReplicaSet", name: metadata.name), metadata: metadata, count: workload.replicas)
-                for place in first..<pods.count { pods[place].generation = number + 1 }
-                workloads[index].restarts.append(made)
-            }
-        }
+    /// One of a StatefulSet's pods.
+    mutating func makePod(_ ordinal: Int, of template: PodTemplate, _ metadata: ObjectMeta, isSpare: Bool = false) -> ObjectKey {
+        var template = template
+        let name = "\(metadata.name)-\(ordinal)"
+        template.labels["statefulset.kubernetes.io/pod-name"] = name
+        template.labels["apps.kubernetes.io/pod-index"] = String(ordinal)
+        template.hostname = name
+        return makePod(named: name, of: template, owner: OwnerReference(kind: "StatefulSet", name: metadata.name), metadata: metadata, isSpare: isSpare)
     }
 
-    private mutating func makePods(of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta, count: Int) -> [ObjectKey] {
+    /// Pods whose names are made up; `first` is the number of the first among those of its owner.
+    mutating func makePods(
+        of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta, from first: Int = 0, count: Int, isSpare: Bool = false
+    ) -> [ObjectKey] {
         var result: [ObjectKey] = []
-        for number in 0..<count {
+        for number in first..<first + count {
             var attempt = 0
             var name: String
             repeat {
                 name = "\(Self.shortened(owner.name))-\(StableName.suffix("\(metadata.namespace)/\(owner.name)/\(template.nodeName ?? "")/\(number)/\(attempt)"))"
                 attempt += 1
             } while podIndex[ObjectKey(namespace: metadata.namespace, name: name)] != nil
-            result.append(makePod(named: name, of: template, owner: owner, metadata: metadata))
+            result.append(makePod(named: name, of: template, owner: owner, metadata: metadata, isSpare: isSpare))
         }
         return result
     }
@@ -112,20 +101,22 @@ extension ClusterPlanner {
     /// A generated name is cut so that it stays a label with its suffix (63 - 5 characters before it).
     private static func shortened(_ name: String) -> String { String(name.prefix(57)) }
 
-    private mutating func makePod(named name: String, of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta) -> ObjectKey {
+    private mutating func makePod(named name: String, of template: PodTemplate, owner: OwnerReference, metadata: ObjectMeta, isSpare: Bool) -> ObjectKey {
         let pod = ObjectMeta(
             name: name, namespace: metadata.namespace, labels: template.labels, annotations: template.annotations, owner: owner, file: metadata.file, line: metadata.line)
-        append(pod, template: template)
+        append(pod, template: template, isSpare: isSpare)
         return pod.key
     }
 
-    private mutating func append(_ metadata: ObjectMeta, template: PodTemplate) {
-        podIndex[metadata.key] = pods.count
+    private mutating func append(_ metadata: ObjectMeta, template: PodTemplate, isSpare: Bool = false) {
+        // The first of a name has it until the next is made.
+        if !isSpare || podIndex[metadata.key] == nil { podIndex[metadata.key] = pods.count }
         let isDNS = metadata.namespace == "kube-system" && metadata.file.isEmpty && template.labels["k8s-app"] == "kube-dns"
         // The kernel's limit for a hostname is 63 characters here (RFC 1035 label); the kubelet cuts longer ones.
         let hostname = template.hostname ?? String(metadata.name.prefix(63))
         pods.append(
             PlannedPod(metadata: metadata, template: template, placement: .unschedulable(message: ""), index: pods.count, isClusterDNS: isDNS, hostname: hostname))
+        pods[pods.count - 1].isSpare = isSpare
     }
 
     // MARK: Scheduling and addresses
@@ -147,7 +138,7 @@ extension ClusterPlanner {
                 if choice == nil {
                     // The kubelet that should run it does not exist; the pod waits for it for ever.
                     pods[index].placement = .unschedulable(message: "node \"\(name)\" does not exist")
-                    waiting.add(pods[index].metadata, "Pending: there is no node \"\(name)\"")
+                    waiting.add(pods[index], "Pending: there is no node \"\(name)\"")
                     continue
                 }
             } else {
@@ -156,7 +147,7 @@ extension ClusterPlanner {
             guard let choice else {
                 let message = unschedulableMessage(template)
                 pods[index].placement = .unschedulable(message: message)
-                waiting.add(pods[index].metadata, "Pending: \(message)")
+                waiting.add(pods[index], "Pending: \(message)")
                 continue
             }
             counts[choice] += 1
@@ -169,7 +160,7 @@ extension ClusterPlanner {
             } else {
                 let message = "no addresses left in \(node.podCIDR)"
                 pods[index].placement = .withoutAddress(node: node.name, message: message)
-                waiting.add(pods[index].metadata, "in ContainerCreating on \(node.name): \(message)")
+                waiting.add(pods[index], "in ContainerCreating on \(node.name): \(message)")
             }
         }
         warnings += waiting.warnings
@@ -182,7 +173,10 @@ extension ClusterPlanner {
         private var order: [Cause] = []
 
         /// - Parameter state: What the pod stays, and why.
-        mutating func add(_ pod: ObjectMeta, _ state: String) {
+        mutating func add(_ planned: PlannedPod, _ state: String) {
+            // Who makes a spare pod says so then.
+            if planned.isSpare { return }
+            let pod = planned.metadata
             let cause = Cause(file: pod.file, line: pod.line, state: state)
             if names[cause] == nil { order.append(cause) }
             names[cause, default: (pod.name, 0)].count += 1

@@ -29,8 +29,8 @@ public struct ClusterPlanner {
         let configMaps = Dictionary(manifests.configMaps.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         let secrets = Dictionary(manifests.secrets.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
         try expandControllers()
-        expandRestarts()
         try checkPodNames()
+        try expandSpares()
         try checkReferences(configMaps: configMaps, secrets: secrets)
         schedule()
         var allocator = ServiceAllocator(configuration: configuration)
@@ -207,7 +207,7 @@ public struct ClusterPlanner {
             nodes.append(
                 PlannedNode(
                     name: node.name, address: node.address, labels: labels, podCIDR: IPv4Prefix(configuration.podCIDR.network.advanced(by: offset), length: length),
-                    isUnschedulable: manifest?.isUnschedulable ?? false))
+                    isUnschedulable: manifest?.isUnschedulable ?? false, taints: manifest?.taints ?? [], isDeleted: manifest?.isDeleted ?? false))
         }
         for manifest in manifests.nodes where !nodes.contains(where: { $0.name == manifest.metadata.name }) {
             warnings.append(

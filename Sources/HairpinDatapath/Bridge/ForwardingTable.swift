@@ -120,6 +120,21 @@ struct ForwardingTable {
         hairpin_prefetch(entries + home(StationKey(data, at: EthernetOffset.destination).rawValue))
     }
 
+    /// Forgets the stations of a port (`br_fdb_delete_by_port`). The others are entered anew: a hole would end a search too early.
+    ///
+    /// Complexity: O(size of the table).
+    mutating func forget(port: UInt16) {
+        let old = entries
+        let size = mask + 1
+        entries = ForwardingTable.makeEntries(size)
+        count = 0
+        for i in 0..<size where old[i].key != 0 && UInt16(truncatingIfNeeded: old[i].key &>> 48) != port {
+            slot(old[i].key & ForwardingTable.macMask).pointee = old[i]
+            count += 1
+        }
+        old.deallocate()
+    }
+
     /// Doubles the table, leaving aged entries behind; if many have aged the size stays.
     private mutating func rehash(_ now: Instant) {
         let old = entries

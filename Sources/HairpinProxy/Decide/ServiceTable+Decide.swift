@@ -64,9 +64,10 @@ extension ServiceTable {
     }
 
     /// Whether packets to this destination are looked up among node ports.
-    public func acceptsNodePorts(_ flow: ServiceFlow) -> Bool {
-        guard flow.isDestinationLocal else { return false }
-        let address = flow.destination
+    public func acceptsNodePorts(_ flow: ServiceFlow) -> Bool { flow.isDestinationLocal && isNodePortAddress(flow.destination) }
+
+    /// Whether this address of the node is one of node ports.
+    func isNodePortAddress(_ address: ServiceAddress) -> Bool {
         if address.isLoopback {
             // Neither nftables nor IPv6 routes what comes from a loopback address; iptables needs route_localnet for it.
             guard settings.mode == .iptables, settings.localhostNodePorts, address.ipv4 != nil else { return false }

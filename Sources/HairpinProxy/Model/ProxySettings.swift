@@ -9,6 +9,8 @@ public struct ProxySettings: Sendable, Equatable {
     public var zone = ""
     /// The node's primary address (`--hostname-override`'s node, status.addresses).
     public var nodeAddress: ServiceAddress
+    /// Addresses of the node's other interfaces, but lo and kube-ipvs0.
+    public var otherAddresses: [ServiceAddress] = []
     /// Sources in these are pods (`--detect-local-mode=ClusterCIDR`); empty: there is no local detector.
     public var podRanges: [ServicePrefix]
     public var masqueradeAll = false

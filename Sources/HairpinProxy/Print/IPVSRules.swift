@@ -67,14 +67,16 @@ extension ServiceTable {
                 "KUBE-SERVICES", match("KUBE-EXTERNAL-IP dst,dst", "Kubernetes service external ip + port for masquerade and filter purpose") + " -j KUBE-MARK-MASQ")
         }
         for (proto, number) in [("tcp", UInt8(6)), ("udp", 17), ("sctp", 132)] where entries.contains(where: { $0.rules.nodePort != 0 && $0.rules.proto == number }) {
-            let set_ = "KUBE-NODE-PORT-\(proto.uppercased())"
-            if entries.contains(where: { $0.rules.nodePort != 0 && $0.rules.proto == number && $0.rules.isExternalLocal }) {
-                set.nat.append(
-                    "KUBE-NODE-PORT",
-                    "-p \(proto) " + match("KUBE-NODE-PORT-LOCAL-\(proto.uppercased()) dst", "Kubernetes nodeport \(proto.uppercased()) port with externalTrafficPolicy=local")
-                        + " -j RETURN")
+            let name = proto.uppercased()
+            // Bitmaps of ports do for TCP and UDP; the kernel has none that knows SCTP, so that every address of the node stands in a hash.
+            let (suffix, directions, kind) = proto == "sctp" ? ("-HASH", "dst,dst", " with type \\'hash ip:port\\'") : ("", "dst", "")
+            func node(_ infix: String, _ words: String) -> String {
+                "-p \(proto) " + match("KUBE-NODE-PORT-\(infix)\(name)\(suffix) \(directions)", "Kubernetes nodeport \(name) port \(words)\(kind)")
             }
-            set.nat.append("KUBE-NODE-PORT", "-p \(proto) " + match("\(set_) dst", "Kubernetes nodeport \(proto.uppercased()) port for masquerade purpose") + " -j KUBE-MARK-MASQ")
+            if entries.contains(where: { $0.rules.nodePort != 0 && $0.rules.proto == number && $0.rules.isExternalLocal }) {
+                set.nat.append("KUBE-NODE-PORT", node("LOCAL-", "with externalTrafficPolicy=local") + " -j RETURN")
+            }
+            set.nat.append("KUBE-NODE-PORT", node("", "for masquerade purpose") + " -j KUBE-MARK-MASQ")
         }
         set.nat.append("KUBE-SERVICES", "-m addrtype --dst-type LOCAL -j KUBE-NODE-PORT")
         set.nat.append("KUBE-SERVICES", match("KUBE-CLUSTER-IP dst,dst", comment) + " -j ACCEPT")
@@ -92,6 +94,7 @@ extension ServiceTable {
         var localBalancers: [String] = []
         var externals: [String] = []
         var nodePorts: [String: [String]] = [:]
+        let nodeAddresses = ([settings.nodeAddress] + settings.otherAddresses).filter(isNodePortAddress)
         for entry in entries {
             let rules = entry.rules
             func key(_ address: ServiceAddress) -> String { "\(address),\(rules.protocolName):\(rules.port)" }
@@ -102,18 +105,21 @@ extension ServiceTable {
             }
             if !rules.isExternalLocal { externals += rules.externalAddresses.map(key) }
             guard rules.nodePort != 0 else { continue }
-            nodePorts["KUBE-NODE-PORT-\(rules.protocolName.uppercased())", default: []].append(String(rules.nodePort))
-            if rules.isExternalLocal { nodePorts["KUBE-NODE-PORT-LOCAL-\(rules.protocolName.uppercased())", default: []].append(String(rules.nodePort)) }
+            let name = rules.protocolName.uppercased()
+            let elements = rules.proto == 132 ? nodeAddresses.map { "\($0),sctp:\(rules.nodePort)" } : [String(rules.nodePort)]
+            nodePorts[name, default: []] += elements
+            if rules.isExternalLocal { nodePorts["LOCAL-" + name, default: []] += elements }
         }
         let hashes = [("KUBE-CLUSTER-IP", clusters), ("KUBE-EXTERNAL-IP", externals), ("KUBE-LOAD-BALANCER", balancers), ("KUBE-LOAD-BALANCER-LOCAL", localBalancers)]
         var lines: [String] = []
         for (name, _) in hashes { lines.append("create \(name) \(pairs)") }
-        for kind in ["LOCAL-TCP", "LOCAL-UDP", "TCP", "UDP"] { lines.append("create KUBE-NODE-PORT-\(kind) bitmap:port range 0-65535") }
+        let kinds = [("LOCAL-SCTP", "-HASH"), ("LOCAL-TCP", ""), ("LOCAL-UDP", ""), ("SCTP", "-HASH"), ("TCP", ""), ("UDP", "")]
+        for (kind, suffix) in kinds { lines.append("create KUBE-NODE-PORT-\(kind)\(suffix) \(suffix.isEmpty ? "bitmap:port range 0-65535" : pairs)") }
         var seen: Set<String> = []
         for (name, elements) in hashes { for element in elements where seen.insert("\(name) \(element)").inserted { lines.append("add \(name) \(element)") } }
-        for kind in ["LOCAL-TCP", "LOCAL-UDP", "TCP", "UDP"] {
-            let name = "KUBE-NODE-PORT-\(kind)"
-            for element in nodePorts[name] ?? [] where seen.insert("\(name) \(element)").inserted { lines.append("add \(name) \(element)") }
+        for (kind, suffix) in kinds {
+            let name = "KUBE-NODE-PORT-\(kind)\(suffix)"
+            for element in nodePorts[kind] ?? [] where seen.insert("\(name) \(element)").inserted { lines.append("add \(name) \(element)") }
         }
         return lines
     }

@@ -147,7 +147,7 @@ public struct RequestSettings: Sendable {
     public var keepsAlive: Bool
 }
 
-/// A step that changes the cluster: `apply`, `delete` or `label`.
+/// A step that changes the cluster: `apply`, `label`, `scale` and the others of `ChangeReader.keys`.
 public enum StepChange: Sendable {
     /// Files relative to the scenario and objects written in it; `ScenarioFile` reads them.
     case files([YAMLValue])

@@ -29,6 +29,10 @@ public struct ScenarioFile {
             let documents = try ScenarioFile.documents(path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
+                // The loader knows what is meant by "kind: scenario".
+                for document in documents where document["apiVersion"].map({ (try? $0.string()) == ScenarioReader.apiVersion }) ?? false {
+                    try reader.loader.load(document: document)
+                }
                 throw InputError(
                     file: path, problem: "has no document of kind Scenario",
                     fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
@@ -43,7 +47,7 @@ public struct ScenarioFile {
     }
 
     /// A cluster without a story, for `exec` and `get`: manifests, or a scenario file whose cluster is used. Later scenarios are refused.
-    /// `keepsStory`: with the steps that restart something, for whoever wants to check them.
+    /// `keepsStory`: with the steps that restart or scale something, for whoever wants to check them.
     public static func cluster(manifests: [String], keepsStory: Bool = false) throws(Failure) -> LoadedScenario {
         var reader = ScenarioFile()
         var scenario: Scenario?
@@ -60,9 +64,9 @@ public struct ScenarioFile {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
                     var read = try ScenarioReader.read(document)
                     try ScenarioFile.readChanges(&read, from: path)
-                    // A cluster by itself has no story: nothing is restarted.
+                    // A cluster by itself has no story: nothing is restarted or scaled.
                     if !keepsStory {
-                        read.steps.removeAll { if case .change(.restart)? = $0.change { true } else { false } }
+                        read.steps.removeAll { if case .change(let change)? = $0.change { change.workload != nil } else { false } }
                     }
                     scenario = read
                 }

@@ -84,10 +84,9 @@ enum ScenarioReader {
         var steps: [Step] = []
         for (number, item) in try spec.items("steps").enumerated() {
             let change = try ChangeReader.read(item)
-            try item.checkKeys(
-                change == nil
-                    ? ["id", "at", "after", "in", "container", "run", "requests", "repeat", "timeout", "apply", "delete", "label", "restart"]
-                    : ["id", "at", "after", "apply", "delete", "label", "restart"])
+            let common = ["id", "at", "after"] + ChangeReader.keys
+            let own = change == nil ? ["in", "container", "run", "requests", "repeat", "timeout"] : item["scale"] == nil ? [] : ["replicas"]
+            try item.checkKeys(common + own)
             var id = "step \(number + 1)"
             if let value = item["id"] {
                 id = try value.string()

@@ -60,7 +60,7 @@ extension World {
     /// The pods as their kubelets report them.
     var status: ClusterStatus {
         var status = ClusterStatus(now: simulation.now, created: .zero)
-        for pod in pods where pod.pod.node != nil {
+        for pod in pods where pod.pod.node != nil && pod.phase != .absent {
             let phase: PodStatus.Phase
             if pod.isFinished {
                 phase = pod.mains.allSatisfy(\.hasSucceeded) ? .succeeded : .failed

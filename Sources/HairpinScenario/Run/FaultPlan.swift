@@ -22,17 +22,21 @@ struct FaultPlan {
                     "\(fault.position): a fault cannot change the delay of a cable yet. Use \"loss\" or \"down\", or set spec.cluster.links.node.delay for the whole run."
                 )
             }
-            let host: String
-            do { host = try world.resolve(fault.link, container: nil).host } catch { throw Failure(.input, "\(fault.position): link: \(error)") }
-            let eth0 = world.topology.hosts.first { $0.name == host }?.interfaces.first { $0.name == "eth0" }
-            guard case .veth(let peerHost, let peerInterface)? = eth0?.kind else {
-                throw Failure(.input, "\(fault.position): \(fault.link) has no cable: the only node of a cluster is connected to nothing. Add a second node or a host.")
+            let target: CommandTarget
+            do { target = try world.resolve(fault.link, container: nil, ahead: true) } catch { throw Failure(.input, "\(fault.position): link: \(error)") }
+            // A StatefulSet's pods of one name have a cable each.
+            let incarnations = world.pods.filter { $0.pod.key == target.pod?.pod.key }.map(\.pod.hostName)
+            for host in incarnations.isEmpty ? [target.host] : incarnations {
+                let eth0 = world.topology.hosts.first { $0.name == host }?.interfaces.first { $0.name == "eth0" }
+                guard case .veth(let peerHost, let peerInterface)? = eth0?.kind else {
+                    throw Failure(.input, "\(fault.position): \(fault.link) has no cable: the only node of a cluster is connected to nothing. Add a second node or a host.")
+                }
+                if names[host] == nil {
+                    names[host] = cables.count
+                    cables.append(Cable(ends: [(host, "eth0"), (peerHost, peerInterface)], faults: []))
+                }
+                if let place = names[host] { cables[place].faults.append(fault) }
             }
-            if names[host] == nil {
-                names[host] = cables.count
-                cables.append(Cable(ends: [(host, "eth0"), (peerHost, peerInterface)], faults: []))
-            }
-            if let place = names[host] { cables[place].faults.append(fault) }
             moments.append(fault.at)
             if let duration = fault.duration { moments.append(fault.at + duration) }
         }

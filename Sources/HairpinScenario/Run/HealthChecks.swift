@@ -1,13 +1,30 @@
 import HairpinCluster
+import HairpinEngine
 import HairpinHost
 import HairpinPrograms
 import HairpinWire
 
-/// kube-proxy's health check servers: one on each node for each Service with a `healthCheckNodePort`. They hold the board, kube-proxy rewrites it.
+/// kube-proxy's health check servers: on each node one of its own (port 10256), and one for each Service with a `healthCheckNodePort`. They hold the board,
+/// kube-proxy rewrites it.
 final class HealthChecks {
+    /// Nodes that are about to go.
+    private var ineligible: Set<String> = []
+    /// Since when a change has waited to be written, and when rules were last written.
+    private var pendingSince: Instant?
+    private var lastUpdated: Instant?
+    /// How long a change may wait: twice kube-proxy's `--iptables-sync-period` of 30 s.
+    private static let patience = Duration.seconds(60)
     /// Ready endpoints by node and Service.
     private var counts: [String: [ObjectKey: Int]] = [:]
     private var isServing = false
+
+    /// kube-proxy has heard of a change.
+    func queued(at now: Instant) { if pendingSince == nil { pendingSince = now } }
+    func updated(at now: Instant) { (pendingSince, lastUpdated) = (nil, now) }
+    func follow(_ nodes: [PlannedNode]) { ineligible = Set(nodes.filter(\.isBeingDeleted).map(\.name)) }
+
+    /// A proxy that has not written anything yet is starting up, and well.
+    private func isHealthy(at now: Instant) -> Bool { lastUpdated == nil || pendingSince.map { now < $0 + HealthChecks.patience } ?? true }
 
     /// Each address of a Service counts once, whatever its ports (`EndpointsMap.LocalReadyEndpoints`).
     func update(_ plan: ClusterPlan, _ slices: [EndpointSlice]) {
@@ -26,11 +43,17 @@ final class HealthChecks {
     func serve(_ plan: ClusterPlan, on simulation: Simulation) {
         guard !isServing else { return }
         isServing = true
+        for node in plan.nodes {
+            let program = ProxyHealthServer.program { [unowned self] now in
+                ProxyHealth(isHealthy: isHealthy(at: now), isNodeEligible: !ineligible.contains(node.name), lastUpdated: lastUpdated)
+            }
+            simulation.spawn(on: node.name, program, arguments: ["kube-proxy"], in: simulation.makeContainer(name: "kube-proxy"))
+        }
         for service in plan.services {
             guard let port = service.healthCheckNodePort else { continue }
             for node in plan.nodes {
-                let program = HealthCheckServer.program(port: port, namespace: service.namespace, service: service.name) { [unowned self] in
-                    counts[node.name]?[service.key] ?? 0
+                let program = HealthCheckServer.program(port: port, namespace: service.namespace, service: service.name) { [unowned self] now in
+                    (counts[node.name]?[service.key] ?? 0, isHealthy(at: now))
                 }
                 let files = simulation.makeContainer(name: "kube-proxy-\(port)")
                 simulation.spawn(on: node.name, program, arguments: ["kube-proxy"], in: files)

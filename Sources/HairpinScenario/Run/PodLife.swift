@@ -11,7 +11,7 @@ final class PodLife {
     private var volumes: [String: VolumeID] = [:]
 
     enum Phase: Equatable {
-        /// A restart of its Deployment will make it.
+        /// A step to come may make it.
         case absent
         case present
         /// Deleted, and given until then to end.
@@ -30,7 +30,7 @@ final class PodLife {
 
     init(_ pod: PlannedPod) {
         self.pod = pod
-        phase = pod.generation == 0 ? .present : .absent
+        phase = pod.isSpare ? .absent : .present
         containers = pod.template.initContainers.map { ContainerLife($0, isInit: true) } + pod.template.containers.map { ContainerLife($0, isInit: false) }
         if case .withoutAddress = pod.placement { for container in containers { container.wait("ContainerCreating") } }
     }
@@ -75,17 +75,20 @@ final class PodLife {
         createdAt = now
     }
 
-    /// True when it has become ready, or is no longer.
-    func noteReadiness(at now: Instant) -> Bool {
-        if isReady == (readySince != nil) { return false }
-        readySince = isReady ? now : nil
-        return true
+    /// Sees whether it has become ready, or is no longer.
+    func noteReadiness(at now: Instant) {
+        if isReady != (readySince != nil) { readySince = isReady ? now : nil }
     }
 
     func isAvailable(at now: Instant, minimum: Duration) -> Bool { phase == .present && readySince.map { now >= $0 + minimum } ?? false }
 
     func delete(at now: Instant) {
         guard phase == .present else { return }
+        // Nothing runs of a pod that waits for a node or an address.
+        guard pod.address != nil else {
+            phase = .gone
+            return
+        }
         phase = .terminating(until: now + .seconds(Int64(pod.template.gracePeriodSeconds)))
         deletedAt = now
     }
@@ -113,7 +116,15 @@ final class PodLife {
         return containers.filter(\.isRunning).compactMap(\.nextEnd).min()
     }
 
-    /// Its labels have changed; containers and addresses have not.
+    /// What a ReplicaSet that shrinks goes by; lower ones go first.
+    static let deletionCostKey = "controller.kubernetes.io/pod-deletion-cost"
+    /// A 32-bit number, written without "+" and leading zeros (`GetDeletionCostFromPodAnnotations`); nil for anything else.
+    static func deletionCost(_ text: String) -> Int? {
+        guard let number = Int32(text), String(number) == text else { return nil }
+        return Int(number)
+    }
+
+    /// Its labels or annotations have changed; containers and addresses have not.
     func relabelled(_ pod: PlannedPod) { self.pod = pod }
 
     /// The folder of that name, made when a container first mounts it.

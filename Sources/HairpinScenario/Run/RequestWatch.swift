@@ -90,13 +90,15 @@ extension World {
     }
 
     private func explain(_ record: RequestRecord, _ watch: RequestWatch) -> LostRequest {
-        let endpoint = endpoint(of: record, watch)
+        var endpoint = endpoint(of: record, watch)
         var life: PodLife?
+        // A pod that was asked by its address, and of whom the connection table knows nothing.
+        if endpoint == nil, pods.contains(where: { $0.pod.address == watch.plan.address }) { endpoint = (watch.plan.address, watch.plan.port) }
         if let endpoint { for pod in pods where pod.pod.address == endpoint.address { life = pod } }
         var loss = LostRequest(
             number: record.number, startedNanoseconds: record.startedAt.nanoseconds, endedNanoseconds: record.endedAt.nanoseconds, cause: World.cause(record.outcome),
             endpoint: endpoint.map { "\($0.address):\($0.port)" }, pod: life?.pod.key.description, reason: "")
-        loss.reason = reason(record, life, hasEndpoint: endpoint != nil)
+        loss.reason = life.map { reason(record, $0, port: endpoint?.port) } ?? reason(record, watch.plan, hasEndpoint: endpoint != nil)
         return loss
     }
 
@@ -119,14 +121,21 @@ extension World {
         return simulation.binding(on: watch.machine, from: source, port: record.localPort, to: watch.plan.address, port: watch.plan.port)
     }
 
-    private func reason(_ record: RequestRecord, _ life: PodLife?, hasEndpoint: Bool) -> String {
-        guard let life else {
-            if hasEndpoint { return "the endpoint is no pod" }
-            return record.outcome == .refused
-                ? "kube-proxy knew of no endpoint that was ready, and its rules reject" : "the node knew of no connection: the packets never came to an endpoint"
-        }
+    /// Of a request that came to no pod.
+    private func reason(_ record: RequestRecord, _ request: RequestPlan, hasEndpoint: Bool) -> String {
+        if let missing = plan.missingPort(request.address, request.port, 6) ?? plan.missingPods(request.address) { return missing }
+        if hasEndpoint { return "the endpoint is no pod" }
+        guard record.outcome == .refused else { return "the node knew of no connection: the packets never came to an endpoint" }
+        let node = plan.nodes.first { $0.address == request.address }
+        if let node, !plan.configuration.nodePorts.contains(request.port) { return "\(node.name) does not listen on port \(request.port), which is no node port" }
+        return node != nil || plan.isServiceAddress(request.address)
+            ? "kube-proxy knew of no endpoint that was ready, and its rules reject" : "nothing listens on \(request.address):\(request.port)"
+    }
+
+    private func reason(_ record: RequestRecord, _ life: PodLife, port: UInt16?) -> String {
         func words(_ time: Duration) -> String { Quantity.words(Duration.milliseconds(time.nanoseconds / 1_000_000)) }
         let name = life.pod.metadata.name
+        if life.phase == .absent || record.startedAt < life.createdAt { return "\(name) had not been made yet" }
         let ended = ending(of: life)
         let proxy: String =
             switch life.leftRulesAt {
@@ -138,7 +147,7 @@ extension World {
         switch record.outcome {
         case .refused:
             guard let ended, ended <= record.endedAt else {
-                return life.deletedAt == nil ? "\(name) did not listen" : "\(name) was ending and no longer accepted connections; \(proxy)"
+                return life.deletedAt == nil ? "\(name) did not listen\(port.map { " on port \($0)" } ?? "")" : "\(name) was ending and no longer accepted connections; \(proxy)"
             }
             return "\(name) had ended \(words(record.endedAt - ended)) before; \(proxy)"
         case .noConnection, .unreachable:

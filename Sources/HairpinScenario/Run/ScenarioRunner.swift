@@ -34,7 +34,7 @@ public final class ScenarioRunner {
         for step in scenario.steps {
             if step.change != nil { continue }
             do {
-                _ = try world.resolve(step.place, container: step.container)
+                _ = try world.resolve(step.place, container: step.container, ahead: true)
                 if let requests = step.requests { _ = try world.requestPlan(requests, namespace: step.place.namespace) }
             } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")

@@ -44,6 +44,8 @@ public struct TraceResult: Sendable, Encodable {
     public var path: [String]
     /// Of a packet that goes to its destination as it is; nil where no policy has a word in it.
     public var policy: PolicyVerdict?
+    /// Where kube-proxy has no endpoint for the packet although the address is a Service's or a node's: which port, or which pods, are missing.
+    public var note: String?
     /// Of a node with rules of its own: the one that decides, where all packets meet the same.
     public var decidedBy: Rule?
 }
@@ -122,10 +124,19 @@ public final class ServiceTracing {
                     address: choice.endpoint.address.description, port: choice.endpoint.port, pod: pod?.key.description, node: pod?.node, probability: choice.probability,
                     masqueraded: choice.isMasqueraded)
             }, path: path)
+        if result.endpoints.isEmpty { result.note = address.ipv4.flatMap { note(on: $0, port, proto) } }
         if let own = source.address.ipv4, world.scenario.cluster.networkPolicy != .off {
             result.judge(by: world.plan, source: own, destination: address.ipv4, proto: proto, port: port)
         }
         return result
+    }
+
+    /// What keeps a Service without an endpoint.
+    private func note(on address: IPv4Address, _ port: UInt16, _ proto: UInt8) -> String? {
+        if let missing = world.plan.missingPort(address, port, proto) ?? world.plan.missingPods(address) { return missing }
+        let selected = world.plan.selectedPods(address).map { world.pods[$0.index] }
+        guard !selected.isEmpty, !selected.contains(where: \.isReady) else { return nil }
+        return selected.count == 1 ? "pod \(selected[0].pod.metadata.name) is not ready" : "none of the \(selected.count) pods that the Service selects is ready"
     }
 
     @inline(never)
@@ -264,7 +275,10 @@ public final class ServiceTracing {
         let portText = String(text[text.index(after: colon)...])
         let service = service(named: host, namespace: namespace)
         let number = UInt16(portText) ?? service?.ports.first { $0.name == portText }?.port
-        guard let number, number > 0 else { throw Failure(.usage, "--to \"\(text)\": \"\(portText)\" is neither a port nor the name of one of the Service's") }
+        guard let number, number > 0 else {
+            let fix = service.map { "Service \"\($0.name)\" has the ports \($0.portList)." }
+            throw Failure(.usage, "--to \"\(text)\": \"\(portText)\" is neither a port nor the name of one of the Service's", hint: fix)
+        }
         if let address = ServiceAddress(host) { return (address, number, text) }
         if host == "localhost" { return (ServiceAddress(.loopback), number, text) }
         if let service {
@@ -279,7 +293,8 @@ public final class ServiceTracing {
         if let pod = world.plan.pod(ObjectKey(namespace: namespace, name: name)), let address = pod.address {
             return (ServiceAddress(address), number, "\(text) (\(address))")
         }
-        let known = world.plan.services.filter { $0.namespace == namespace }.map(\.name)
+        let known = world.plan.services.filter { $0.namespace == namespace }.map(\.name) + world.plan.nodes.map(\.name)
+            + world.plan.pods.filter { $0.metadata.namespace == namespace }.map(\.metadata.name)
         let near = nearestWord(to: host, among: known).map { "Did you mean \"\($0)\"?" }
         throw Failure(.notFound, "--to \"\(text)\": no Service, node or pod is called \"\(host)\"", hint: near)
     }

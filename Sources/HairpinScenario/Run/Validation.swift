@@ -28,7 +28,7 @@ public enum Validation {
             if let requests = step.requests {
                 do { _ = try world.requestPlan(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
             }
-            do { _ = try world.resolve(step.place, container: step.container) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
+            do { _ = try world.resolve(step.place, container: step.container, ahead: true) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
         }
         _ = try FaultPlan(loaded.scenario, in: world)
         try CaptureSet.checkFilters(loaded.scenario)

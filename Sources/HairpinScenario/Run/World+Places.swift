@@ -3,8 +3,10 @@ import HairpinPrograms
 import HairpinWire
 
 extension World {
-    /// What `in:` names, before anything runs; a mistake is the scenario's. The message is kubectl's.
-    func resolve(_ place: Place, container: String?) throws(Failure) -> CommandTarget {
+    /// What `in:` names. The message is kubectl's.
+    ///
+    /// - Parameter ahead: Before anything runs, when a mistake is the scenario's: pods that steps may make count as well.
+    func resolve(_ place: Place, container: String?, ahead: Bool = false) throws(Failure) -> CommandTarget {
         switch place.kind {
         case .node:
             guard plan.node(place.name) != nil else { throw notFound("nodes", place.name, among: plan.nodes.map(\.name)) }
@@ -13,18 +15,18 @@ extension World {
             guard scenario.hosts.contains(where: { $0.name == place.name }) else { throw notFound("hosts", place.name, among: scenario.hosts.map(\.name)) }
             return CommandTarget(host: place.name)
         default:
-            let pod = try self.pod(place)
+            let pod = try self.pod(place, ahead: ahead)
             return CommandTarget(host: pod.pod.hostName, pod: pod, container: try self.container(container, in: pod))
         }
     }
 
     /// The pod itself, or the first of a controller's or a Service's pods that is ready, else the first.
-    private func pod(_ place: Place) throws(Failure) -> PodLife {
+    private func pod(_ place: Place, ahead: Bool) throws(Failure) -> PodLife {
         let key = ObjectKey(namespace: place.namespace, name: place.name)
         let candidates: [PlannedPod]
         switch place.kind {
         case .pod:
-            guard let pod = plan.pod(key) else { throw notFound("pods", place.name, among: names(in: place.namespace, plan.pods.map(\.key))) }
+            guard let pod = plan.pod(key), ahead || exists(key) else { throw notFound("pods", place.name, among: names(in: place.namespace, existingPods)) }
             candidates = [pod]
         case .service:
             guard let service = plan.service(key) else { throw notFound("services", place.name, among: names(in: place.namespace, plan.services.map(\.key))) }
@@ -39,15 +41,21 @@ extension World {
                     "\(resource?.rawValue ?? word)\(["deployments", "statefulsets", "daemonsets", "replicasets"].contains(resource?.rawValue) ? ".apps" : "")",
                     place.name, among: names(in: place.namespace, others))
             }
-            candidates = found
+            let controller = plan.workloads.first { $0.kind.rawValue == ResourceKind(argument: word)?.kind && $0.key == key }
+            candidates = found.isEmpty && ahead ? controller?.spares.joined().map { plan.pods[$0] } ?? [] : found
         }
         let lives = candidates.map { pods[$0.index] }
         guard let chosen = lives.first(where: \.isReady) ?? lives.first(where: \.isOnNode) ?? lives.first else {
             throw Failure(.notFound, "error: \(place) has no pods")
         }
-        guard chosen.isOnNode else { throw Failure(.notFound, "error: pod \(chosen.pod.metadata.name) does not have a host assigned") }
+        let willBe = ahead && chosen.phase == .absent && chosen.pod.address != nil
+        guard chosen.isOnNode || willBe else { throw Failure(.notFound, "error: pod \(chosen.pod.metadata.name) does not have a host assigned") }
         return chosen
     }
+
+    /// Whether a pod of that name has been made and is not gone yet.
+    func exists(_ pod: ObjectKey) -> Bool { life(of: pod).map { $0.phase != .absent && $0.phase != .gone } ?? false }
+    private var existingPods: [ObjectKey] { pods.filter { $0.phase != .absent && $0.phase != .gone }.map(\.pod.key) }
 
     private func container(_ name: String?, in pod: PodLife) throws(Failure) -> ContainerLife {
         guard let name else {
@@ -63,7 +71,7 @@ extension World {
         return container
     }
 
-    private func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
+    fileprivate func names(in namespace: String, _ keys: [ObjectKey]) -> [String] { keys.filter { $0.namespace == namespace }.map(\.name) }
 
     private func notFound(_ resource: String, _ name: String, among known: [String]) -> Failure {
         let near = nearestWord(to: name, among: known).map { "Did you mean \"\($0)\"?" }
@@ -82,7 +90,16 @@ extension World {
         let service = plan.service(ObjectKey(namespace: parts.count > 1 ? parts[1] : namespace, name: parts[0]))
         let pod = plan.pod(ObjectKey(namespace: namespace, name: name))?.address
         guard let address = IPv4Address(name) ?? service?.clusterAddress ?? plan.node(name)?.address ?? pod else {
-            throw Failure(.input, "http://\(settings.host): no Service with an address, no node and no pod is called \"\(name)\"")
+            if let service {
+                let fix = "Ask one of its pods, or another Service with the same selector."
+                throw Failure(.input, "http://\(settings.host): Service \"\(service.name)\" has no address of its own: it is headless, or an ExternalName", hint: fix)
+            }
+            let own = names(in: parts.count > 1 ? parts[1] : namespace, plan.services.map(\.key))
+            // The name as it was written, but for what was misspelt.
+            let near = nearestWord(to: parts[0], among: own).map { ([$0] + parts.dropFirst()).joined(separator: ".") }
+            let hint = near ?? nearestWord(to: name, among: plan.nodes.map(\.name) + names(in: namespace, plan.pods.map(\.key)))
+            throw Failure(
+                .input, "http://\(settings.host): no Service with an address, no node and no pod is called \"\(name)\"", hint: hint.map { "Did you mean \"\($0)\"?" })
         }
         var result = RequestPlan(
             address: address, port: port, host: settings.host, path: settings.path, interval: settings.interval, count: settings.count, timeout: settings.timeout)
@@ -104,7 +121,13 @@ extension Scenario {
         result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0
         result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
-        for step in steps { if case .change(.restart(let key))? = step.change { result.restarts[key, default: 0] += 1 } }
+        for step in steps {
+            switch step.change {
+            case .change(.restart(let reference)): result.stories[reference, default: WorkloadStory()].restarts += 1
+            case .change(.scale(let reference, let replicas)): result.stories[reference, default: WorkloadStory()].scales.append(replicas)
+            default: break
+            }
+        }
         result.file = origin
         return result
     }

@@ -33,8 +33,8 @@ final class World {
     /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
     private var slicesDue: Instant?
     private var published: [EndpointSlice]?
-    /// Deployments whose pods are being replaced.
-    var rollouts: [Rollout] = []
+    /// Of workloads that steps restart or scale.
+    private(set) var controllers: [any WorkloadController] = []
     /// Clients whose losses are looked into.
     var loads: [RequestWatch] = []
     private var rulesWritten: [String: [String]] = [:]
@@ -60,24 +60,32 @@ final class World {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
         for step in loaded.scenario.steps {
-            guard case .change(.restart(let key))? = step.change, !plan.workloads.contains(where: { $0.kind == .deployment && $0.key == key }) else { continue }
-            throw Failure(.input, "\(step.position): \(step.id): deployments.apps \"\(key.name)\" not found")
+            guard case .change(let change)? = step.change, change.workload != nil else { continue }
+            var rehearsal = plan
+            do { _ = try rehearsal.apply(change) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)", hint: error.hint) }
         }
         pods = plan.pods.map(PodLife.init)
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
         names = NameBoard(plan.names(endpoints: []), outside: outside)
-        for pod in pods where pod.phase == .absent { cut(pod, true) }
+        for pod in pods where pod.phase == .absent { plug(pod, false) }
         if let cost = loaded.scenario.cluster.linearRules { for node in plan.nodes { simulation.setRuleCost(cost, on: node.name) } }
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
         for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
-        for pod in pods {
-            switch pod.pod.placement {
-            case .scheduled: continue
-            case .withoutAddress(_, let message), .unschedulable(let message): warn("pod \(pod.pod.key) stays Pending: \(message)")
-            }
+        for pod in pods where pod.phase == .present { warnIfPending(pod) }
+        controllers = makeControllers()
+        healthChecks.follow(plan.nodes)
+    }
+
+    /// One that a step makes is told with the others of its owner, once.
+    func warnIfPending(_ pod: PodLife) {
+        switch pod.pod.placement {
+        case .scheduled: break
+        case .withoutAddress(_, let message), .unschedulable(let message):
+            let owner = pod.pod.isSpare ? pod.pod.metadata.owner.map { "pods of \($0.kind) \(pod.pod.metadata.namespace)/\($0.name) stay" } : nil
+            warn("\(owner ?? "pod \(pod.pod.key) stays") Pending: \(message)")
         }
     }
 
@@ -210,17 +218,17 @@ final class World {
             if pod.windDown(at: now, run: { self.start($0, on: CommandTarget(host: pod.pod.hostName, pod: pod, container: $1), observer: nil) }) {
                 changed = true
                 if pod.phase == .gone {
-                    cut(pod, true)
+                    plug(pod, false)
                     log.info("\(now) \(pod.pod.key) is gone")
                 }
             }
         }
-        if !rollouts.isEmpty, reconcile(at: now) { changed = true }
+        if reconcile(at: now) { changed = true }
         if changed { endpointsChanged(at: now) }
         if let due = slicesDue, due <= now {
             slicesDue = nil
             published = currentSlices()
-            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+            queueRules(at: now)
         }
         if let due = rulesDue, due <= now {
             rulesDue = nil
@@ -272,16 +280,21 @@ final class World {
     /// The endpoint controller and then kube-proxy follow, each a little later.
     private func endpointsChanged(at now: Instant) {
         if scenario.cluster.endpointsDelay.isZero {
-            if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+            queueRules(at: now)
         } else if slicesDue == nil {
             slicesDue = now + scenario.cluster.endpointsDelay
         }
     }
 
+    private func queueRules(at now: Instant) {
+        if rulesDue == nil { rulesDue = now + scenario.cluster.kubeProxyDelay }
+        healthChecks.queued(at: now)
+    }
+
     private func currentSlices() -> [EndpointSlice] {
         var left: Set<ObjectKey> = []
         var terminating: Set<ObjectKey> = []
-        for pod in pods {
+        for pod in pods where plan.isCurrent(pod.pod) {
             if pod.isFinished || pod.phase == .absent || pod.phase == .gone { left.insert(pod.pod.key) } else if pod.isTerminating { terminating.insert(pod.pod.key) }
         }
         return plan.endpointSlices(readyPods: readyPods, terminating: terminating, finished: left)
@@ -293,7 +306,7 @@ final class World {
         for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
             var isListed = false
             for slice in slices where slice.service.namespace == pod.pod.metadata.namespace {
-                for endpoint in slice.endpoints where endpoint.pod == pod.pod.key && !endpoint.terminating { isListed = true }
+                for endpoint in slice.endpoints where endpoint.address == pod.pod.address && !endpoint.terminating { isListed = true }
             }
             if !isListed { pod.leftRulesAt = simulation.now }
         }
@@ -317,6 +330,7 @@ final class World {
             setVirtualServers(of: node, table)
         }
         healthChecks.update(plan, slices)
+        healthChecks.updated(at: simulation.now)
         healthChecks.serve(plan, on: simulation)
         let frontends = plan.datagramFrontends(endpoints: slices)
         if !frontends.isEmpty { for node in plan.nodes { simulation.removeConnections(on: node.name, where: frontends.isStale) } }
@@ -336,12 +350,29 @@ final class World {
 
     /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
-        if case .restart(let key) = change { return try restart(key) }
+        switch change {
+        case .labelPod(let key, _), .annotatePod(let key, _): if !exists(key) { throw .notFound("pods", key.name) }
+        default: break
+        }
         let lines = try plan.apply(change)
-        if case .labelPod(let key, _) = change, let pod = plan.pod(key) {
-            pods[pod.index].relabelled(pod)
+        switch change {
+        case .restart(let reference):
+            controller(of: reference).restart()
+            return lines
+        case .scale(let reference, let replicas):
+            controller(of: reference).scale(to: replicas)
+            return lines
+        case .annotatePod(let key, _):
+            if let pod = plan.pod(key) { pods[pod.index].relabelled(pod) }
+            return lines
+        case .labelPod(let key, _):
+            if let pod = plan.pod(key) { pods[pod.index].relabelled(pod) }
             // Services may select it now, or no longer.
             endpointsChanged(at: simulation.now)
+        case .taint:
+            healthChecks.follow(plan.nodes)
+            return lines
+        default: break
         }
         if policiesDue == nil { policiesDue = simulation.now + ScenarioTiming.ruleLag }
         return lines

@@ -102,6 +102,7 @@ struct TraceCommand: ParsableCommand {
     private static func summary(_ result: TraceResult) -> String {
         var text = "\(result.from) -> \(result.to) \(result.protocol), decided on \(result.node) (\(result.proxyMode))\n"
         text += "verdict   \(result.verdict)" + (result.service.map { "  Service \($0)" } ?? "") + "\n"
+        if let note = result.note { text += "because   \(note)\n" }
         if let seconds = result.affinitySeconds { text += "affinity  ClientIP, \(seconds) s: a client keeps the endpoint of its first connection\n" }
         for endpoint in result.endpoints {
             let share = Double(Int(endpoint.probability * 10_000 + 0.5)) / 100

@@ -185,11 +185,16 @@ public final class Simulation {
         try kernels[place.kernel].process.setRules(lines, namespace: place.namespace)
     }
 
-    /// Replaces a host's rules by those of a real machine: `iptables-save` lines and its ipsets. Returns what was not understood, where `unknown` does not
-    /// refuse it.
-    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, on host: String) throws(RuleError) -> [RuleError] {
+    /// Replaces a host's rules by a rule set that has been read, such as that of a real machine.
+    public func setRules(_ rules: RuleSet, on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
-        return try kernels[place.kernel].process.setRules(lines, sets: sets, unknown: unknown, namespace: place.namespace)
+        kernels[place.kernel].process.setRules(rules, namespace: place.namespace)
+    }
+
+    /// A host's tables of nftables as `nft -j list ruleset` prints them, without the object that tells nft's version.
+    public func nftables(of host: String) -> [JSON] {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.nftables(namespace: place.namespace)
     }
 
     /// A host's rule set, to be asked what it would do; without the chains that kube-proxy's table stands for.

@@ -10,12 +10,12 @@ extension LogicalProcess {
         try namespace(index).pointee.netfilter.made.pointee.restore(lines)
     }
 
-    /// Replaces the rule set by one of a machine somewhere, with its sets. What is not understood is treated as `unknown` says; returned are the rules
-    /// that were left out or taken to match in part.
-    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, namespace index: NamespaceIndex) throws(RuleError) -> [RuleError] {
-        try namespace(index).pointee.netfilter.made.pointee.restore(lines, sets: sets, unknown: unknown)
-        let rules = namespace(index).pointee.netfilter.made.pointee.currentRules()
-        return rules.skipped + rules.assumed
+    /// Replaces the rule set by one that was read elsewhere, with its sets.
+    public func setRules(_ rules: RuleSet, namespace index: NamespaceIndex) { namespace(index).pointee.netfilter.made.pointee.replaceRules(rules) }
+
+    /// The tables of nftables as `nft -j list ruleset` prints them, without the object that tells nft's version: kube-proxy's own, and those of a dump.
+    public func nftables(namespace index: NamespaceIndex) -> [JSON] {
+        (services(namespace: index)?.nftObjects() ?? []) + ruleSet(namespace: index).nftablesListing(now: now.nanoseconds)
     }
 
     /// The rule set itself, to be asked what it would do.

@@ -40,7 +40,7 @@ extension Process {
     func ipsetSave() -> [String] {
         kernel.process.ruleSet(namespace: namespace).sets.lines(now: now.nanoseconds) + (kernel.process.services(namespace: namespace)?.ipsets() ?? [])
     }
-    func nftRuleset() -> [String] { kernel.process.services(namespace: namespace)?.nftRuleset() ?? [] }
+    func nftRuleset() -> [JSON] { kernel.process.nftables(namespace: namespace) }
 
     func virtualServerListing() -> [String] {
         IPVSListing.lines(

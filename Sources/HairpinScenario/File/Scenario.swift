@@ -68,7 +68,7 @@ public struct NodeSettings: Sendable, Equatable {
     }
 }
 
-/// The rules of a real node: what `iptables-save`, and `ipset save`, printed there.
+/// The rules of a real node: what `iptables-save`, `ipset save` and `nft -j list ruleset` printed there; one of the first and the last at least.
 public struct NodeRules: Sendable {
     /// What becomes of a rule with a match or a target that is not understood.
     public enum Unknown: String, Sendable, CaseIterable {
@@ -79,13 +79,20 @@ public struct NodeRules: Sendable {
         /// The match is taken to hold, the target to do nothing, with a warning.
         case match
     }
-    /// As the person named it.
-    public var file: String
-    public var lines: [String]
+    /// As the person named it; empty without.
+    public var file = ""
+    public var lines: [String] = []
     public var setsFile = ""
     public var setLines: [String] = []
+    /// What `nft -j list ruleset` printed; empty without.
+    public var nftFile = ""
+    public var nft = ""
     public var unknown = Unknown.refuse
+    public init() {}
     public init(file: String, lines: [String]) { (self.file, self.lines) = (file, lines) }
+
+    /// The files' names, for people.
+    public var name: String { [file, nftFile].filter { !$0.isEmpty }.joined(separator: ", ") }
 }
 
 /// How kube-proxy turns Services into rules.

@@ -83,7 +83,10 @@ extension ServiceTracing {
         _ outcomes: [TraceOutcome], _ rules: NodeRules, _ node: PlannedNode, _ source: Source, to: IPv4Address, _ words: String, proto: UInt8
     ) -> TraceResult {
         func named(_ reference: RuleReference) -> TraceResult.Rule {
-            TraceResult.Rule(file: rules.file, line: reference.line, table: reference.table, chain: reference.chain, text: "-A \(reference.chain) \(reference.text)")
+            let isNative = reference.table.contains(" ")
+            return TraceResult.Rule(
+                file: isNative ? rules.nftFile : rules.file, line: reference.line, handle: reference.handle, table: reference.table, chain: reference.chain,
+                text: (isNative || reference.isPolicy ? "" : "-A ") + "\(reference.chain) \(reference.text)")
         }
         func word(_ verdict: TraceOutcome.Verdict) -> String {
             switch verdict {
@@ -115,7 +118,8 @@ extension ServiceTracing {
         var deciding = Set<RuleReference?>()
         var verdicts = Set<TraceOutcome.Verdict>()
         for outcome in outcomes {
-            deciding.insert(outcome.rule ?? outcome.translated)
+            // A policy that drops decides; one that accepts only where nothing else did.
+            deciding.insert(outcome.rule ?? (outcome.verdict == .drop ? outcome.policy : nil) ?? outcome.translated ?? outcome.policy)
             verdicts.insert(outcome.verdict)
         }
         let isRefused = !verdicts.contains(.accept)
@@ -130,8 +134,8 @@ extension ServiceTracing {
         var isMasqueraded = false
         for outcome in outcomes where outcome.masqueraded != nil { isMasqueraded = true }
         return TraceResult(
-            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: rules.file, node: node.name, verdict: verdict,
+            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: rules.name, node: node.name, verdict: verdict,
             service: service, masqueraded: isMasqueraded, affinitySeconds: nil, endpoints: endpoints,
-            path: common.map { "\(node.name): \(named($0).place): \($0.table) -A \($0.chain) \($0.text)" }, decidedBy: decided.map(named))
+            path: common.map { "\(node.name): \(named($0).place): \($0.table) \(named($0).text)" }, decidedBy: decided.map(named))
     }
 }

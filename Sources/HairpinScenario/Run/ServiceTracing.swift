@@ -22,10 +22,13 @@ public struct TraceResult: Sendable, Encodable {
     /// A rule of a node's own, where it stands.
     public struct Rule: Sendable, Encodable, Hashable {
         public var file: String
+        /// Zero in a dump of nftables, which has no lines.
         public var line: Int
+        /// Of a rule of nftables.
+        public var handle: Int?
         public var table: String, chain: String
         public var text: String
-        public var place: String { line > 0 ? "\(file):\(line)" : file }
+        public var place: String { line > 0 ? "\(file):\(line)" : handle.map { "\(file) handle \($0)" } ?? file }
     }
     public var apiVersion = "hairpin.sim/v1"
     public var kind = "ServiceTrace"

@@ -91,23 +91,32 @@ final class World {
 
     private func load(_ rules: NodeRules, on node: String) throws(Failure) {
         guard simulation.hasHost(node) else { return }
-        try World.checkWhole(rules)
-        var sets = IPSetTable()
-        do throws(RuleError) { try sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
+        var set = RuleSet()
+        do throws(RuleError) { try set.sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
         let unknown: RuleSet.Unknown =
             switch rules.unknown {
             case .refuse: .refuse
             case .skip: .skip
             case .match: .match
             }
+        var file = rules.file
+        if !file.isEmpty { try World.checkWhole(rules) }
+        let dump = rules.nftFile.isEmpty ? nil : try World.parse(rules)
         do throws(RuleError) {
-            for note in try simulation.setRules(rules.lines, sets: sets, unknown: unknown, on: node) {
-                warn("\(rules.file):\(note.line): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+            if !file.isEmpty { try set.restore(rules.lines, unknown: unknown) }
+            if let dump {
+                file = rules.nftFile
+                try set.read(nftables: dump, omitsIPTables: !rules.file.isEmpty, unknown: unknown)
             }
         } catch {
             let fix = error.isUnknown ? "Write \"unknownRules: skip\" (or --unknown skip) to leave such rules out, \"match\" to take what is unknown to hold" : nil
-            throw World.failure(error, in: rules.file, hint: fix)
+            throw World.failure(error, in: file, hint: fix)
         }
+        for note in set.skipped + set.assumed {
+            let place = note.line > 0 ? "\(rules.file):\(note.line)" : rules.nftFile
+            warn("\(place): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+        }
+        simulation.setRules(set, on: node)
         simulation.setServices(nil, on: node)
         nodeRules[node] = rules
     }
@@ -126,6 +135,13 @@ final class World {
         }
         if tables == 0 { throw Failure(.input, "\(rules.file): there is no table in it", hint: "Give the whole output of iptables-save") }
         if let open { throw Failure(.input, "\(rules.file):\(rules.lines.count): COMMIT expected: the file ends within \(open)", hint: "Give the whole output of iptables-save") }
+    }
+
+    private static func parse(_ rules: NodeRules) throws(Failure) -> JSON {
+        do throws(JSON.Problem) { return try JSON(parsing: Array(rules.nft.utf8)) } catch {
+            let what = error.isCutOff ? "the file ends within a JSON value" : "this is not JSON"
+            throw Failure(.input, "\(rules.nftFile):\(error.line):\(error.column): \(what)", hint: "Give the whole output of nft -j list ruleset")
+        }
     }
 
     private static func failure(_ error: RuleError, in file: String, hint: String? = nil) -> Failure {

@@ -194,12 +194,13 @@ struct DumpTests {
         outside.destinationPort = 8080
         let hostPort = tracer.trace(outside, isFromHere: false)
         #expect(hostPort.map(\.verdict) == [.reject("icmp-admin-prohibited")] && hostPort[0].translated?.chain == "CNI-DN-b0a1c2d3e4f5061728394")
-        // To the node itself, and to nobody: the policy of FORWARD has no line.
+        // To the node itself, and to nobody: the policy of FORWARD, which is named by the chain's line.
         outside.destinationPort = 22
         #expect(tracer.trace(outside, isFromHere: false).map(\.isLocal) == [true])
         outside.destination = IPv4Address(198, 51, 100, 1)
         let policy = tracer.trace(outside, isFromHere: false)
         #expect(policy.map(\.verdict) == [.drop] && policy[0].rule == nil)
+        #expect(policy[0].policy?.chain == "FORWARD" && policy[0].policy?.text == "policy DROP" && policy[0].policy?.line == Self.line(":FORWARD DROP [5:300]"))
     }
 
     @Test("Frames meet the same rules: endpoints, drops and the share of each")

@@ -183,7 +183,7 @@ private func trace(_ table: ServiceTable, _ source: String, _ destination: Strin
     func ipvsadm() {
         let lines = IPVSListing.lines([
             IPVSListing.Service(
-                proto: 6, address: address("10.96.0.20"), port: 80, scheduler: "rr", persistenceSeconds: 10800, servers: [(address("10.244.0.2"), 8080, 1)])
+                proto: 6, address: address("10.96.0.20"), port: 80, scheduler: "rr", persistenceSeconds: 10800, servers: [(address("10.244.0.2"), 8080, 1, 0, 0)])
         ])
         #expect(lines[3] == "TCP  10.96.0.20:80 rr persistent 10800")
         #expect(lines[4] == "  -> 10.244.0.2:8080              Masq    1      0          0         ")

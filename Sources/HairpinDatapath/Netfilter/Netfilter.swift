@@ -115,12 +115,20 @@ struct Netfilter {
         services = nil
     }
 
-    /// Sets one of the `net.netfilter.nf_conntrack_…` settings; false if there is none of that name.
-    mutating func set(sysctl name: String, to value: Int) -> Bool { connections.settings.set(name, to: value) }
+    /// Sets one of the `net.netfilter.nf_conntrack_…` or `net.ipv4.vs.…` settings; false if there is none of that name.
+    mutating func set(sysctl name: String, to value: Int) -> Bool {
+        name.hasPrefix("net.ipv4.vs.") ? virtualServers.settings.set(name, to: value) : connections.settings.set(name, to: value)
+    }
 
     /// Adds, changes or removes virtual services. IPVS in kube-proxy's way needs tracking (`net.ipv4.vs.conntrack=1`), so it is switched on.
     mutating func setVirtualServices(_ services: [VirtualService]) {
         virtualServers.set(services)
+        refreshActivity()
+    }
+
+    /// As above, as kube-proxy does: servers that leave keep the connections of TCP they have. `now` in nanoseconds of virtual time.
+    mutating func setVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) {
+        virtualServers.setGracefully(services, now: now)
         refreshActivity()
     }
 

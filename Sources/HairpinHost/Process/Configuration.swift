@@ -44,10 +44,10 @@ extension Process {
 
     func virtualServerListing() -> [String] {
         IPVSListing.lines(
-            kernel.process.virtualServices(namespace: namespace).map { service in
+            kernel.process.virtualServiceLoads(namespace: namespace).map { service, loads in
                 IPVSListing.Service(
                     proto: service.proto.rawValue, address: ServiceAddress(service.address), port: service.port, scheduler: service.scheduler.rawValue,
-                    persistenceSeconds: service.persistence, servers: service.servers.map { (ServiceAddress($0.address), $0.port, $0.weight) })
+                    persistenceSeconds: service.persistence, servers: zip(service.servers, loads).map { (ServiceAddress($0.address), $0.port, $0.weight, $1.active, $1.inactive) })
             })
     }
 

@@ -247,6 +247,8 @@ public enum ScenarioTiming {
     public static let rules = Instant(nanoseconds: 200_000_000)
     /// How long kube-proxy takes to follow a change of readiness.
     public static let ruleLag = Duration.milliseconds(100)
+    /// How often kube-proxy looks whether servers of IPVS that have left still have connections (`rsCheckDeleteInterval`).
+    public static let terminations = Duration.seconds(60)
     /// The first step's default, and the earliest moment at which `exec` and `get` look at the cluster.
     public static let firstStep = Instant(nanoseconds: 1_000_000_000)
     /// How long `exec` and `get` wait for pods that are not ready.

@@ -32,6 +32,8 @@ final class World {
     private var rulesDue: Instant? = ScenarioTiming.rules
     /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
     private var slicesDue: Instant?
+    /// When kube-proxy looks again at servers of IPVS that have left and still have connections.
+    private var terminationsDue: Instant?
     private var published: [EndpointSlice]?
     /// Deployments whose pods are being replaced.
     var rollouts: [Rollout] = []
@@ -196,7 +198,7 @@ final class World {
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)
         var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
-        for due in [rulesDue, slicesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
+        for due in [rulesDue, slicesDue, policiesDue, terminationsDue] { if let due, due > now { next = min(next, due) } }
         for pod in pods where pod.isOnNode {
             if let due = pod.nextEnd, due > now { next = min(next, due) }
             for container in pod.containers {
@@ -245,6 +247,10 @@ final class World {
         if let due = policiesDue, due <= now {
             policiesDue = nil
             writePolicies()
+        }
+        if let due = terminationsDue, due <= now {
+            terminationsDue = nil
+            for node in plan.nodes where simulation.hasHost(node.name) && simulation.endTerminatedServers(on: node.name) { terminationsDue = due + ScenarioTiming.terminations }
         }
     }
 
@@ -344,7 +350,12 @@ final class World {
         // Writing unchanged servers would start their rotation anew.
         if serversWritten[node.name] ?? [] != servers {
             serversWritten[node.name] = servers
-            simulation.setVirtualServers(servers, on: node.name)
+            simulation.setVirtualServers(servers, gracefully: true, on: node.name)
+            if terminationsDue == nil, simulation.hasTerminatingServers(on: node.name) {
+                // Every minute from its start (`rsCheckDeleteInterval`).
+                let interval = UInt64(ScenarioTiming.terminations.nanoseconds)
+                terminationsDue = Instant(nanoseconds: (simulation.now.nanoseconds / interval + 1) * interval)
+            }
         }
     }
 

@@ -221,6 +221,25 @@ struct NodeRulesTests {
         #expect(capture == again)
     }
 
+    @Test("A packet to an address that is not known to be the node's: the hint says what it would be told, and a policy that decides is named by its chain")
+    func hints() throws {
+        let original = try ServiceTracing(loaded(.iptables), hooks: .quiet)
+        var again = try loaded(.iptables)
+        var lines = original.world.simulation.rules(of: "node1")
+        let forward = try #require(lines.firstIndex { $0.hasPrefix(":FORWARD ") })
+        lines[forward] = ":FORWARD DROP [0:0]"
+        again.scenario.cluster.nodes[0].rules = NodeRules(file: "node1.rules", lines: lines)
+        let copy = try ServiceTracing(again, hooks: .quiet)
+        func ask(_ to: String) throws -> TraceResult { try copy.trace(from: "203.0.113.7", to: to, proto: 6, namespace: "default", at: "node1") }
+        let unknown = try ask("192.0.2.10:30080")
+        #expect(unknown.verdict == "DROP" && unknown.decidedBy?.text == "FORWARD policy DROP" && unknown.decidedBy?.place == "node1.rules:\(forward + 1)")
+        #expect(unknown.hint?.contains("add --local-address 192.0.2.10: the packet then goes to 10.244.") == true && unknown.hint?.hasSuffix(" or 2 more") == true)
+        #expect(try ask("192.0.2.10:22").hint == nil && ask("web:80").hint == nil)
+        copy.localAddresses = [IPv4Address(192, 0, 2, 10)]
+        let known = try ask("192.0.2.10:30080")
+        #expect(known.hint == nil && known.verdict == "ENDPOINT" && known.endpoints.count == 3)
+    }
+
     @Test("Tables that a dump does not have are empty; one that was cut off is refused")
     func parts() throws {
         func trace(_ lines: [String]) throws -> ServiceTracing {

@@ -18,9 +18,26 @@ extension ServiceTracing {
             packet.input = inputInterface ?? (own != nil || node.podCIDR.contains(from) ? "cni0" : "eth0")
             packet.physicalInput = inputInterface == nil ? own ?? "" : ""
         }
-        var tracer = RuleTracer(set, surroundings(of: node, ports))
+        let surroundings = surroundings(of: node, ports)
+        var tracer = RuleTracer(set, surroundings)
         let outcomes = merge(tracer.trace(packet, isFromHere: isFromHere))
-        return result(outcomes, rules, node, source, to: to, words, proto: proto)
+        var result = result(outcomes, rules, node, source, to: to, words, proto: proto)
+        result.hint = hint(set, surroundings, packet, isFromHere: isFromHere, outcomes)
+        return result
+    }
+
+    /// A dump does not say what addresses its node has. Where the packet would be sent to endpoints if its destination were one, that is worth telling.
+    private func hint(_ set: RuleSet, _ surroundings: TraceSurroundings, _ packet: TracedPacket, isFromHere: Bool, _ outcomes: [TraceOutcome]) -> String? {
+        guard !surroundings.isLocal(packet.destination, nil), outcomes.allSatisfy({ $0.translated == nil }) else { return nil }
+        var own = surroundings
+        own.isLocal = { address, interface in address == packet.destination || surroundings.isLocal(address, interface) }
+        var tracer = RuleTracer(set, own)
+        let others = merge(tracer.trace(packet, isFromHere: isFromHere))
+        var targets: [String] = []
+        for outcome in others where outcome.translated != nil { targets.append("\(outcome.destination):\(outcome.destinationPort)") }
+        guard let first = targets.first else { return nil }
+        let more = targets.count > 1 ? " or \(targets.count - 1) more" : ""
+        return "if \(packet.destination) is an address of the node itself, add --local-address \(packet.destination): the packet then goes to \(first)\(more)"
     }
 
     /// The node's ends of its pods' cables, by the pods' addresses.

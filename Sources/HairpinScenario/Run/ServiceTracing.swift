@@ -49,6 +49,8 @@ public struct TraceResult: Sendable, Encodable {
     public var policy: PolicyVerdict?
     /// Of a node with rules of its own: the one that decides, where all packets meet the same.
     public var decidedBy: Rule?
+    /// Of a node with rules of its own: what more it would have to be told for another answer.
+    public var hint: String?
 }
 
 /// `hairpin trace`: one packet's fate in a booted cluster, what-if.

@@ -120,6 +120,7 @@ struct TraceCommand: ParsableCommand {
         }
         if let policy = result.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
         if let rule = result.decidedBy { text += "decided   \(rule.place): \(rule.table) \(rule.text)\n" }
+        if let hint = result.hint { text += "hint      \(hint)\n" }
         return text
     }
 

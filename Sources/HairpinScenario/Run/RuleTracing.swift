@@ -71,6 +71,8 @@ extension ServiceTracing {
             })
         let last = IPv4Address(rawValue: podCIDR.network.rawValue | ~IPv4Prefix.mask(podCIDR.length))
         result.isBroadcast = { $0 == last }
+        let (outer, inner) = (node.address, node.gateway)
+        result.masqueradeAddress = { $0 == "cni0" ? inner : outer }
         result.isWayBack = { source, device, loose, acceptsLocal in
             if source.isLoopback || own[source] != nil || locals.contains(source) { return acceptsLocal }
             return loose || input != nil || device == (podCIDR.contains(source) ? "cni0" : "eth0")

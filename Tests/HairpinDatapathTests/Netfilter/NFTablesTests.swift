@@ -152,6 +152,11 @@ struct NFTablesTests {
         #expect(Self.trace(set, Self.packet()).map { "\($0.destination):\($0.destinationPort) \($0.probability)" } == expected)
         let source = try Self.forward([#"{"snat":{"addr":{"range":["10.0.0.3","10.0.0.3"]},"flags":["random","persistent"]}}"#], chain: "m")
         #expect(Self.trace(source, Self.packet())[0].source == IPv4Address(10, 0, 0, 3))
+        // What stands behind the translation sees the new source, and where the packet came in.
+        let late = #"{"chain":{"family":"ip","table":"t","name":"late","type":"filter","hook":"postrouting","prio":150,"policy":"accept"}}"#
+        let behind = #"{"rule":{"family":"ip","table":"t","chain":"late","handle":60,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"10.0.0.3"}},{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"cali*"}},{"drop":null}]}}"#
+        let chained = try Self.forward([#"{"snat":{"addr":"10.0.0.3"}}"#], more: [late, behind], chain: "m")
+        #expect(Self.trace(chained, Self.packet()).map(\.rule?.handle) == [60])
         #expect(Self.trace(try Self.forward([#"{"masquerade":{"flags":"fully-random"}}"#], chain: "m"), Self.packet())[0].masqueraded?.handle == 10)
     }
 

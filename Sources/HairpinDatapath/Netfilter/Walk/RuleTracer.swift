@@ -59,6 +59,8 @@ public struct TraceSurroundings: Sendable {
     public var way: @Sendable (IPv4Address) -> (interface: String, port: String)
     /// Source, input, whether any way back is enough, whether the node's own addresses are.
     public var isWayBack: @Sendable (IPv4Address, String, Bool, Bool) -> Bool = { _, _, _, _ in true }
+    /// The source that masquerading gives packets which leave by an interface; nil where that is not known.
+    public var masqueradeAddress: @Sendable (String) -> IPv4Address? = { _ in nil }
     public init(isLocal: @escaping @Sendable (IPv4Address, String?) -> Bool, way: @escaping @Sendable (IPv4Address) -> (interface: String, port: String)) {
         self.isLocal = isLocal
         self.way = way
@@ -174,7 +176,7 @@ public struct RuleTracer {
             }
             var state = fate.state
             if hook == .prerouting || hook == .localIn { (state.packet.output, state.packet.physicalOutput) = ("", "") }
-            if hook == .postrouting { (state.packet.input, state.packet.physicalInput) = ("", "") }
+            if hook == .postrouting { state.packet.physicalInput = "" }
             for (end, how) in walk.walk(table, hook, state) {
                 var next = fate
                 next.state = end
@@ -194,6 +196,8 @@ public struct RuleTracer {
                 case .masquerade:
                     next.masqueraded = how.rule
                     next.state.isSourceTranslated = true
+                    // For what stands behind the translation.
+                    if let own = walk.surroundings.masqueradeAddress(next.state.packet.output) { next.state.packet.source = own }
                 }
                 result.append(next)
             }
@@ -219,7 +223,7 @@ public struct RuleTracer {
         if isSource {
             fate.masqueraded = rule
             fate.state.isSourceTranslated = true
-            if let address = fate.source { fate.state.reply.destination = address.rawValue }
+            if let address = fate.source { (fate.state.reply.destination, fate.state.packet.source) = (address.rawValue, address) }
         } else {
             fate.translated = rule
             fate.state.isDestinationTranslated = true

@@ -10,6 +10,8 @@ public enum NFTablesText {
     public static func lines(_ objects: [JSON], handles: Bool = false) -> [String] {
         var tables: [(head: String, comment: String?, blocks: [[String]], chains: [(name: String, lines: [String])])] = []
         var places: [String: Int] = [:]
+        // A node of ten thousand Services has several times as many chains.
+        var chains: [String: Int] = [:]
         for object in objects {
             guard case .object(let members) = object, let member = members.first, let family = member.value["family"]?.string else { continue }
             let value = member.value
@@ -23,9 +25,11 @@ public enum NFTablesText {
             guard let place = places[table] else { continue }
             switch member.name {
             case "set", "map": tables[place].blocks.append(set(value, isMap: member.name == "map", handle))
-            case "chain": tables[place].chains.append((value["name"]?.string ?? "", chain(value, handle)))
+            case "chain":
+                chains["\(table) \(value["name"]?.string ?? "")"] = tables[place].chains.count
+                tables[place].chains.append((value["name"]?.string ?? "", chain(value, handle)))
             case "rule":
-                guard let at = tables[place].chains.lastIndex(where: { $0.name == value["chain"]?.string }) else { continue }
+                guard let at = chains["\(table) \(value["chain"]?.string ?? "")"] else { continue }
                 tables[place].chains[at].lines.append("\t\t" + rule(value) + handle)
             default: continue
             }

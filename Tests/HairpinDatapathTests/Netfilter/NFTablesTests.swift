@@ -191,6 +191,20 @@ struct NFTablesTests {
         #expect(set.nftablesListing(now: 0) == JSON(NFTablesDumps.plugins.utf8)?["nftables"]?.items.filter { $0["metainfo"] == nil })
     }
 
+    @Test("Sets by the types of expressions, as newer nft prints them, and maps to addresses and ports")
+    func typeOf() throws {
+        let like = #"{"concat":[{"payload":{"protocol":"ip","field":"daddr"}},{"payload":{"protocol":"tcp","field":"dport"}}]}"#
+        let objects = [
+            #"{"set":{"family":"ip","table":"t","name":"s","type":{"typeof":\#(like)},"elem":[{"concat":["10.0.0.2",80]}]}}"#,
+            #"{"map":{"family":"ip","table":"t","name":"m","type":{"typeof":\#(like)},"map":{"typeof":{"payload":{"protocol":"ip","field":"daddr"}}},"elem":[[{"concat":["10.0.0.2",80]},"10.9.9.9"]]}}"#,
+            #"{"set":{"family":"ip","table":"t","name":"six","type":{"typeof":{"payload":{"protocol":"ip6","field":"saddr"}}},"elem":["fd00::1"]}}"#,
+        ]
+        let set = try Self.forward([#"{"match":{"op":"==","left":\#(like),"right":"@s"}},{"drop":null}"#], more: objects)
+        #expect(Self.trace(set, Self.packet())[0].verdict == .drop && Self.trace(set, Self.packet(port: 81))[0].verdict == .accept)
+        let mapped = try Self.forward([#"{"dnat":{"addr":{"map":{"key":\#(like),"data":"@m"}}}}"#], more: objects, chain: "d")
+        #expect(Self.trace(mapped, Self.packet())[0].destination == IPv4Address(10, 9, 9, 9))
+    }
+
     @Test("Frames count at the rules they meet, and fill dynamic sets: the listing tells")
     func listing() throws {
         let seen = #"{"set":{"family":"ip","table":"t","name":"seen","type":"ipv4_addr","handle":9,"size":65535,"flags":["dynamic","timeout"],"timeout":60}}"#
@@ -248,7 +262,7 @@ struct NFTablesTests {
     @Test("What cannot be right is refused, whatever becomes of what is unknown", arguments: [
         (#"{"jump":{"target":"gone"}}"#, "there is no chain 'gone'"), (#"{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@gone"}}"#, "there is no set 'gone'"),
         (#"{"dnat":{"flags":"random"}}"#, "neither 'addr' nor 'port'"), (#"{"vmap":{"key":{"meta":{"key":"l4proto"}},"data":{"set":[["tcp"]]}}}"#, "is a pair"),
-        (#"{"limit":{"rate":0,"per":"second"}}"#, "no limit"), (#"{"jump":{"target":"c"}}"#, "chains jump in a circle: ip t: c -> f -> c"),
+        (#"{"limit":{"rate":0,"per":"second"}}"#, "no limit that is known"), (#"{"jump":{"target":"c"}}"#, "chains jump in a circle: ip t: c -> f -> c"),
         (#"{"vmap":{"key":{"meta":{"key":"l4proto"}},"data":{"set":[["tcp",{"goto":{"target":"c"}}]]}}}"#, "chains jump in a circle: ip t: c -> f -> c"), ("7", "is no statement"),
     ])
     func wrong(rule: String, words: String) throws {
@@ -257,6 +271,58 @@ struct NFTablesTests {
         #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
         let none = #expect(throws: RuleError.self) { try Self.read("{}") }
         #expect(none?.description.contains("nft -j list ruleset") == true)
+    }
+
+    @Test("A dump that has been tampered with is taken or refused, and what is taken can be walked", arguments: 0..<40)
+    func tampered(seed: Int) throws {
+        var random = SeededRandom(seed: UInt64(seed), name: "tamper")
+        let odd: [JSON] = [
+            .int(-1), .int(.max), .int(.min), .int(4_294_967_296), .int(65_536), .int(0), .double(1e300), .null, .bool(true), .string(""), .string("*"), .string("@"), .string("@seen"), .string("tcp"),
+            .array([]), .array([.int(1), .int(2)]), .make([]), .make([("range", .array([.int(9), .int(1)]))]), .make([("concat", .array([]))]), .make([("set", .array([.string("*")]))]),
+            .make([("prefix", .make([("addr", .string("10.0.0.0")), ("len", .int(99))]))]),
+        ]
+        func nodes(_ value: JSON) -> Int {
+            switch value {
+            case .array(let items): 1 + items.reduce(0) { $0 + nodes($1) }
+            case .object(let members): 1 + members.reduce(0) { $0 + nodes($1.value) }
+            default: 1
+            }
+        }
+        func replaced(_ value: JSON, _ at: inout Int, _ new: JSON) -> JSON {
+            at -= 1
+            if at == -1 { return new }
+            switch value {
+            case .array(let items): return .array(items.map { replaced($0, &at, new) })
+            case .object(let members): return .object(members.map { JSON.Member($0.name, replaced($0.value, &at, new)) })
+            default: return value
+            }
+        }
+        let whole = try JSON(parsing: Array(NFTablesDumps.plugins.utf8))
+        let count = UInt32(nodes(whole))
+        var taken = 0
+        for _ in 0..<40 {
+            var dump = whole
+            for _ in 0...random.below(2) {
+                var at = Int(random.below(count))
+                dump = replaced(dump, &at, odd[Int(random.below(UInt32(odd.count)))])
+            }
+            var set = RuleSet()
+            do throws(RuleError) { try set.read(nftables: dump, unknown: random.below(2) == 0 ? .match : .skip) } catch {
+                #expect(!error.reason.isEmpty)
+                continue
+            }
+            taken += 1
+            var host = try FilterHost("")
+            defer { host.deallocate() }
+            host.netfilter.replaceRules(set)
+            for packet in [Self.packet("10.244.0.5", "198.51.100.1"), Self.packet("10.244.0.5", "198.51.100.1", 1), Self.packet("203.0.113.9", "192.168.50.11", port: 8080)] {
+                let outcomes = Self.trace(set, packet)
+                #expect(abs(outcomes.reduce(0) { $0 + $1.probability } - 1) < 1e-6)
+                let proto: IPProtocol = packet.proto == 1 ? .icmp : .tcp
+                _ = host.forward(TestPacket(source: packet.source, destination: packet.destination, sourcePort: 40_000, destinationPort: packet.destinationPort, proto: proto))
+            }
+        }
+        #expect(taken > 3, "\(taken)")
     }
 
     @Test("Where base chains stand among iptables' tables, by hook and priority")

@@ -23,10 +23,32 @@ enum WordType: Hashable, Sendable {
         }
     }
 
+    /// nftables' name.
+    var name: String {
+        switch self {
+        case .address: "ipv4_addr"
+        case .proto: "inet_proto"
+        case .port: "inet_service"
+        case .number: "integer"
+        case .interface: "ifname"
+        case .state: "ct_state"
+        case .status: "ct_status"
+        case .direction: "ct_dir"
+        case .icmpType: "icmp_type"
+        case .icmpCode: "icmp_code"
+        case .packetType: "pkt_type"
+        case .tcpFlags: "tcp_flag"
+        }
+    }
+
     /// Symbols of the types that have any (nftables' `symbol_table`s).
     var symbols: [String: UInt32] {
         switch self {
-        case .proto: ["icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "ipv6-icmp": 58, "sctp": 132, "udplite": 136]
+        case .proto:
+            [
+                "icmp": 1, "igmp": 2, "ipencap": 4, "tcp": 6, "udp": 17, "dccp": 33, "gre": 47, "esp": 50, "ah": 51, "icmpv6": 58, "ipv6-icmp": 58, "ospf": 89,
+                "pim": 103, "comp": 108, "vrrp": 112, "l2tp": 115, "sctp": 132, "udplite": 136,
+            ]
         case .state: ["invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64]
         case .status: ["expected": 1, "seen-reply": 2, "assured": 4, "confirmed": 8, "snat": 16, "dnat": 32, "dying": 512]
         case .direction: ["original": 0, "reply": 1]
@@ -128,7 +150,9 @@ extension NativeReader {
             }
         case "ct": return try connection(body, unknown())
         case "numgen":
-            guard let modulus = body["mod"]?.int, let modulus = UInt32(exactly: modulus), modulus > 0, let offset = UInt32(exactly: body["offset"]?.int ?? 0) else { throw unknown() }
+            guard let modulus = body["mod"]?.int, let modulus = UInt32(exactly: modulus), let offset = UInt32(exactly: body["offset"]?.int ?? 0) else { throw unknown() }
+            // Each number is followed where all outcomes are asked for.
+            guard 1...65_536 ~= modulus else { throw RuleProblem(reason: "numgen of \(modulus) numbers is not known (1 to 65536)", isUnknown: true) }
             switch body["mode"]?.string {
             case "random": return (PacketValue(field: .random(modulus: modulus, offset: offset)), .number)
             case "inc": return (PacketValue(field: .counting(modulus: modulus, offset: offset, slot: rules.names.slot())), .number)
@@ -222,7 +246,7 @@ extension NativeReader {
             }
             return lookup
         }
-        var own = ElementSet(name: "", table: builder.table, types: words.map { "\($0)" })
+        var own = ElementSet(name: "", table: builder.table, types: words.map(\.name))
         try fill(&own, data["set"]?.items ?? [data], words, types, builder.table)
         lookup.set = rules.elements.add(own)
         return lookup

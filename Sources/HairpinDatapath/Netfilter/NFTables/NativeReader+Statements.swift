@@ -82,7 +82,7 @@ extension NativeReader {
             rules.names.native.lookups.append(lookup)
             builder.last = .verdicts(UInt32(rules.names.native.lookups.count - 1))
         case "counter":
-            if !builder.hasEffect { (builder.rule.packets, builder.rule.bytes) = (UInt64(body["packets"]?.int ?? 0), UInt64(body["bytes"]?.int ?? 0)) }
+            if !builder.hasEffect { (builder.rule.packets, builder.rule.bytes) = (UInt64(clamping: body["packets"]?.int ?? 0), UInt64(clamping: body["bytes"]?.int ?? 0)) }
         // They tell somebody, or make the same way shorter.
         case "log", "flow", "comment": break
         case "notrack": builder.steps.append(.act(.untrack))
@@ -97,10 +97,13 @@ extension NativeReader {
         case "limit":
             guard body["rate_unit"].map({ $0.string == "packets" }) ?? true else { throw RuleProblem(reason: "a limit of bytes is not known", isUnknown: true) }
             let units: [String: UInt64] = ["second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800]
-            guard let rate = body["rate"]?.int, rate > 0, let unit = units[body["per"]?.string ?? "second"] else { throw RuleProblem(reason: "\(body.compact) is no limit") }
             let burst = body["burst"]?.int ?? 5
-            try builder.require(
-                .limit(period: unit * 1_000_000_000 / UInt64(rate), burst: UInt32(clamping: burst == 0 ? 5 : burst), slot: rules.names.slot(), inverted: body["inv"]?.isTrue ?? false))
+            // A week of nanoseconds, ten thousand times, is as much as 64 bits hold.
+            guard let rate = body["rate"]?.int, rate > 0, 0...10_000 ~= burst, let unit = units[body["per"]?.string ?? "second"] else {
+                throw RuleProblem(reason: "\(body.compact) is no limit that is known (a burst is at most 10000)")
+            }
+            let period = unit * 1_000_000_000 / UInt64(rate)
+            try builder.require(.limit(period: period, burst: burst == 0 ? 5 : UInt32(burst), slot: rules.names.slot(), inverted: body["inv"]?.isTrue ?? false))
         case "xt":
             let what = "\(body["type"]?.string ?? "match or target") '\(body["name"]?.string ?? "?")'"
             // A remark has no meaning.
@@ -151,12 +154,14 @@ extension NativeReader {
         } else {
             (range.low, range.high) = try fixedBounds(address, .address)
         }
+        guard range.low <= range.high else { throw RuleProblem(reason: "\(address.compact) is no range of addresses") }
         range.mapsAddress = true
         builder.last = isSource ? .translateSource(range) : .translateDestination(range)
     }
 
     private func ports(_ value: JSON) throws(RuleProblem) -> PortRange {
         let (low, high) = try fixedBounds(value, .port)
+        guard low <= high, high <= 0xffff else { throw RuleProblem(reason: "\(value.compact) is no port, and no range of ports") }
         return PortRange(low: UInt16(truncatingIfNeeded: low), high: UInt16(truncatingIfNeeded: high))
     }
 
@@ -233,7 +238,7 @@ extension NativeReader {
         // What an element carries, other than a counter, decides.
         for one in body["stmt"]?.items ?? [] where one["counter"] == nil { throw RuleProblem(reason: "a set whose elements have \(one.compact) is not known", isUnknown: true) }
         let element = body["elem"]?["elem"]?["val"] ?? body["elem"] ?? .null
-        let timeout = body["elem"]?["elem"]?["timeout"]?.int.map { UInt64(max($0, 0)) * 1_000_000_000 }
+        let timeout = try (body["elem"]?["elem"]?["timeout"]).map { (timeout) throws(RuleProblem) in try NativeReader.nanoseconds(timeout) }
         let lookup = try lookup(element, .string(name), data: nil, &builder)
         guard lookup.key.allSatisfy(\.field.isPure) else { throw RuleProblem(reason: "an element by chance is not known", isUnknown: true) }
         rules.names.native.changes.append(ElementChange(kind: kind, lookup: lookup, timeout: timeout))

@@ -181,22 +181,27 @@ struct NativeReader {
 
     private mutating func set(_ value: JSON, _ table: String) throws(RuleProblem) {
         guard let name = value["name"]?.string, let type = value["type"] else { throw RuleProblem(reason: "a set has no name or no type") }
-        var set = ElementSet(name: name, table: table, types: NativeReader.types(type))
+        var set = ElementSet(name: name, table: table, types: try types(type))
         // Of IPv6 no packet here asks.
         if set.types.contains("ipv6_addr") {
             lost.insert("\(table) \(name)")
             return
         }
-        set.timeout = UInt64(value["timeout"]?.int ?? 0) * 1_000_000_000
+        set.timeout = try value["timeout"].map { (timeout) throws(RuleProblem) in try NativeReader.nanoseconds(timeout) } ?? 0
         set.size = value["size"]?.int ?? 0
         let words = try set.types.map { (type) throws(RuleProblem) in try WordType(named: type) }
-        let data = value["map"].map(NativeReader.types)
+        let data = try value["map"].map { (map) throws(RuleProblem) in try types(map) }
         try fill(&set, value["elem"]?.items ?? [], words, data, table)
         _ = rules.elements.add(set)
     }
 
-    /// "ipv4_addr . inet_service", or a list.
-    private static func types(_ value: JSON) -> [String] {
+    /// "ipv4_addr . inet_service", a list, or what expressions of these types are (`typeof`).
+    private mutating func types(_ value: JSON) throws(RuleProblem) -> [String] {
+        if let like = value["typeof"] {
+            var names: [String] = []
+            for part in like["concat"]?.items ?? [like] { names.append(NativeReader.isIPv6(part) ? "ipv6_addr" : try self.value(part).1.name) }
+            return names
+        }
         if let text = value.string { return text.split(separator: " ").filter { $0 != "." }.map(String.init) }
         return value.items.compactMap(\.string)
     }
@@ -214,7 +219,7 @@ struct NativeReader {
             var expires: UInt64 = 0
             var comment: String?
             if let wrapped = key["elem"] {
-                if let seconds = wrapped["expires"]?.int ?? wrapped["timeout"]?.int { expires = UInt64(max(seconds, 0)) * 1_000_000_000 }
+                if let seconds = wrapped["expires"] ?? wrapped["timeout"] { expires = try NativeReader.nanoseconds(seconds) }
                 comment = wrapped["comment"]?.string
                 key = wrapped["val"] ?? .null
             } else if set.timeout > 0 {
@@ -261,6 +266,12 @@ struct NativeReader {
         }
     }
 
+    /// Of a number of seconds; at most the kernel's 2^32 ms and then some.
+    static func nanoseconds(_ value: JSON) throws(RuleProblem) -> UInt64 {
+        guard let seconds = value.int, 0...100_000_000 ~= seconds else { throw RuleProblem(reason: "\(value.compact) is no time in seconds") }
+        return UInt64(seconds) * 1_000_000_000
+    }
+
     /// The place of `@name`.
     func set(named reference: String, _ table: String) throws(RuleProblem) -> Int {
         let name = String(reference.dropFirst())
@@ -282,6 +293,7 @@ struct NativeReader {
             guard let index = rules.natives[place].chain(chain) else { return }
             // What a rule that is left out has added to the names does no harm.
             var builder = NativeRule(table: table, place: place, assumes: unknown == .match)
+            guard value["expr"].map({ $0.items.count <= 1000 }) ?? true else { throw RuleProblem(reason: "a rule has more than a thousand statements") }
             for statement in value["expr"]?.items ?? [] { try add(statement, &builder) }
             var rule = finish(&builder)
             (rule.handle, rule.text) = (handle, text)

@@ -243,7 +243,7 @@ private struct NFTablesPrinter {
         guard written.insert(name).inserted else { return }
         var lines = [rule(match(address("saddr"), "==", .string("\(endpoint.address)")), to("jump", "mark-for-masquerade"))]
         if let affinity = entry.rules.affinitySeconds {
-            let flags = JSON.array([.string("dynamic"), .string("timeout")])
+            let flags = JSON.array([.string("timeout"), .string("dynamic")])
             sets.append(
                 .make([
                     ("set", .make([("name", .string("affinity-\(name)")), ("type", .string(addressType)), ("size", .int(65535)), ("flags", flags), ("timeout", .int(affinity))]))

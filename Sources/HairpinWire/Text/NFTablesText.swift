@@ -1,8 +1,8 @@
 /// The objects of `nft -j list ruleset` (libnftables-json(5)) as `nft list ruleset` prints them.
 public enum NFTablesText {
-    /// As `nft -j` prints objects: one line, with nft's version before them.
+    /// As `nft -j` prints objects: one line, with nft's version before them. 1.0.9 is the first we know to tell of a set that it is dynamic.
     public static func json(_ objects: [JSON]) -> String {
-        let version = JSON.make([("metainfo", .make([("version", .string("1.0.6")), ("release_name", .string("Lester Gooch #5")), ("json_schema_version", .int(1))]))])
+        let version = JSON.make([("metainfo", .make([("version", .string("1.0.9")), ("release_name", .string("Old Doc Yak #3")), ("json_schema_version", .int(1))]))])
         return JSON.make([("nftables", .array([version] + objects))]).compact
     }
 
@@ -55,7 +55,8 @@ public enum NFTablesText {
         let types = type(value["type"])
         lines.append("\t\ttype \(types)" + (isMap ? " : \(type(value["map"]))" : ""))
         if let size = value["size"]?.int { lines.append("\t\tsize \(size)") }
-        if let flags = value["flags"] { lines.append("\t\tflags " + (flags.string ?? flags.items.compactMap(\.string).joined(separator: ","))) }
+        // In text they stand in the order of the alphabet, in JSON `dynamic` is the last.
+        if let flags = value["flags"] { lines.append("\t\tflags " + (flags.string ?? flags.items.compactMap(\.string).sorted().joined(separator: ","))) }
         if let seconds = value["timeout"]?.int { lines.append("\t\ttimeout \(time(seconds))") }
         if let comment = value["comment"]?.string { lines.append("\t\tcomment \"\(comment)\"") }
         let first = types.split(separator: " ").first.map(String.init) ?? ""

@@ -249,6 +249,7 @@ extension LogicalProcess {
         case "net.ipv4.conf.all.rp_filter": "\(space.pointee.reversePathFilter)"
         case "net.ipv4.conf.all.route_localnet": space.pointee.routesLoopback ? "1" : "0"
         case "net.netfilter.nf_conntrack_count": "\(connectionRecords(namespace: index).count)"
+        case _ where name.hasPrefix("net.ipv4.vs."): space.pointee.netfilter.made.pointee.virtualServers.settings.value(of: name).map { "\($0)" }
         default: space.pointee.netfilter.made.pointee.connections.settings.value(of: name).map { "\($0)" }
         }
     }

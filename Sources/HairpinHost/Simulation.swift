@@ -185,11 +185,16 @@ public final class Simulation {
         try kernels[place.kernel].process.setRules(lines, namespace: place.namespace)
     }
 
-    /// Replaces a host's rules by those of a real machine: `iptables-save` lines and its ipsets. Returns what was not understood, where `unknown` does not
-    /// refuse it.
-    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, on host: String) throws(RuleError) -> [RuleError] {
+    /// Replaces a host's rules by a rule set that has been read, such as that of a real machine.
+    public func setRules(_ rules: RuleSet, on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
-        return try kernels[place.kernel].process.setRules(lines, sets: sets, unknown: unknown, namespace: place.namespace)
+        kernels[place.kernel].process.setRules(rules, namespace: place.namespace)
+    }
+
+    /// A host's tables of nftables as `nft -j list ruleset` prints them, without the object that tells nft's version.
+    public func nftables(of host: String) -> [JSON] {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.nftables(namespace: place.namespace)
     }
 
     /// A host's rule set, to be asked what it would do; without the chains that kube-proxy's table stands for.
@@ -245,11 +250,12 @@ public final class Simulation {
         return kernels[place.kernel].process.policyDrops(namespace: place.namespace)
     }
 
-    /// Replaces a host's IPVS table. Addresses of virtual services are put on `kube-ipvs0`, which the topology must have.
-    public func setVirtualServers(_ servers: [VirtualServerDescription], on host: String) {
+    /// Replaces a host's IPVS table. Addresses of virtual services are put on `kube-ipvs0`, which the topology must have. With `gracefully`, servers of TCP that
+    /// leave stay with weight zero until `endTerminatedServers` finds them without connections.
+    public func setVirtualServers(_ servers: [VirtualServerDescription], gracefully: Bool = false, on host: String) {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
         let process = kernels[place.kernel].process!
-        process.setVirtualServices(servers.map(\.service), namespace: place.namespace)
+        process.setVirtualServices(servers.map(\.service), gracefully: gracefully, namespace: place.namespace)
         guard let dummy = process.findInterface("kube-ipvs0", namespace: place.namespace) else { return }
         let present = process.interfaceStates(namespace: place.namespace).first { $0.index == dummy }?.addresses ?? []
         let wanted = Set(servers.map { IPv4InterfaceAddress($0.address, prefixLength: 32) })
@@ -258,6 +264,18 @@ public final class Simulation {
         for address in wanted.sorted(by: { $0.address < $1.address }) where !process.isLocal(address.address, namespace: place.namespace) {
             process.addAddress(address, on: dummy)
         }
+    }
+
+    /// Servers that have left a host's virtual services go if their last connection has ended. Whether some remain.
+    public func endTerminatedServers(on host: String) -> Bool {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.endTerminatedServers(namespace: place.namespace)
+    }
+
+    /// Whether a server that has left its virtual service still has connections.
+    public func hasTerminatingServers(on host: String) -> Bool {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        return kernels[place.kernel].process.hasTerminatingServers(namespace: place.namespace)
     }
 
     /// Remembers from now on where a host sends new connections, for `binding`.

@@ -163,8 +163,8 @@ public protocol SystemCalls: AnyObject {
     func neighbours() -> [String]
     /// The rule set as `iptables-save` prints it.
     func iptablesSave() -> [String]
-    /// kube-proxy's table as `nft list ruleset` prints it; empty without.
-    func nftRuleset() -> [String]
+    /// The tables of nftables, as objects of libnftables-json(5) without the one that tells nft's version; empty without.
+    func nftRuleset() -> [JSON]
     /// The sets of addresses and ports as `ipset save` prints them.
     func ipsetSave() -> [String]
     /// The virtual servers as `ipvsadm -Ln` lists them, with its headings.

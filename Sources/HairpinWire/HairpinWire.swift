@@ -6,4 +6,4 @@
 //
 //   Address/   MACAddress, IPv4Address, IPv4Prefix      Ethernet/ ARP/ IPv4/ ICMP/ UDP/ TCP/   one folder per protocol
 //   Bytes      big-endian access to raw memory          Checksum   full (RFC 1071) and incremental (RFC 1624)
-//   Describe   one line of text for any frame
+//   Describe   one line of text for any frame           Text/      JSON, and nftables' objects as text

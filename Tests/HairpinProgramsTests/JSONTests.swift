@@ -1,3 +1,4 @@
+import HairpinWire
 import Testing
 
 @testable import HairpinPrograms

@@ -1,6 +1,7 @@
 import Foundation
 import HairpinDatapath
 import HairpinEngine
+import HairpinWire
 import Testing
 
 @testable import HairpinScenario
@@ -132,6 +133,117 @@ struct NodeRulesTests {
         }
     }
 
+    @Test("What nft -j prints of an own node, read back, decides the same and is printed the same")
+    func nftablesRoundTrip() throws {
+        let original = try ServiceTracing(loaded(.nftables), hooks: .quiet)
+        var again = try loaded(.nftables)
+        let printed = original.world.simulation.nftables(of: "node1")
+        var rules = NodeRules(file: "node1.rules", lines: original.world.simulation.rules(of: "node1"))
+        (rules.nftFile, rules.nft) = ("node1.json", NFTablesText.json(printed))
+        again.scenario.cluster.nodes[0].rules = rules
+        let copy = try ServiceTracing(again, hooks: .quiet)
+        #expect(copy.world.simulation.nftables(of: "node1") == printed && printed.count > 100)
+        var translated = 0
+        for from in ["shell", "10.244.0.3", "node1", "203.0.113.7", "198.51.100.9", "192.168.50.12"] {
+            for to in [
+                "web:80", "web:81", "sticky:80", "none:80", "local:80", "203.0.113.10:80", "203.0.113.5:80", "node1:30080", "node1:30081", "node1:30082", "node1:30083",
+                "node1:22", "10.96.77.77:80",
+            ] {
+                let a = try original.trace(from: from, to: to, proto: 6, namespace: "default", at: "node1")
+                let b = try copy.trace(from: from, to: to, proto: 6, namespace: "default", at: "node1")
+                // What only a policy or the network plugin lets through is not kube-proxy's.
+                let verdict = b.verdict == "ACCEPT" && a.verdict == "NONE" ? "NONE" : b.verdict
+                #expect(a.verdict == verdict, "\(from) \(to): \(a.verdict) \(b.verdict) \(b.decidedBy?.text ?? "")")
+                #expect(a.endpoints.map(\.address) == b.endpoints.map(\.address), "\(from) \(to)")
+                for (x, y) in zip(a.endpoints, b.endpoints) {
+                    #expect(abs(x.probability - y.probability) < 1e-9 && x.masqueraded == y.masqueraded && x.port == y.port && x.pod == y.pod, "\(from) \(to)")
+                    let rule = try #require(y.rules?.first)
+                    #expect(rule.text.hasSuffix("dnat to \(y.address):\(y.port)") && rule.table == "ip kube-proxy" && rule.place == "node1.json handle \(rule.handle ?? 0)")
+                    translated += 1
+                }
+                if a.verdict == "REJECT" { #expect(b.decidedBy.map { ["reject-chain", "cluster-ips-check"].contains($0.chain) } == true, "\(from) \(to)") }
+            }
+        }
+        #expect(translated > 60, "\(translated)")
+    }
+
+    @Test("Frames go the same ways, to the last byte, through kube-proxy's table in nftables mode and through what nft -j prints of it")
+    func sameFramesOfNFTables() throws {
+        func run(_ change: (inout LoadedScenario) throws -> Void) throws -> (RunResult, Data) {
+            var loaded = try ScenarioFile.load("pod-to-service-iptables")
+            loaded.scenario.cluster.proxyMode = .nftables
+            try change(&loaded)
+            var options = RunOptions()
+            options.captures = folder.path
+            let result = try ScenarioRunner(loaded, options: options, hooks: .quiet).run()
+            return (result, try Data(contentsOf: URL(fileURLWithPath: "\(folder.path)/pod-to-service-iptables.pcapng")))
+        }
+        let (first, capture) = try run { _ in }
+        let (second, again) = try run { loaded in
+            let booted = try ServiceTracing(loaded, hooks: .quiet)
+            for index in loaded.scenario.cluster.nodes.indices {
+                let node = loaded.scenario.cluster.nodes[index].name
+                var rules = NodeRules(file: "\(node).rules", lines: booted.world.simulation.rules(of: node))
+                (rules.nftFile, rules.nft) = ("\(node).json", NFTablesText.json(booted.world.simulation.nftables(of: node)))
+                loaded.scenario.cluster.nodes[index].rules = rules
+            }
+        }
+        #expect(first.steps.map(\.stdout) == second.steps.map(\.stdout))
+        #expect(capture == again)
+    }
+
+    @Test("A scenario's node enforces its dump of nftables and lists it, as text and as JSON")
+    func enforcedNFTables() throws {
+        let dump = """
+            {"nftables":[{"table":{"family":"ip","name":"mine","handle":1}},{"set":{"family":"ip","table":"mine","name":"seen","type":"ipv4_addr","handle":2,\
+            "flags":["dynamic","timeout"],"timeout":3600}},{"chain":{"family":"ip","table":"mine","name":"nat","handle":3,"type":"nat","hook":"prerouting","prio":-100,\
+            "policy":"accept"}},{"chain":{"family":"ip","table":"mine","name":"fwd","handle":4,"type":"filter","hook":"forward","prio":0,"policy":"accept"}},\
+            {"rule":{"family":"ip","table":"mine","chain":"nat","handle":5,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"daddr"}},\
+            "right":"10.96.0.77"}},{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":80}},{"dnat":{"addr":"10.244.0.3","port":80}}]}},\
+            {"rule":{"family":"ip","table":"mine","chain":"fwd","handle":6,"expr":[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},\
+            "right":"10.244.0.4"}},{"set":{"op":"update","elem":{"payload":{"protocol":"ip","field":"saddr"}},"set":"@seen"}},{"counter":{"packets":0,"bytes":0}},\
+            {"reject":{"type":"tcp reset"}}]}}]}
+            """
+        _ = folder.write("node.json", dump)
+        let path = folder.write(
+            "t.yaml",
+            scenario(
+                "{name: node1, nft: node.json}",
+                steps: """
+                  - {id: web, in: pod/client, run: 'curl -sS -m 1 http://10.96.0.77/ | grep -c Welcome'}
+                  - {id: other, in: pod/other, run: 'curl -sS -m 1 http://10.244.0.3/ -o /dev/null'}
+                  - {id: text, in: node/node1, run: nft list ruleset}
+                  - {id: json, in: node/node1, run: nft -j list table ip mine}
+                  - {id: none, in: node/node1, run: nft list table ip kube-proxy}
+                """))
+        let result = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet).run()
+        func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
+        let other = try step("other")
+        #expect(other.exit == 7, "\(other)")
+        let text = try step("text").stdout
+        #expect(text.contains("ip saddr 10.244.0.4 update @seen { ip saddr } counter packets 1 bytes 60 reject with tcp reset\n"), "\(text)")
+        #expect(text.contains("elements = { 10.244.0.4 expires 59m") || text.contains("elements = { 10.244.0.4 expires 1h }"), "\(text)")
+        #expect(JSON(try step("json").stdout.utf8)?["nftables"]?.items.count == 7)
+        #expect(try step("none").exit == 1)
+    }
+
+    @Test(
+        "A dump of nftables that cannot be taken is refused with its place",
+        arguments: [
+            ("{\n\"nftables\": [ {]", "node.json:2:16: this is not JSON"), ("{\"nftables\": [", "node.json:1:15: the file ends within a JSON value"),
+            ("[]", "nft -j list ruleset"),
+            (
+                #"{"nftables":[{"table":{"family":"ip","name":"t"}},{"chain":{"family":"ip","table":"t","name":"c"}},{"rule":{"family":"ip","table":"t","chain":"c","handle":4,"expr":[{"queue":null}]}}]}"#,
+                "node.json: statement 'queue' is not known: ip t, chain c, handle 4: queue null. Write \"unknownRules: skip\""
+            ),
+        ])
+    func refusedNFTables(dump: String, words: String) throws {
+        _ = folder.write("node.json", dump)
+        let path = folder.write("t.yaml", scenario("{name: node1, nft: node.json}", steps: "  - {in: pod/web, run: hostname}\n"))
+        let error = #expect(throws: Failure.self) { _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet) }
+        #expect(error?.description.contains(words) == true, "\(error?.description ?? "")")
+    }
+
     @Test("Frames go the same ways, to the last byte, through a node's own rules and through their dump", arguments: ["pod-to-service-iptables", "network-policy"])
     func sameFrames(_ name: String) throws {
         func run(_ change: (inout LoadedScenario) throws -> Void) throws -> (RunResult, Data) {
@@ -153,6 +265,25 @@ struct NodeRulesTests {
         #expect(first.status == .passed && second.status == .passed)
         #expect(first.steps.map(\.stdout) == second.steps.map(\.stdout))
         #expect(capture == again)
+    }
+
+    @Test("A packet to an address that is not known to be the node's: the hint says what it would be told, and a policy that decides is named by its chain")
+    func hints() throws {
+        let original = try ServiceTracing(loaded(.iptables), hooks: .quiet)
+        var again = try loaded(.iptables)
+        var lines = original.world.simulation.rules(of: "node1")
+        let forward = try #require(lines.firstIndex { $0.hasPrefix(":FORWARD ") })
+        lines[forward] = ":FORWARD DROP [0:0]"
+        again.scenario.cluster.nodes[0].rules = NodeRules(file: "node1.rules", lines: lines)
+        let copy = try ServiceTracing(again, hooks: .quiet)
+        func ask(_ to: String) throws -> TraceResult { try copy.trace(from: "203.0.113.7", to: to, proto: 6, namespace: "default", at: "node1") }
+        let unknown = try ask("192.0.2.10:30080")
+        #expect(unknown.verdict == "DROP" && unknown.decidedBy?.text == "FORWARD policy DROP" && unknown.decidedBy?.place == "node1.rules:\(forward + 1)")
+        #expect(unknown.hint?.contains("add --local-address 192.0.2.10: the packet then goes to 10.244.") == true && unknown.hint?.hasSuffix(" or 2 more") == true)
+        #expect(try ask("192.0.2.10:22").hint == nil && ask("web:80").hint == nil)
+        copy.localAddresses = [IPv4Address(192, 0, 2, 10)]
+        let known = try ask("192.0.2.10:30080")
+        #expect(known.hint == nil && known.verdict == "ENDPOINT" && known.endpoints.count == 3)
     }
 
     @Test("Tables that a dump does not have are empty; one that was cut off is refused")

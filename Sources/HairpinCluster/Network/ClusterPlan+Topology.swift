@@ -138,8 +138,8 @@ extension ClusterPlan {
         "net.netfilter.nf_conntrack_max": "262144", "net.netfilter.nf_conntrack_tcp_timeout_established": "86400",
         "net.netfilter.nf_conntrack_tcp_timeout_close_wait": "3600",
     ]
-    /// What kube-proxy sets in IPVS mode on top.
+    /// What kube-proxy sets in IPVS mode on top. It leaves conn_reuse_mode as it is, which is 1, on kernels from 5.9 on.
     private static let ipvsSysctls = [
-        "net.ipv4.vs.conntrack": "1", "net.ipv4.vs.conn_reuse_mode": "0", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1",
+        "net.ipv4.vs.conntrack": "1", "net.ipv4.vs.expire_nodest_conn": "1", "net.ipv4.vs.expire_quiescent_template": "1",
     ]
 }

@@ -118,10 +118,10 @@ extension LogicalProcess {
         try? sendLocal(frame, found.route, namespace: index)
     }
 
-    /// POSTROUTING, size, neighbour (`ip_output`, `ip_finish_output`).
+    /// POSTROUTING, size, neighbour (`ip_output`, `ip_finish_output`). `input` is where a forwarded packet came in, which POSTROUTING may ask (`indev`).
     func output(_ frame: FrameHandle, _ route: Route, input: InterfaceIndex) {
         pool.pointee[frame].pointee.device = route.device
-        guard hook(frame, .postrouting, input: .none, output: route.device, networkOffset: 0) else { return }
+        guard hook(frame, .postrouting, input: input, output: route.device, networkOffset: 0) else { return }
         let entry = pool.pointee[frame]
         let out = interface(route.device)
         let space = namespace(out.pointee.namespace)

@@ -10,12 +10,12 @@ extension LogicalProcess {
         try namespace(index).pointee.netfilter.made.pointee.restore(lines)
     }
 
-    /// Replaces the rule set by one of a machine somewhere, with its sets. What is not understood is treated as `unknown` says; returned are the rules
-    /// that were left out or taken to match in part.
-    public func setRules(_ lines: [String], sets: IPSetTable, unknown: RuleSet.Unknown, namespace index: NamespaceIndex) throws(RuleError) -> [RuleError] {
-        try namespace(index).pointee.netfilter.made.pointee.restore(lines, sets: sets, unknown: unknown)
-        let rules = namespace(index).pointee.netfilter.made.pointee.currentRules()
-        return rules.skipped + rules.assumed
+    /// Replaces the rule set by one that was read elsewhere, with its sets.
+    public func setRules(_ rules: RuleSet, namespace index: NamespaceIndex) { namespace(index).pointee.netfilter.made.pointee.replaceRules(rules) }
+
+    /// The tables of nftables as `nft -j list ruleset` prints them, without the object that tells nft's version: kube-proxy's own, and those of a dump.
+    public func nftables(namespace index: NamespaceIndex) -> [JSON] {
+        (services(namespace: index)?.nftObjects() ?? []) + ruleSet(namespace: index).nftablesListing(now: now.nanoseconds)
     }
 
     /// The rule set itself, to be asked what it would do.
@@ -40,9 +40,20 @@ extension LogicalProcess {
     }
     public func services(namespace index: NamespaceIndex) -> ServiceTable? { namespace(index).pointee.netfilter.made.pointee.services }
 
-    public func setVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) {
-        namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
+    /// With `gracefully`, servers of TCP that leave stay with weight zero until `endTerminatedServers` finds them without connections.
+    public func setVirtualServices(_ services: [VirtualService], gracefully: Bool = false, namespace index: NamespaceIndex) {
+        if gracefully {
+            namespace(index).pointee.netfilter.made.pointee.setVirtualServicesGracefully(services, now: now.nanoseconds)
+        } else {
+            namespace(index).pointee.netfilter.made.pointee.setVirtualServices(services)
+        }
     }
+
+    /// Servers that have left their services go if their last connection has ended. Whether some remain.
+    public func endTerminatedServers(namespace index: NamespaceIndex) -> Bool {
+        namespace(index).pointee.netfilter.made.pointee.virtualServers.endTerminated(now: now.nanoseconds)
+    }
+    public func hasTerminatingServers(namespace index: NamespaceIndex) -> Bool { !namespace(index).pointee.netfilter.made.pointee.virtualServers.terminating.isEmpty }
 
     /// Changes some of the virtual services there are; false, and nothing done, if one of them is not there.
     public func changeVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) -> Bool {
@@ -51,6 +62,12 @@ extension LogicalProcess {
 
     public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {
         namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map(\.configured)
+    }
+
+    /// Virtual services with the connections of each server, in its order: those that are established, and the others.
+    public func virtualServiceLoads(namespace index: NamespaceIndex) -> [(service: VirtualService, loads: [(active: Int, inactive: Int)])] {
+        namespace(index).pointee.netfilter.made.pointee.virtualServers.expireEntries(now: now.nanoseconds)
+        return namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map { ($0.configured, $0.servers.map { ($0.active, $0.inactive) }) }
     }
 
     /// Replaces the network policies a node enforces for its pods; connections are judged again at their next packets.

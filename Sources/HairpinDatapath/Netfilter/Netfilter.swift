@@ -61,12 +61,14 @@ struct Netfilter {
     }
 
     /// `iptables-restore`; `keeping` is `--noflush`.
-    mutating func restore(_ lines: [String], keeping: Bool = false, sets: IPSetTable? = nil, unknown: RuleSet.Unknown = .refuse) throws(RuleError) {
+    mutating func restore(_ lines: [String], keeping: Bool = false) throws(RuleError) {
         program.saveCounters(into: &rules)
-        // A dump with its sets is all there is: a table it does not have is empty.
-        var new = sets == nil ? rules : RuleSet()
-        if let sets { new.sets = sets }
-        try new.restore(lines, keeping: keeping, unknown: unknown)
+        try rules.restore(lines, keeping: keeping)
+        recompile()
+    }
+
+    /// A rule set that has been read, in place of all there is: a table it does not have is empty.
+    mutating func replaceRules(_ new: RuleSet) {
         rules = new
         recompile()
     }
@@ -113,12 +115,20 @@ struct Netfilter {
         services = nil
     }
 
-    /// Sets one of the `net.netfilter.nf_conntrack_…` settings; false if there is none of that name.
-    mutating func set(sysctl name: String, to value: Int) -> Bool { connections.settings.set(name, to: value) }
+    /// Sets one of the `net.netfilter.nf_conntrack_…` or `net.ipv4.vs.…` settings; false if there is none of that name.
+    mutating func set(sysctl name: String, to value: Int) -> Bool {
+        name.hasPrefix("net.ipv4.vs.") ? virtualServers.settings.set(name, to: value) : connections.settings.set(name, to: value)
+    }
 
     /// Adds, changes or removes virtual services. IPVS in kube-proxy's way needs tracking (`net.ipv4.vs.conntrack=1`), so it is switched on.
     mutating func setVirtualServices(_ services: [VirtualService]) {
         virtualServers.set(services)
+        refreshActivity()
+    }
+
+    /// As above, as kube-proxy does: servers that leave keep the connections of TCP they have. `now` in nanoseconds of virtual time.
+    mutating func setVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) {
+        virtualServers.setGracefully(services, now: now)
         refreshActivity()
     }
 
@@ -167,6 +177,8 @@ struct Netfilter {
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            // Of nftables only: what stands behind translation.
+            if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
         case .localIn:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
@@ -196,6 +208,7 @@ struct Netfilter {
         case .postrouting:
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
+            if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             return confirm(frame, pool, env)
         }
         return .accept
@@ -243,13 +256,14 @@ struct Netfilter {
         let connection = connections.entry(pool[frame].pointee.connection)
         let info = pool[frame].pointee.connectionInfo
         // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
+        let others = program.following(table, place.hook)
         let mayRepeat =
-            remembersWalks && table == .filter && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
+            remembersWalks && table == .filter && others.isEmpty && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
             && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         let walked = program.walked
         let mark = pool[frame].pointee.mark
-        switch program.evaluate(from: start, place, frame, &packet, connection, &pool, &env) {
+        switch program.evaluateAll(from: start, others, place, frame, &packet, connection, &pool, &env) {
         case .accept:
             if mayRepeat, let connection, pool[frame].pointee.mark == mark { program.remember(start, place, pool[frame], packet, connection, walked: program.walked &- walked, &env) }
             return nil
@@ -317,7 +331,8 @@ struct Netfilter {
             connections.bindNothing(index, isSource: isSource, &env)
             return nil
         }
-        switch first ?? program.evaluate(from: start ?? 0, place, handle, &packet, connection, &pool, &env) {
+        let others = program.following(.nat, place.hook)
+        switch first ?? program.evaluateAll(from: start ?? 0, others, place, handle, &packet, connection, &pool, &env) {
         case .drop: return .drop(.ruleDrop)
         case .reject(let kind): return .reject(kind)
         case .translate(let range, let wantsSource) where wantsSource == isSource: connections.bind(index, range, isSource: isSource, &env)

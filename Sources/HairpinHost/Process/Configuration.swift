@@ -40,14 +40,14 @@ extension Process {
     func ipsetSave() -> [String] {
         kernel.process.ruleSet(namespace: namespace).sets.lines(now: now.nanoseconds) + (kernel.process.services(namespace: namespace)?.ipsets() ?? [])
     }
-    func nftRuleset() -> [String] { kernel.process.services(namespace: namespace)?.nftRuleset() ?? [] }
+    func nftRuleset() -> [JSON] { kernel.process.nftables(namespace: namespace) }
 
     func virtualServerListing() -> [String] {
         IPVSListing.lines(
-            kernel.process.virtualServices(namespace: namespace).map { service in
+            kernel.process.virtualServiceLoads(namespace: namespace).map { service, loads in
                 IPVSListing.Service(
                     proto: service.proto.rawValue, address: ServiceAddress(service.address), port: service.port, scheduler: service.scheduler.rawValue,
-                    persistenceSeconds: service.persistence, servers: service.servers.map { (ServiceAddress($0.address), $0.port, $0.weight) })
+                    persistenceSeconds: service.persistence, servers: zip(service.servers, loads).map { (ServiceAddress($0.address), $0.port, $0.weight, $1.active, $1.inactive) })
             })
     }
 

@@ -398,19 +398,29 @@ enum Firewall {
     static func nft(_ arguments: [String]) -> any Program {
         Immediate { system in
             let words = arguments.filter { !$0.hasPrefix("-") }
-            switch words {
-            case ["list", "ruleset"], ["list", "table", "ip", "kube-proxy"], ["list", "table", "kube-proxy"]:
-                let lines = system.nftRuleset()
-                if lines.isEmpty, words[1] == "table" {
+            let isJSON = arguments.contains { $0 == "--json" || $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.contains("j") }
+            let showsHandles = arguments.contains { $0 == "--handle" || $0.hasPrefix("-") && !$0.hasPrefix("--") && $0.contains("a") }
+            var objects = system.nftRuleset()
+            switch (words.first, words.dropFirst().first) {
+            case ("list", "ruleset") where words.count == 2: break
+            case ("list", "table") where words.count == 3 || words.count == 4:
+                let (family, name) = (words.count == 4 ? words[2] : "ip", words[words.count - 1])
+                objects = objects.filter { object in
+                    guard case .object(let members) = object, let member = members.first else { return false }
+                    return member.value["family"]?.string == family && member.value[member.name == "table" ? "name" : "table"]?.string == name
+                }
+                if objects.isEmpty {
                     system.writeError("Error: No such file or directory\n\(words.joined(separator: " "))\n")
                     return 1
                 }
-                for line in lines { system.writeOutput(line + "\n") }
-                return 0
             default:
-                system.writeError("nft: \(words.joined(separator: " ")): not modelled; \"list ruleset\" is\n")
+                system.writeError("nft: \(words.joined(separator: " ")): not modelled; \"list ruleset\" and \"list table\" are\n")
                 return 1
             }
+            if isJSON { system.writeOutput(NFTablesText.json(objects) + "\n") } else {
+                for line in NFTablesText.lines(objects, handles: showsHandles) { system.writeOutput(line + "\n") }
+            }
+            return 0
         }
     }
 

@@ -133,10 +133,9 @@ public enum IPVSListing {
         public var port: UInt16
         public var scheduler: String
         public var persistenceSeconds: Int?
-        public var servers: [(address: ServiceAddress, port: UInt16, weight: Int)]
-        public init(
-            proto: UInt8, address: ServiceAddress, port: UInt16, scheduler: String, persistenceSeconds: Int?, servers: [(address: ServiceAddress, port: UInt16, weight: Int)]
-        ) {
+        public typealias Server = (address: ServiceAddress, port: UInt16, weight: Int, active: Int, inactive: Int)
+        public var servers: [Server]
+        public init(proto: UInt8, address: ServiceAddress, port: UInt16, scheduler: String, persistenceSeconds: Int?, servers: [Server]) {
             self.proto = proto
             self.address = address
             self.port = port
@@ -146,7 +145,7 @@ public enum IPVSListing {
         }
     }
 
-    /// Numeric; connections are not counted. In the order of protocol, address and port.
+    /// Numeric. In the order of protocol, address and port.
     public static func lines(_ services: [Service]) -> [String] {
         var result = [
             "IP Virtual Server version 1.2.1 (size=4096)", "Prot LocalAddress:Port Scheduler Flags", "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
@@ -156,7 +155,7 @@ public enum IPVSListing {
             let persistent = service.persistenceSeconds.map { " persistent \($0)" } ?? ""
             result.append("\(proto)  \(service.address.with(port: service.port)) \(service.scheduler)\(persistent)")
             for server in service.servers {
-                result.append("  -> \(padded(server.address.with(port: server.port), 28)) Masq    \(padded(String(server.weight), 6)) 0          0         ")
+                result.append("  -> \(padded(server.address.with(port: server.port), 28)) Masq    \(padded(String(server.weight), 6)) \(padded(String(server.active), 10)) \(padded(String(server.inactive), 10))")
             }
         }
         return result

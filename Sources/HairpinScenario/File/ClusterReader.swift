@@ -63,16 +63,19 @@ enum ClusterReader {
         }
         var nodes: [NodeSettings] = []
         for (number, item) in try value.items().enumerated() {
-            try item.checkKeys(["name", "address", "labels", "iptables", "ipset", "unknownRules"])
+            try item.checkKeys(["name", "address", "labels", "iptables", "ipset", "nft", "unknownRules"])
             let nameValue = try item.require("name", fix: "Add \"name: node\(number + 1)\".")
             var node = NodeSettings(name: try nameValue.string(), address: IPv4Address(rawValue: firstNodeAddress.rawValue + UInt32(number)))
             if let address = item["address"] { node.address = try address.address() }
             if let labels = item["labels"] { node.labels = try labels.stringMap().map { (name: $0.key, value: $0.value) } }
-            for key in ["ipset", "unknownRules"] where item["iptables"] == nil {
-                guard let value = item[key] else { continue }
+            if item["iptables"] == nil, let value = item["ipset"] {
                 throw value.error(problem: "stands without \"iptables\"", fix: "Name the file with the node's rules: \"iptables: \(node.name).rules\".")
             }
-            if let rules = item["iptables"] { node.rules = try self.rules(rules, item) }
+            if item["iptables"] == nil, item["nft"] == nil, let value = item["unknownRules"] {
+                let fix = "Name a file with the node's rules: \"iptables: \(node.name).rules\" or \"nft: \(node.name).json\"."
+                throw value.error(problem: "stands without \"iptables\" and \"nft\"", fix: fix)
+            }
+            if item["iptables"] != nil || item["nft"] != nil { node.rules = try rules(item) }
             if nodes.contains(where: { $0.name == node.name }) {
                 throw nameValue.error(problem: "is the name of another node", fix: "Give every node a name of its own.")
             }
@@ -87,9 +90,10 @@ enum ClusterReader {
     }
 
     /// The files are read relative to the one that names them.
-    private static func rules(_ value: YAMLValue, _ node: YAMLValue) throws(InputError) -> NodeRules {
-        let file = try value.string()
-        var rules = NodeRules(file: file, lines: try ScenarioFile.lines(value))
+    private static func rules(_ node: YAMLValue) throws(InputError) -> NodeRules {
+        var rules = NodeRules()
+        if let iptables = node["iptables"] { (rules.file, rules.lines) = (try iptables.string(), try ScenarioFile.lines(iptables)) }
+        if let nft = node["nft"] { (rules.nftFile, rules.nft) = (try nft.string(), try ScenarioFile.lines(nft).joined(separator: "\n")) }
         if let sets = node["ipset"] { (rules.setsFile, rules.setLines) = (try sets.string(), try ScenarioFile.lines(sets)) }
         if let unknown = node["unknownRules"] { rules.unknown = NodeRules.Unknown(rawValue: try unknown.word(among: NodeRules.Unknown.allCases.map(\.rawValue))) ?? .refuse }
         return rules

@@ -68,7 +68,7 @@ public struct NodeSettings: Sendable, Equatable {
     }
 }
 
-/// The rules of a real node: what `iptables-save`, and `ipset save`, printed there.
+/// The rules of a real node: what `iptables-save`, `ipset save` and `nft -j list ruleset` printed there; one of the first and the last at least.
 public struct NodeRules: Sendable {
     /// What becomes of a rule with a match or a target that is not understood.
     public enum Unknown: String, Sendable, CaseIterable {
@@ -79,13 +79,20 @@ public struct NodeRules: Sendable {
         /// The match is taken to hold, the target to do nothing, with a warning.
         case match
     }
-    /// As the person named it.
-    public var file: String
-    public var lines: [String]
+    /// As the person named it; empty without.
+    public var file = ""
+    public var lines: [String] = []
     public var setsFile = ""
     public var setLines: [String] = []
+    /// What `nft -j list ruleset` printed; empty without.
+    public var nftFile = ""
+    public var nft = ""
     public var unknown = Unknown.refuse
+    public init() {}
     public init(file: String, lines: [String]) { (self.file, self.lines) = (file, lines) }
+
+    /// The files' names, for people.
+    public var name: String { [file, nftFile].filter { !$0.isEmpty }.joined(separator: ", ") }
 }
 
 /// How kube-proxy turns Services into rules.
@@ -240,6 +247,8 @@ public enum ScenarioTiming {
     public static let rules = Instant(nanoseconds: 200_000_000)
     /// How long kube-proxy takes to follow a change of readiness.
     public static let ruleLag = Duration.milliseconds(100)
+    /// How often kube-proxy looks whether servers of IPVS that have left still have connections (`rsCheckDeleteInterval`).
+    public static let terminations = Duration.seconds(60)
     /// The first step's default, and the earliest moment at which `exec` and `get` look at the cluster.
     public static let firstStep = Instant(nanoseconds: 1_000_000_000)
     /// How long `exec` and `get` wait for pods that are not ready.

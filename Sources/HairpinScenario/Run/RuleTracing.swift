@@ -18,9 +18,26 @@ extension ServiceTracing {
             packet.input = inputInterface ?? (own != nil || node.podCIDR.contains(from) ? "cni0" : "eth0")
             packet.physicalInput = inputInterface == nil ? own ?? "" : ""
         }
-        var tracer = RuleTracer(set, surroundings(of: node, ports))
+        let surroundings = surroundings(of: node, ports)
+        var tracer = RuleTracer(set, surroundings)
         let outcomes = merge(tracer.trace(packet, isFromHere: isFromHere))
-        return result(outcomes, rules, node, source, to: to, words, proto: proto)
+        var result = result(outcomes, rules, node, source, to: to, words, proto: proto)
+        result.hint = hint(set, surroundings, packet, isFromHere: isFromHere, outcomes)
+        return result
+    }
+
+    /// A dump does not say what addresses its node has. Where the packet would be sent to endpoints if its destination were one, that is worth telling.
+    private func hint(_ set: RuleSet, _ surroundings: TraceSurroundings, _ packet: TracedPacket, isFromHere: Bool, _ outcomes: [TraceOutcome]) -> String? {
+        guard !surroundings.isLocal(packet.destination, nil), outcomes.allSatisfy({ $0.translated == nil }) else { return nil }
+        var own = surroundings
+        own.isLocal = { address, interface in address == packet.destination || surroundings.isLocal(address, interface) }
+        var tracer = RuleTracer(set, own)
+        let others = merge(tracer.trace(packet, isFromHere: isFromHere))
+        var targets: [String] = []
+        for outcome in others where outcome.translated != nil { targets.append("\(outcome.destination):\(outcome.destinationPort)") }
+        guard let first = targets.first else { return nil }
+        let more = targets.count > 1 ? " or \(targets.count - 1) more" : ""
+        return "if \(packet.destination) is an address of the node itself, add --local-address \(packet.destination): the packet then goes to \(first)\(more)"
     }
 
     /// The node's ends of its pods' cables, by the pods' addresses.
@@ -54,6 +71,8 @@ extension ServiceTracing {
             })
         let last = IPv4Address(rawValue: podCIDR.network.rawValue | ~IPv4Prefix.mask(podCIDR.length))
         result.isBroadcast = { $0 == last }
+        let (outer, inner) = (node.address, node.gateway)
+        result.masqueradeAddress = { $0 == "cni0" ? inner : outer }
         result.isWayBack = { source, device, loose, acceptsLocal in
             if source.isLoopback || own[source] != nil || locals.contains(source) { return acceptsLocal }
             return loose || input != nil || device == (podCIDR.contains(source) ? "cni0" : "eth0")
@@ -83,7 +102,10 @@ extension ServiceTracing {
         _ outcomes: [TraceOutcome], _ rules: NodeRules, _ node: PlannedNode, _ source: Source, to: IPv4Address, _ words: String, proto: UInt8
     ) -> TraceResult {
         func named(_ reference: RuleReference) -> TraceResult.Rule {
-            TraceResult.Rule(file: rules.file, line: reference.line, table: reference.table, chain: reference.chain, text: "-A \(reference.chain) \(reference.text)")
+            let isNative = reference.table.contains(" ")
+            return TraceResult.Rule(
+                file: isNative ? rules.nftFile : rules.file, line: reference.line, handle: reference.handle, table: reference.table, chain: reference.chain,
+                text: (isNative || reference.isPolicy ? "" : "-A ") + "\(reference.chain) \(reference.text)")
         }
         func word(_ verdict: TraceOutcome.Verdict) -> String {
             switch verdict {
@@ -115,7 +137,8 @@ extension ServiceTracing {
         var deciding = Set<RuleReference?>()
         var verdicts = Set<TraceOutcome.Verdict>()
         for outcome in outcomes {
-            deciding.insert(outcome.rule ?? outcome.translated)
+            // A policy that drops decides; one that accepts only where nothing else did.
+            deciding.insert(outcome.rule ?? (outcome.verdict == .drop ? outcome.policy : nil) ?? outcome.translated ?? outcome.policy)
             verdicts.insert(outcome.verdict)
         }
         let isRefused = !verdicts.contains(.accept)
@@ -130,8 +153,8 @@ extension ServiceTracing {
         var isMasqueraded = false
         for outcome in outcomes where outcome.masqueraded != nil { isMasqueraded = true }
         return TraceResult(
-            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: rules.file, node: node.name, verdict: verdict,
+            from: source.words, to: words, protocol: proto == 17 ? "udp" : proto == 132 ? "sctp" : "tcp", proxyMode: rules.name, node: node.name, verdict: verdict,
             service: service, masqueraded: isMasqueraded, affinitySeconds: nil, endpoints: endpoints,
-            path: common.map { "\(node.name): \(named($0).place): \($0.table) -A \($0.chain) \($0.text)" }, decidedBy: decided.map(named))
+            path: common.map { "\(node.name): \(named($0).place): \($0.table) \(named($0).text)" }, decidedBy: decided.map(named))
     }
 }

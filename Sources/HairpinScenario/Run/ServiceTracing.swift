@@ -22,10 +22,13 @@ public struct TraceResult: Sendable, Encodable {
     /// A rule of a node's own, where it stands.
     public struct Rule: Sendable, Encodable, Hashable {
         public var file: String
+        /// Zero in a dump of nftables, which has no lines.
         public var line: Int
+        /// Of a rule of nftables.
+        public var handle: Int?
         public var table: String, chain: String
         public var text: String
-        public var place: String { line > 0 ? "\(file):\(line)" : file }
+        public var place: String { line > 0 ? "\(file):\(line)" : handle.map { "\(file) handle \($0)" } ?? file }
     }
     public var apiVersion = "hairpin.sim/v1"
     public var kind = "ServiceTrace"
@@ -48,6 +51,8 @@ public struct TraceResult: Sendable, Encodable {
     public var note: String?
     /// Of a node with rules of its own: the one that decides, where all packets meet the same.
     public var decidedBy: Rule?
+    /// Of a node with rules of its own: what more it would have to be told for another answer.
+    public var hint: String?
 }
 
 /// `hairpin trace`: one packet's fate in a booted cluster, what-if.

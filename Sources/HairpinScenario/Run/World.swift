@@ -32,6 +32,8 @@ final class World {
     private var rulesDue: Instant? = ScenarioTiming.rules
     /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
     private var slicesDue: Instant?
+    /// When kube-proxy looks again at servers of IPVS that have left and still have connections.
+    private var terminationsDue: Instant?
     private var published: [EndpointSlice]?
     /// Of workloads that steps restart or scale.
     private(set) var controllers: [any WorkloadController] = []
@@ -99,23 +101,32 @@ final class World {
 
     private func load(_ rules: NodeRules, on node: String) throws(Failure) {
         guard simulation.hasHost(node) else { return }
-        try World.checkWhole(rules)
-        var sets = IPSetTable()
-        do throws(RuleError) { try sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
+        var set = RuleSet()
+        do throws(RuleError) { try set.sets.restore(rules.setLines) } catch { throw World.failure(error, in: rules.setsFile) }
         let unknown: RuleSet.Unknown =
             switch rules.unknown {
             case .refuse: .refuse
             case .skip: .skip
             case .match: .match
             }
+        var file = rules.file
+        if !file.isEmpty { try World.checkWhole(rules) }
+        let dump = rules.nftFile.isEmpty ? nil : try World.parse(rules)
         do throws(RuleError) {
-            for note in try simulation.setRules(rules.lines, sets: sets, unknown: unknown, on: node) {
-                warn("\(rules.file):\(note.line): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+            if !file.isEmpty { try set.restore(rules.lines, unknown: unknown) }
+            if let dump {
+                file = rules.nftFile
+                try set.read(nftables: dump, omitsIPTables: !rules.file.isEmpty, unknown: unknown)
             }
         } catch {
             let fix = error.isUnknown ? "Write \"unknownRules: skip\" (or --unknown skip) to leave such rules out, \"match\" to take what is unknown to hold" : nil
-            throw World.failure(error, in: rules.file, hint: fix)
+            throw World.failure(error, in: file, hint: fix)
         }
+        for note in set.skipped + set.assumed {
+            let place = note.line > 0 ? "\(rules.file):\(note.line)" : rules.nftFile
+            warn("\(place): \(note.reason)\(rules.unknown == .skip ? "; the rule is left out" : ""): \(note.text)")
+        }
+        simulation.setRules(set, on: node)
         simulation.setServices(nil, on: node)
         nodeRules[node] = rules
     }
@@ -134,6 +145,13 @@ final class World {
         }
         if tables == 0 { throw Failure(.input, "\(rules.file): there is no table in it", hint: "Give the whole output of iptables-save") }
         if let open { throw Failure(.input, "\(rules.file):\(rules.lines.count): COMMIT expected: the file ends within \(open)", hint: "Give the whole output of iptables-save") }
+    }
+
+    private static func parse(_ rules: NodeRules) throws(Failure) -> JSON {
+        do throws(JSON.Problem) { return try JSON(parsing: Array(rules.nft.utf8)) } catch {
+            let what = error.isCutOff ? "the file ends within a JSON value" : "this is not JSON"
+            throw Failure(.input, "\(rules.nftFile):\(error.line):\(error.column): \(what)", hint: "Give the whole output of nft -j list ruleset")
+        }
     }
 
     private static func failure(_ error: RuleError, in file: String, hint: String? = nil) -> Failure {
@@ -188,7 +206,7 @@ final class World {
     private func nextControl(after now: Instant) -> Instant {
         let step = UInt64(World.tick.nanoseconds)
         var next = Instant(nanoseconds: (now.nanoseconds / step + 1) * step)
-        for due in [rulesDue, slicesDue, policiesDue] { if let due, due > now { next = min(next, due) } }
+        for due in [rulesDue, slicesDue, policiesDue, terminationsDue] { if let due, due > now { next = min(next, due) } }
         for pod in pods where pod.isOnNode {
             if let due = pod.nextEnd, due > now { next = min(next, due) }
             for container in pod.containers {
@@ -237,6 +255,10 @@ final class World {
         if let due = policiesDue, due <= now {
             policiesDue = nil
             writePolicies()
+        }
+        if let due = terminationsDue, due <= now {
+            terminationsDue = nil
+            for node in plan.nodes where simulation.hasHost(node.name) && simulation.endTerminatedServers(on: node.name) { terminationsDue = due + ScenarioTiming.terminations }
         }
     }
 
@@ -342,7 +364,12 @@ final class World {
         // Writing unchanged servers would start their rotation anew.
         if serversWritten[node.name] ?? [] != servers {
             serversWritten[node.name] = servers
-            simulation.setVirtualServers(servers, on: node.name)
+            simulation.setVirtualServers(servers, gracefully: true, on: node.name)
+            if terminationsDue == nil, simulation.hasTerminatingServers(on: node.name) {
+                // Every minute from its start (`rsCheckDeleteInterval`).
+                let interval = UInt64(ScenarioTiming.terminations.nanoseconds)
+                terminationsDue = Instant(nanoseconds: (simulation.now.nanoseconds / interval + 1) * interval)
+            }
         }
     }
 

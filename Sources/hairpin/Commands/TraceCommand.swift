@@ -15,8 +15,10 @@ struct TraceCommand: ParsableCommand {
             ENDPOINT: translated to an endpoint. REJECT: ICMP port unreachable to the sender. DROP: silence. ACCEPT: let through as it is. \
             NONE: kube-proxy has no opinion, ordinary routing decides.
 
-            With --iptables the rules are those of a real node, as iptables-save printed them there, and are named by their lines; -f may then be left out:
+            With --iptables or --nft the rules are those of a real node, as iptables-save or nft -j list ruleset printed them there, and are named by their \
+            lines or handles; -f may then be left out:
 
+              hairpin trace --nft node1.json --from 10.244.0.7 --to 10.96.0.20:80 --output detailed
               hairpin trace --iptables node1.rules --local-address 192.0.2.10 --from 203.0.113.7 --to 192.0.2.10:30080 --output detailed
             """)
 
@@ -46,6 +48,9 @@ struct TraceCommand: ParsableCommand {
     @Option(help: "A file with what ipset save printed, for rules that ask sets.", completion: .file())
     var ipset: String?
 
+    @Option(help: "The node's rules in nftables: a file with what nft -j list ruleset printed.", completion: .file())
+    var nft: String?
+
     @Option(name: .customLong("unknown"), help: "What becomes of a rule that is not understood: refuse, skip or match (what is unknown is taken to hold).")
     var unknown = NodeRules.Unknown.refuse
 
@@ -63,7 +68,7 @@ struct TraceCommand: ParsableCommand {
 
     func run() throws {
         if iptables == nil, ipset != nil { throw ValidationError("--ipset needs --iptables.") }
-        var loaded = try cluster.load(needsFiles: iptables == nil)
+        var loaded = try cluster.load(needsFiles: iptables == nil && nft == nil)
         if let rules = try nodeRules() {
             let name = node ?? loaded.scenario.cluster.nodes[0].name
             guard let index = loaded.scenario.cluster.nodes.firstIndex(where: { $0.name == name }) else { throw Failure(.notFound, "there is no node \"\(name)\"") }
@@ -87,8 +92,10 @@ struct TraceCommand: ParsableCommand {
     }
 
     private func nodeRules() throws(Failure) -> NodeRules? {
-        guard let iptables else { return nil }
-        var rules = NodeRules(file: iptables, lines: try ScenarioFile.lines(path: iptables))
+        guard iptables != nil || nft != nil else { return nil }
+        var rules = NodeRules()
+        if let iptables { (rules.file, rules.lines) = (iptables, try ScenarioFile.lines(path: iptables)) }
+        if let nft { (rules.nftFile, rules.nft) = (nft, try ScenarioFile.lines(path: nft).joined(separator: "\n")) }
         if let ipset { (rules.setsFile, rules.setLines) = (ipset, try ScenarioFile.lines(path: ipset)) }
         rules.unknown = unknown
         return rules
@@ -114,6 +121,7 @@ struct TraceCommand: ParsableCommand {
         }
         if let policy = result.policy { text += "policy    \(policy.isAllowed ? "allowed" : "REFUSED"): \(policy.words)\n" }
         if let rule = result.decidedBy { text += "decided   \(rule.place): \(rule.table) \(rule.text)\n" }
+        if let hint = result.hint { text += "hint      \(hint)\n" }
         return text
     }
 

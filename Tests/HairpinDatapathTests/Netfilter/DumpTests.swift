@@ -194,12 +194,13 @@ struct DumpTests {
         outside.destinationPort = 8080
         let hostPort = tracer.trace(outside, isFromHere: false)
         #expect(hostPort.map(\.verdict) == [.reject("icmp-admin-prohibited")] && hostPort[0].translated?.chain == "CNI-DN-b0a1c2d3e4f5061728394")
-        // To the node itself, and to nobody: the policy of FORWARD has no line.
+        // To the node itself, and to nobody: the policy of FORWARD, which is named by the chain's line.
         outside.destinationPort = 22
         #expect(tracer.trace(outside, isFromHere: false).map(\.isLocal) == [true])
         outside.destination = IPv4Address(198, 51, 100, 1)
         let policy = tracer.trace(outside, isFromHere: false)
         #expect(policy.map(\.verdict) == [.drop] && policy[0].rule == nil)
+        #expect(policy[0].policy?.chain == "FORWARD" && policy[0].policy?.text == "policy DROP" && policy[0].policy?.line == Self.line(":FORWARD DROP [5:300]"))
     }
 
     @Test("Frames meet the same rules: endpoints, drops and the share of each")
@@ -255,6 +256,17 @@ struct DumpTests {
         #expect(printed[2].hasSuffix("-j TEE --gateway 10.0.0.1"))
     }
 
+    @Test("A dump of sets cut off anywhere is taken or refused by its last line, and never ends the program", arguments: [0, 1])
+    func cutOff(seed: Int) throws {
+        let bytes = Array(Self.sets.utf8)
+        for end in stride(from: seed, to: bytes.count, by: 2) {
+            let text = String(decoding: bytes[..<end], as: UTF8.self)
+            do throws(RuleError) { _ = try IPSetTable(parsing: text) } catch {
+                #expect(error.line == text.split(separator: "\n", omittingEmptySubsequences: false).count, "\(error)")
+            }
+        }
+    }
+
     @Test("Sets: nets with exceptions, timeouts, changes by SET, and text that is wrong")
     func setsByThemselves() throws {
         var table = try IPSetTable(parsing: Self.sets)
@@ -279,6 +291,11 @@ struct DumpTests {
             ("create a hash:mac", 1, "unknown type of set"), ("add a 10.0.0.1", 1, "there is no set"), ("create a hash:ip,port\nadd a 10.0.0.1", 2, "2 parts"),
             ("create a hash:ip\ncreate a hash:ip", 2, "there already"), ("create a hash:ip\nadd a 10.0.0.0/33", 2, "not an IPv4 address"),
             ("create a hash:ip\nadd a 1.2.3.4 colour red", 2, "unknown option"), ("swap a b", 1, "unknown command"),
+            ("create a hash:ip family", 1, "family needs a value"), ("create a hash:ip family inet5", 1, "'inet5' is not what family takes"),
+            ("create a hash:ip hashsize many", 1, "'many' is not what hashsize takes"), ("create a hash:ip colour red", 1, "unknown option 'colour' of create"),
+            ("create a bitmap:port range 0-65536", 1, "is not what range takes"), ("create a hash:ip\nadd a 1.2.3.4 timeout 5", 2, "was created without 'timeout'"),
+            ("create a hash:ip comment\nadd a 1.2.3.4 comment", 2, "comment needs a value"), ("create a hash:ip\nadd a", 2, "an entry is missing"),
+            ("create a hash:ip\ncreate b list:set\nadd b a a", 3, "is one name"), ("\n\n*filter", 3, "unknown command"), ("create a hash:ip\nadd a \"1.2.3.4", 2, "quotation mark"),
         ] {
             let error = #expect(throws: RuleError.self) { try IPSetTable(parsing: text) }
             #expect(error?.line == line && error?.reason.contains(words) == true, "\(error?.description ?? "")")

@@ -135,6 +135,7 @@ struct NetfilterVirtualServerTests {
     func newServer() throws {
         var host = try host(.roundRobin, weights: [0, 1, 0], rules: "*filter\n:OUTPUT DROP [0:0]\n-A OUTPUT -d \(podB) -j ACCEPT\nCOMMIT")
         defer { host.deallocate() }
+        _ = host.set(sysctl: "net.ipv4.vs.expire_nodest_conn", to: 1)
         let query = TestPacket(source: outside, destination: clusterIP, sourcePort: 5000, destinationPort: 80, proto: .udp)
         host.netfilter.setVirtualServices([
             VirtualService(address: clusterIP, port: 80, proto: .udp, servers: [VirtualService.Server(address: podB, port: 8080)])
@@ -170,5 +171,96 @@ struct NetfilterVirtualServerTests {
             Issue.record("\(String(describing: last))")
             return
         }
+    }
+
+    // MARK: Graceful termination
+
+    private func service(_ servers: [IPv4Address], proto: IPProtocol = .tcp) -> VirtualService {
+        VirtualService(address: clusterIP, port: 80, proto: proto, servers: servers.map { VirtualService.Server(address: $0, port: 8080) })
+    }
+
+    private func weights(_ host: FilterHost) -> [String] {
+        host.netfilter.virtualServers.services[0].servers.map { "\($0.configured.address) \($0.configured.weight) \($0.active) \($0.inactive)" }
+    }
+
+    @Test("A server of TCP that leaves stays with weight zero while it has connections; they go on, new ones go elsewhere; without, it goes at once")
+    func gracefully() throws {
+        var host = try host(.roundRobin)
+        defer { host.deallocate() }
+        host.netfilter.setVirtualServices([service([podA, podB, podC])])
+        // To A and to B; A's is established.
+        #expect(host.send(syn(1).bytes, through: [.prerouting, .localIn]).destination == podA)
+        _ = host.send(syn(1).with([.ack], sequence: 1001, acknowledgment: 1).bytes, through: [.prerouting, .localIn])
+        #expect(host.send(syn(2).bytes, through: [.prerouting, .localIn]).destination == podB)
+        host.netfilter.setVirtualServicesGracefully([service([podB])], now: host.environment.now.nanoseconds)
+        #expect(weights(host) == ["\(podB) 1 0 1", "\(podA) 0 1 0"], "C has no connection: it is gone")
+        #expect(host.send(syn(1).with([.ack], sequence: 1001, acknowledgment: 1).bytes, through: [.prerouting, .localIn]).destination == podA)
+        for port in UInt16(10)..<14 { #expect(host.send(syn(port).bytes, through: [.prerouting, .localIn]).destination == podB) }
+        let isLeft = host.netfilter.virtualServers.endTerminated(now: host.environment.now.nanoseconds)
+        // 900 s after its last packet an established connection is forgotten.
+        host.advance(.seconds(901))
+        #expect(weights(host).count == 2)
+        let isLeftThen = host.netfilter.virtualServers.endTerminated(now: host.environment.now.nanoseconds)
+        #expect(isLeft && !isLeftThen && weights(host) == ["\(podB) 1 0 0"])
+    }
+
+    @Test("A server that comes back is as before, with its connections; one of UDP goes at once, connections or not")
+    func returns() throws {
+        var host = try host(.roundRobin)
+        defer { host.deallocate() }
+        host.netfilter.setVirtualServices([service([podA, podB])])
+        _ = host.send(syn(1).bytes, through: [.prerouting, .localIn])
+        host.netfilter.setVirtualServicesGracefully([service([podB])], now: 0)
+        host.netfilter.setVirtualServicesGracefully([service([podA, podB])], now: 0)
+        #expect(weights(host) == ["\(podA) 1 0 1", "\(podB) 1 0 0"] && host.netfilter.virtualServers.terminating.isEmpty)
+        host.netfilter.setVirtualServices([service([podA], proto: .udp)])
+        let query = TestPacket(source: outside, destination: clusterIP, sourcePort: 5000, destinationPort: 80, proto: .udp)
+        #expect(host.send(query.bytes, through: [.prerouting, .localIn]).destination == podA)
+        host.netfilter.setVirtualServicesGracefully([service([podB], proto: .udp)], now: 0)
+        #expect(weights(host) == ["\(podB) 1 0 0"])
+    }
+
+    @Test("conn_reuse_mode: a SYN on the ports of a connection that is over gets a new turn, or with 0 its old server", arguments: [0, 1])
+    func reuse(mode: Int) throws {
+        var host = try host(.roundRobin)
+        defer { host.deallocate() }
+        host.netfilter.setVirtualServices([service([podA, podB])])
+        let isKnown = (host.set(sysctl: "net.ipv4.vs.conn_reuse_mode", to: mode), host.set(sysctl: "net.ipv4.vs.no_such_thing", to: 1))
+        #expect(isKnown == (true, false))
+        #expect(host.send(syn(1).bytes, through: [.prerouting, .localIn]).destination == podA)
+        _ = host.send(syn(1).with([.rst], sequence: 1001).bytes, through: [.prerouting, .localIn])
+        _ = host.send(syn(1).with([.fin, .ack], sequence: 1001).bytes, through: [.prerouting, .localIn])
+        _ = host.send(syn(1).with([.rst], sequence: 1001).bytes, through: [.prerouting, .localIn])
+        #expect(host.send(syn(1).bytes, through: [.prerouting, .localIn]).destination == (mode == 0 ? podA : podB))
+    }
+
+    @Test("expire_nodest_conn: a SYN to a server of weight zero, and any packet to one that is gone, ends its entry; without, such packets are dropped")
+    func withoutServer() throws {
+        var host = try host(.roundRobin)
+        defer { host.deallocate() }
+        let ack = syn(1).with([.ack], sequence: 1001, acknowledgment: 1)
+        host.netfilter.setVirtualServices([service([podA])])
+        _ = host.send(syn(1).bytes, through: [.prerouting, .localIn])
+        host.netfilter.setVirtualServices([service([podB])])
+        #expect(host.send(ack.bytes, through: [.prerouting, .localIn]).dropReason == .noVirtualServer)
+        #expect(host.netfilter.virtualServers.connectionCount == 1)
+        _ = host.set(sysctl: "net.ipv4.vs.expire_nodest_conn", to: 1)
+        // It is left to the local stack, which resets it.
+        let stray = host.send(ack.bytes, through: [.prerouting, .localIn])
+        #expect(stray.isAccepted && stray.destination == clusterIP && host.netfilter.virtualServers.connectionCount == 0)
+        // One that the table of connections still knows is dropped first.
+        func pass(_ packet: TestPacket) {
+            let frame = host.frame(packet.bytes)
+            _ = host.run(.prerouting, frame, input: 2, output: 0)
+            _ = host.run(.localIn, frame, input: 2, output: 0)
+            _ = host.run(.localOut, frame, input: 0, output: 3)
+            _ = host.run(.postrouting, frame, input: 0, output: 3)
+            host.end(frame)
+        }
+        pass(syn(9))
+        host.netfilter.setVirtualServicesGracefully([service([podC])], now: 0)
+        #expect(weights(host) == ["\(podC) 1 0 0", "\(podB) 0 0 1"])
+        #expect(host.send(syn(9).bytes, through: [.prerouting, .localIn]).dropReason == .noVirtualServer)
+        #expect(host.send(syn(9).bytes, through: [.prerouting, .localIn]).destination == podC)
     }
 }

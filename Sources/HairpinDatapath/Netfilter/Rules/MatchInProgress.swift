@@ -272,7 +272,7 @@ struct MatchInProgress {
         case "limit":
             let rate = self.rate ?? (3, "hour")
             let unit: UInt64 = ["sec": 1, "min": 60, "hour": 3600, "day": 86400][rate.unit] ?? 1
-            tests.append(.limit(period: unit * 1_000_000_000 / rate.count, burst: burst, slot: names.slot()))
+            tests.append(.limit(period: unit * 1_000_000_000 / rate.count, burst: burst, slot: names.slot(), inverted: false))
             options = ["--limit \(rate.count)/\(rate.unit)" + (burst == 5 ? "" : " --limit-burst \(burst)")]
         case "conntrack" where hasState:
             // With a state among the options, the others do not count for packets without connection (`conntrack_mt`).

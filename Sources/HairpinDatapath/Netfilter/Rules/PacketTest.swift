@@ -67,12 +67,14 @@ enum PacketTest: Hashable, Sendable {
     case random(below: UInt32, inverted: Bool)
     case nth(every: UInt32, packet: UInt32, slot: UInt32, inverted: Bool)
     /// Token bucket: a packet costs `period` nanoseconds of credit, of which at most `burst` packets' worth are kept.
-    case limit(period: UInt64, burst: UInt32, slot: UInt32)
+    case limit(period: UInt64, burst: UInt32, slot: UInt32, inverted: Bool)
     /// The options of `-m recent` are entry `index` of the rule set's table.
     case recent(index: UInt32)
     /// Bytes of the whole IP packet.
     case length(PortRange, inverted: Bool)
     case physicalDevice(PhysicalSide, pattern: UInt16, inverted: Bool)
+    /// The interface itself, where a rule asks for more than one.
+    case device(PhysicalSide, pattern: UInt16, inverted: Bool)
     case isPhysicalDevice(PhysicalSide, inverted: Bool)
     case isBridged(inverted: Bool)
     case addressRange(PortSide, low: UInt32, high: UInt32, inverted: Bool)
@@ -85,13 +87,18 @@ enum PacketTest: Hashable, Sendable {
     case reversePath(loose: Bool, acceptsLocal: Bool, inverted: Bool)
     /// `-m u32`: entry `index` of the rule set's table.
     case universal(index: UInt32)
+    /// A comparison of nftables: `NativeNames.values`.
+    case within(index: UInt32)
+    /// A question to a set of nftables: `NativeNames.lookups`.
+    case element(index: UInt32)
 }
 
 extension PacketTest {
     /// Asking twice, or not at all, changes nothing and draws no random number.
     var isPure: Bool {
         switch self {
-        case .random, .nth, .limit, .recent: false
+        // Values of nftables may be random.
+        case .random, .nth, .limit, .recent, .within, .element: false
         default: true
         }
     }
@@ -150,4 +157,18 @@ enum RuleAction: Hashable, Sendable {
     case changeSet(UInt32)
     /// Not a rule: one look-up in place of the rules up to `RuleDispatch`'s end.
     case dispatch(UInt32)
+    // Of nftables, by their places in `NativeNames`; `RuleProgram.resolve` makes others of them.
+    case verdicts(UInt32)
+    case translateMapped(UInt32)
+    case assignMark(UInt32)
+    case changeElements(UInt32)
+    case sequence(UInt32)
+
+    /// What to do has to be looked up for each packet.
+    var isIndirect: Bool {
+        switch self {
+        case .verdicts, .translateMapped, .assignMark, .changeElements, .sequence: true
+        default: false
+        }
+    }
 }

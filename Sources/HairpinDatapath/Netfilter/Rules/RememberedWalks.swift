@@ -189,17 +189,17 @@ extension PacketTest {
     var isFlowInvariant: Bool {
         switch self {
         case .transport, .port, .ports, .connectionState, .connectionAddress, .connectionPort, .connectionProtocol, .connectionReply, .mark, .physicalDevice,
-            .isPhysicalDevice, .isBridged, .addressRange:
+            .device, .isPhysicalDevice, .isBridged, .addressRange:
             true
         case .tcpFlags, .icmp, .connectionStatus, .connectionMark, .addressType, .random, .nth, .limit, .recent, .length, .timeToLive, .packetType, .set, .reversePath,
-            .universal:
+            .universal, .within, .element:
             false
         }
     }
 
     var looksAtDevices: Bool {
         switch self {
-        case .physicalDevice, .isPhysicalDevice, .isBridged: true
+        case .physicalDevice, .device, .isPhysicalDevice, .isBridged: true
         default: false
         }
     }

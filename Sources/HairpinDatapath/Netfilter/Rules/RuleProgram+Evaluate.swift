@@ -14,6 +14,29 @@ enum RuleVerdict {
 }
 
 extension RuleProgram {
+    /// The base chain at `start`, and while the packet is accepted those behind it (`nf_hook_slow`; `nf_nat_inet_fn`: until there is a binding).
+    @inline(__always)
+    mutating func evaluateAll<E: NetfilterEnvironment>(
+        from start: Int, _ others: [Int], _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders,
+        _ connection: UnsafeMutablePointer<Connection>?, _ pool: inout FramePool, _ env: inout E
+    ) -> RuleVerdict {
+        let verdict = evaluate(from: start, place, handle, &packet, connection, &pool, &env)
+        guard !others.isEmpty, case .accept = verdict else { return verdict }
+        return evaluateOthers(others, place, handle, &packet, connection, &pool, &env)
+    }
+
+    @inline(never)
+    private mutating func evaluateOthers<E: NetfilterEnvironment>(
+        _ others: [Int], _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ connection: UnsafeMutablePointer<Connection>?,
+        _ pool: inout FramePool, _ env: inout E
+    ) -> RuleVerdict {
+        for start in others {
+            let verdict = evaluate(from: start, place, handle, &packet, connection, &pool, &env)
+            guard case .accept = verdict else { return verdict }
+        }
+        return .accept
+    }
+
     /// Walks the chains of one table from its base chain at `start` (`ipt_do_table`).
     ///
     /// `connection` is the packet's entry, if it has one. The packet's headers are read again if a target rewrites them.
@@ -37,8 +60,21 @@ extension RuleProgram {
             walked &+= 1
             rule.pointee.packets &+= 1
             rule.pointee.bytes &+= length
+            var action = rule.pointee.action
+            if rule.pointee.isIndirect {
+                guard let plain = resolve(action, place, handle, &packet, connection, &pool, &env) else {
+                    // The rule ends before its last statement: it was not met.
+                    rule.pointee.packets &-= 1
+                    rule.pointee.bytes &-= length
+                    let next = Int(rule.pointee.next)
+                    walked &+= UInt64(truncatingIfNeeded: next &- index &- 1)
+                    index = next
+                    continue
+                }
+                action = plain
+            }
             // Those that break go on behind the rule.
-            switch rule.pointee.action {
+            switch action {
             case .none: break
             case .dispatch(let table):
                 let first = dispatch.first(table, packet)
@@ -78,27 +114,41 @@ extension RuleProgram {
                 if let verdict = consult(chain, frame, packet, &env) { return verdict }
             case .reject(let kind): return .reject(kind)
             case .mark(let value, let mask): frame.pointee.mark = frame.pointee.mark & ~mask ^ value
-            case .setConnectionMark(let value, let mask):
-                if let connection { connection.pointee.mark = connection.pointee.mark & ~mask ^ value }
-            case .saveMark(let ours, let theirs):
-                if let connection { connection.pointee.mark = connection.pointee.mark & ~ours ^ (frame.pointee.mark & theirs) }
-            case .restoreMark(let ours, let theirs):
-                if let connection { frame.pointee.mark = frame.pointee.mark & ~theirs ^ (connection.pointee.mark & ours) }
             case .translateDestination(let range): return .translate(range, isSource: false)
             case .translateSource(let range): return .translate(range, isSource: true)
             case .masquerade(let range): return .masquerade(range)
             case .redirect(let range): return .redirect(range)
-            case .untrack:
-                if frame.pointee.connection == 0 { frame.pointee.connectionInfo = .untracked }
-            case .changeSet(let number): changeSet(Int(number), packet, frame.pointee.mark, place, env)
-            case .maximumSegmentSize(let size):
-                let limit = size != 0 ? Int(size) : min(env.mtu(of: place.output), place.input == .none ? Int.max : env.mtu(of: place.input)) - 40
-                clampSegmentSize(limit, always: size != 0, handle, place, &packet, &pool)
-            case .setTimeToLive(let kind, let value): setTimeToLive(kind, value, handle, place, &packet, &pool)
+            default: change(action, place, handle, &packet, connection, &pool, env)
             }
             let next = Int(rule.pointee.next)
             walked &+= UInt64(truncatingIfNeeded: next &- index &- 1)
             index = next
+        }
+    }
+
+    /// What an action changes that lets the packet go on behind its rule.
+    @inline(__always)
+    mutating func change<E: NetfilterEnvironment>(
+        _ action: RuleAction, _ place: HookPlace, _ handle: FrameHandle, _ packet: inout PacketHeaders, _ connection: UnsafeMutablePointer<Connection>?,
+        _ pool: inout FramePool, _ env: E
+    ) {
+        let frame = pool[handle]
+        switch action {
+        case .mark(let value, let mask): frame.pointee.mark = frame.pointee.mark & ~mask ^ value
+        case .setConnectionMark(let value, let mask):
+            if let connection { connection.pointee.mark = connection.pointee.mark & ~mask ^ value }
+        case .saveMark(let ours, let theirs):
+            if let connection { connection.pointee.mark = connection.pointee.mark & ~ours ^ (frame.pointee.mark & theirs) }
+        case .restoreMark(let ours, let theirs):
+            if let connection { frame.pointee.mark = frame.pointee.mark & ~theirs ^ (connection.pointee.mark & ours) }
+        case .untrack:
+            if frame.pointee.connection == 0 { frame.pointee.connectionInfo = .untracked }
+        case .changeSet(let number): changeSet(Int(number), packet, frame.pointee.mark, place, env)
+        case .maximumSegmentSize(let size):
+            let limit = size != 0 ? Int(size) : min(env.mtu(of: place.output), place.input == .none ? Int.max : env.mtu(of: place.input)) - 40
+            clampSegmentSize(limit, always: size != 0, handle, place, &packet, &pool)
+        case .setTimeToLive(let kind, let value): setTimeToLive(kind, value, handle, place, &packet, &pool)
+        default: break
         }
     }
 
@@ -123,7 +173,7 @@ extension RuleProgram {
         return true
     }
 
-    private mutating func passes<E: NetfilterEnvironment>(
+    mutating func passes<E: NetfilterEnvironment>(
         _ test: PacketTest, _ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders,
         _ connection: UnsafeMutablePointer<Connection>?, _ env: inout E
     ) -> Bool {
@@ -189,7 +239,8 @@ extension RuleProgram {
             let seen = slots[2 * Int(slot)]
             slots[2 * Int(slot)] = seen &+ 1
             return (seen % UInt64(every) == UInt64(wanted)) != inverted
-        case .limit(let period, let burst, let slot): return takeCredit(period, UInt64(burst) * period, Int(slot), now: env.now.nanoseconds)
+        case .limit(let period, let burst, let slot, let inverted):
+            return takeCredit(period, UInt64(burst) * period, Int(slot), now: env.now.nanoseconds) != inverted
         case .recent(let index):
             return recent(Int(index), packet, isForwarded: place.output != .none && frame.pointee.socket == 0, now: env.now.nanoseconds)
         case .length(let range, let inverted): return range.contains(UInt16(truncatingIfNeeded: packet.totalLength)) != inverted
@@ -197,6 +248,7 @@ extension RuleProgram {
             return (frame.pointee.physicalIn != .none && isInterface(frame.pointee.physicalIn, Int(pattern), env)) != inverted
         case .physicalDevice(.output, let pattern, let inverted):
             return (frame.pointee.physicalOut != .none && isInterface(frame.pointee.physicalOut, Int(pattern), env)) != inverted
+        case .device(let side, let pattern, let inverted): return isInterface(side == .input ? place.input : place.output, Int(pattern), env) != inverted
         case .isPhysicalDevice(.input, let inverted): return (frame.pointee.physicalIn != .none) != inverted
         case .isPhysicalDevice(.output, let inverted): return (frame.pointee.physicalOut != .none) != inverted
         case .isBridged(let inverted): return (frame.pointee.physicalIn != .none && frame.pointee.physicalOut != .none) != inverted
@@ -214,6 +266,8 @@ extension RuleProgram {
         case .reversePath(let loose, let acceptsLocal, let inverted):
             return env.isWayBack(IPv4Address(rawValue: packet.source), by: place.input, loose: loose, acceptsLocal: acceptsLocal) != inverted
         case .universal(let index): return universal(Int(index), packet)
+        case .within(let index): return isWithin(Int(index), place, frame, packet, connection, &env)
+        case .element(let index): return isElement(Int(index), place, frame, packet, connection, &env)
         }
     }
 

@@ -24,6 +24,8 @@ struct RuleProgram {
         /// Answers the same for all packets of one direction of a connection; see `RememberedWalk`.
         var isFlowInvariant: Bool
         var looksAtDevices: Bool
+        /// See `RuleAction.isIndirect`.
+        var isIndirect: Bool
         var action: RuleAction
     }
 
@@ -37,6 +39,8 @@ struct RuleProgram {
     let portRanges: UnsafeMutablePointer<PortRange>
     /// First rule of each table's base chain by `table * 5 + hook`; negative where there is nothing to do.
     private let entries: UnsafeMutablePointer<Int32>
+    /// Those of the base chains behind it, where nftables has several at one place; empty without any.
+    private let followers: [[Int]]
     /// Rules to go back to; as deep as there are chains.
     let stack: UnsafeMutablePointer<UInt32>
     /// Memory of nth and limit, two words each, by slot.
@@ -49,6 +53,10 @@ struct RuleProgram {
     private let setTests: [(set: Int, test: SetTest)]
     private let setChanges: [(set: Int, change: SetChange)]
     private let universals: [UniversalTest]
+    var elements: ElementSets
+    private(set) var native: NativeNames
+    /// What the verdicts of maps come to, by their numbers.
+    private(set) var verdictActions: [RuleAction] = []
     /// Whether interface n (row) has the name of pattern p (column): 0 not known yet, 1 no, 2 yes.
     private var interfaceMatches: UnsafeMutablePointer<UInt8>
     private var interfaceLimit = 64
@@ -76,9 +84,12 @@ struct RuleProgram {
         var places: [UInt32] = []
         var builder = RuleDispatch.Builder()
         var tests: [PacketTest] = []
-        var starts = [Int32](repeating: -1, count: 25)
+        // By place: priority and first rule of every base chain that has something to say.
+        var bases = [[(priority: Int, start: Int)]](repeating: [], count: 25)
         var chainCount = 0
-        for loaded in set.tables {
+        var native = set.names.native
+        var firsts: [String: [String: UInt32]] = [:]
+        for loaded in set.tables + set.natives {
             var first: [String: UInt32] = [:]
             var next = UInt32(flat.count)
             var stretches: [[Int: (kind: RuleDispatch.Kind, end: Int)]] = []
@@ -93,7 +104,8 @@ struct RuleProgram {
                 // The stretch the rule is in, and for each of its rules the next with the same key.
                 var stretch: (first: Int, next: [UInt32]) = (0, [])
                 if let hook = chain.hook, !chain.rules.isEmpty || !chain.acceptsByDefault {
-                    starts[Int(loaded.table.rawValue) * 5 + Int(hook.rawValue)] = Int32(flat.count)
+                    let stage = chain.stage ?? loaded.table
+                    bases[Int(stage.rawValue) * 5 + Int(hook.rawValue)].append((chain.stage == nil ? stage.priority(at: hook) : chain.priority, flat.count))
                     isEmpty = false
                 }
                 for (position, rule) in chain.rules.enumerated() {
@@ -109,7 +121,13 @@ struct RuleProgram {
                         if let services, let chain = ServiceChain(mode: services.settings.mode, table: loaded.table.name, chain: name) {
                             action = .services(chain)
                         } else {
-                            action = if case .goTo = action { .goTo(target) } else { .jump(target) }
+                            switch action {
+                            case .sequence(let index):
+                                let isGoTo = if case .goTo = native.sequences[Int(index)].last { true } else { false }
+                                native.sequences[Int(index)].last = isGoTo ? .goTo(target) : .jump(target)
+                            case .goTo: action = .goTo(target)
+                            default: action = .jump(target)
+                            }
                         }
                     }
                     flat.append(
@@ -118,7 +136,8 @@ struct RuleProgram {
                             packets: rule.packets, bytes: rule.bytes, firstTest: UInt32(tests.count), next: next, end: end, testCount: UInt16(rule.tests.count),
                             input: rule.input, output: rule.output, proto: rule.proto, inverted: rule.inverted, secondFragments: rule.secondFragments,
                             isFlowInvariant: !rule.secondFragments && rule.tests.allSatisfy(\.isFlowInvariant),
-                            looksAtDevices: rule.input != 0 || rule.output != 0 || rule.tests.contains(where: \.looksAtDevices), action: action))
+                            looksAtDevices: rule.input != 0 || rule.output != 0 || rule.tests.contains(where: \.looksAtDevices), isIndirect: action.isIndirect,
+                            action: action))
                     tests.append(contentsOf: rule.tests)
                 }
                 places.append(UInt32(flat.count))
@@ -126,7 +145,21 @@ struct RuleProgram {
                 (closing.packets, closing.bytes) = (chain.packets, chain.bytes)
                 flat.append(closing)
             }
+            if loaded.nativeName != nil { firsts[loaded.name] = first }
         }
+        var starts = [Int32](repeating: -1, count: 25)
+        var followers: [[Int]] = []
+        for place in bases.indices {
+            // Of equal priority, the one that was there first.
+            let order = bases[place].enumerated().sorted { ($0.element.priority, $0.offset) < ($1.element.priority, $1.offset) }.map(\.element.start)
+            if let first = order.first { starts[place] = Int32(first) }
+            if order.count > 1, followers.isEmpty { followers = [[Int]](repeating: [], count: 25) }
+            if order.count > 1 { followers[place] = Array(order.dropFirst()) }
+        }
+        self.followers = followers
+        self.native = native
+        elements = set.elements
+        verdictActions = set.elements.verdicts.map { RuleProgram.action($0.verdict, firsts[$0.table] ?? [:]) }
         rules = RuleProgram.copy(flat)
         self.places = places
         dispatch = builder.finish()
@@ -135,7 +168,8 @@ struct RuleProgram {
         entries = RuleProgram.copy(starts)
         for hook in Hook.allCases {
             let others: [RuleSet.Table] = [.raw, .mangle, .security]
-            if others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { hooksOfFilterAndNAT |= 1 << hook.rawValue }
+            let isFilterAlone = followers.isEmpty || followers[Int(RuleSet.Table.filter.rawValue) * 5 + Int(hook.rawValue)].isEmpty
+            if isFilterAlone, others.allSatisfy({ starts[Int($0.rawValue) * 5 + Int(hook.rawValue)] < 0 }) { hooksOfFilterAndNAT |= 1 << hook.rawValue }
         }
         stack = .allocate(capacity: chainCount + 1)
         slotCount = Int(set.names.slotCount)
@@ -152,8 +186,8 @@ struct RuleProgram {
         patterns = set.names.interfaces
         interfaceMatches = .allocate(capacity: interfaceLimit * patterns.count)
         interfaceMatches.initialize(repeating: 0, count: interfaceLimit * patterns.count)
-        hasNAT = set.tables.contains { $0.table == .nat }
-        needsConnections = hasNAT || set.tables.contains { $0.chains.contains { $0.rules.contains(where: RuleProgram.looksAtConnections) } }
+        hasNAT = set.tables.contains { $0.table == .nat } || set.natives.contains { $0.chains.contains { $0.stage == .nat } }
+        needsConnections = hasNAT || !set.natives.isEmpty || set.tables.contains { $0.chains.contains { $0.rules.contains(where: RuleProgram.looksAtConnections) } }
     }
 
     func deallocate() {
@@ -181,20 +215,42 @@ struct RuleProgram {
         return start < 0 ? nil : Int(start)
     }
 
-    /// Brings the counters back into the rule set they came from.
+    /// The base chains behind the first at a place, for packets that it accepts.
+    @inline(__always)
+    func following(_ table: RuleSet.Table, _ hook: Hook) -> [Int] { followers.isEmpty ? [] : followers[Int(table.rawValue) * 5 + Int(hook.rawValue)] }
+
+    /// Brings the counters, and what the sets hold, back into the rule set they came from.
     func saveCounters(into set: inout RuleSet) {
         settleWalks()
         set.sets = sets
+        set.elements = elements
         var index = 0
-        for t in set.tables.indices {
-            for c in set.tables[t].chains.indices {
-                for r in set.tables[t].chains[c].rules.indices {
-                    (set.tables[t].chains[c].rules[r].packets, set.tables[t].chains[c].rules[r].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
+        func save(_ table: inout RuleSet.LoadedTable) {
+            for c in table.chains.indices {
+                for r in table.chains[c].rules.indices {
+                    (table.chains[c].rules[r].packets, table.chains[c].rules[r].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
                     index += 1
                 }
-                (set.tables[t].chains[c].packets, set.tables[t].chains[c].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
+                (table.chains[c].packets, table.chains[c].bytes) = (rules[Int(places[index])].packets, rules[Int(places[index])].bytes)
                 index += 1
             }
+        }
+        for t in set.tables.indices { save(&set.tables[t]) }
+        for t in set.natives.indices { save(&set.natives[t]) }
+    }
+
+    private static func action(_ verdict: ElementVerdict, _ chains: [String: UInt32]) -> RuleAction {
+        func place(_ name: String) -> UInt32 {
+            guard let place = chains[name] else { preconditionFailure("a verdict names no chain") }
+            return place
+        }
+        switch verdict {
+        case .accept: return .accept
+        case .drop: return .drop
+        case .return: return .return
+        case .continue: return .none
+        case .jump(let name): return .jump(place(name))
+        case .goTo(let name): return .goTo(place(name))
         }
     }
 
@@ -302,7 +358,7 @@ extension RuleProgram.CompiledRule {
     init(closing action: RuleAction, end: UInt32) {
         self.init(
             source: 0, sourceMask: 0, destination: 0, destinationMask: 0, packets: 0, bytes: 0, firstTest: 0, next: 0, end: end, testCount: 0, input: 0, output: 0,
-            proto: 0, inverted: [], secondFragments: false, isFlowInvariant: true, looksAtDevices: false, action: action)
+            proto: 0, inverted: [], secondFragments: false, isFlowInvariant: true, looksAtDevices: false, isIndirect: false, action: action)
     }
 }
 

@@ -27,7 +27,7 @@ extension RuleSet {
             } else {
                 guard let table = current else { throw fail("rule outside a table; a line such as *filter must come first") }
                 if first == ":" {
-                    if let reason = result.declare(trimmed, table) { throw fail(reason) }
+                    if let reason = result.declare(trimmed, table, line: number) { throw fail(reason) }
                 } else {
                     do throws(RuleError) {
                         try result.command(trimmed, defaultTable: result.tables[table].table, line: number, assumes: unknown == .match)
@@ -52,7 +52,7 @@ extension RuleSet {
     }
 
     /// `:NAME POLICY [packets:bytes]`; the reason if it is wrong.
-    private mutating func declare(_ line: String, _ table: Int) -> String? {
+    private mutating func declare(_ line: String, _ table: Int, line number: Int) -> String? {
         let words = line.dropFirst().split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
         guard words.count >= 2 else { return "a chain is declared as :NAME POLICY [packets:bytes]" }
         var packets: UInt64 = 0
@@ -75,6 +75,7 @@ extension RuleSet {
             guard words[1] == "ACCEPT" || words[1] == "DROP" else { return "policy '\(words[1])' is neither ACCEPT nor DROP" }
             tables[table].chains[index].acceptsByDefault = words[1] == "ACCEPT"
         }
+        tables[table].chains[index].line = number
         tables[table].chains[index].packets = packets
         tables[table].chains[index].bytes = bytes
         return nil

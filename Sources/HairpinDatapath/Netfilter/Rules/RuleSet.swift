@@ -1,3 +1,5 @@
+import HairpinWire
+
 /// Something in a rule set that cannot be taken as it stands.
 public struct RuleError: Error, Hashable, Sendable, CustomStringConvertible {
     /// Counted from one in the text that was read; zero for a command given by itself.
@@ -63,6 +65,8 @@ public struct RuleSet: Sendable {
         var packets: UInt64 = 0, bytes: UInt64 = 0
         /// Where it was read; zero for a command given by itself.
         var line = 0
+        /// Of a rule of nftables, which its dump is known by; zero for others.
+        var handle = 0
     }
 
     struct Chain: Sendable {
@@ -72,18 +76,27 @@ public struct RuleSet: Sendable {
         var acceptsByDefault = true
         var packets: UInt64 = 0, bytes: UInt64 = 0
         var rules: [Rule] = []
+        /// Where it was declared.
+        var line = 0
+        /// Of a base chain of nftables: between which of iptables' tables it stands (`RuleSet.stage`), and where among those that stand there.
+        var stage: Table?
+        var priority = 0
     }
 
     struct LoadedTable: Sendable {
         var table: Table
+        /// Of a table of nftables: "ip kube-proxy". Its base chains have stages of their own, and `table` means nothing.
+        var nativeName: String?
+        var name: String { nativeName ?? table.name }
         /// Chains are added, removed and renamed through the methods below only.
         var chains: [Chain]
         /// Where the chain of a name is: a node of ten thousand Services has several times as many.
         private(set) var positions: [String: Int]
 
-        init(table: Table, chains: [Chain]) {
+        init(table: Table, chains: [Chain], nativeName: String? = nil) {
             self.table = table
             self.chains = chains
+            self.nativeName = nativeName
             positions = [:]
             count()
         }
@@ -110,6 +123,12 @@ public struct RuleSet: Sendable {
 
     /// In the order they were first named.
     var tables: [LoadedTable] = []
+    /// Tables of nftables, in their order in the dump.
+    var natives: [LoadedTable] = []
+    /// Their sets and maps.
+    var elements = ElementSets()
+    /// The dump they were read from, for whoever lists it.
+    public internal(set) var nftables: [JSON] = []
     /// What the numbers in rules and tests stand for. They are never given out twice, so the memory of a match outlives changes around it.
     var names = RuleNames()
     /// Rules left out under `Unknown.skip`.
@@ -131,7 +150,7 @@ public struct RuleSet: Sendable {
 
     /// Whether any rule could change what happens to a packet.
     public var isEmpty: Bool {
-        tables.allSatisfy { $0.chains.allSatisfy { $0.rules.isEmpty && $0.acceptsByDefault } }
+        (tables + natives).allSatisfy { $0.chains.allSatisfy { $0.rules.isEmpty && $0.acceptsByDefault } }
     }
 
     /// The rule set as `iptables-save` prints it, with `-c` if `counters`.
@@ -182,6 +201,16 @@ struct RuleInversions: OptionSet, Hashable, Sendable {
     static let output = RuleInversions(rawValue: 8), proto = RuleInversions(rawValue: 16), fragment = RuleInversions(rawValue: 32)
 }
 
+/// What rules of nftables ask and do that has no room in a test or an action.
+struct NativeNames: Sendable {
+    var values: [ValueTest] = []
+    var lookups: [ElementLookup] = []
+    var translations: [MappedTranslation] = []
+    var assignments: [MarkAssignment] = []
+    var changes: [ElementChange] = []
+    var sequences: [RuleSequence] = []
+}
+
 /// Names that rules mention, as numbers.
 struct RuleNames: Sendable {
     /// Interface names, possibly ending in `+`.
@@ -193,6 +222,7 @@ struct RuleNames: Sendable {
     var setTests: [SetTest] = []
     var setChanges: [SetChange] = []
     var universals: [UniversalTest] = []
+    var native = NativeNames()
     /// Where a name is: a node may have thousands of interfaces, and of lists as many as endpoints.
     private var interfaceNumbers: [String: Int] = [:]
     private var recentNumbers: [String: Int] = [:]

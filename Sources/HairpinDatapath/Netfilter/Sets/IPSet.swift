@@ -63,6 +63,7 @@ struct IPSet: Sendable {
         self.dimensions = dimensions
         isList = type == "list:set"
         options = Array(words.dropFirst(2))
+        try IPSet.check(options, type)
         func value(_ option: String) -> String? {
             guard let index = words.lastIndex(of: option), index >= 2, index + 1 < words.count else { return nil }
             return words[index + 1]
@@ -88,12 +89,42 @@ struct IPSet: Sendable {
         }
     }
 
+    /// Options of `create` as ipset(8) has them, each with what it takes.
+    private static func check(_ options: [String], _ type: String) throws(RuleProblem) {
+        var position = 0
+        while position < options.count {
+            let option = options[position]
+            position += 1
+            if ["counters", "comment", "skbinfo", "forceadd", "nomatch", "wildcard"].contains(option) { continue }
+            guard ["family", "hashsize", "maxelem", "netmask", "bitmask", "markmask", "timeout", "range", "size", "bucketsize", "initval"].contains(option) else {
+                throw RuleProblem(reason: "unknown option '\(option)' of create")
+            }
+            guard position < options.count else { throw RuleProblem(reason: "\(option) needs a value") }
+            let value = options[position]
+            position += 1
+            let isRight: Bool
+            switch option {
+            case "family": isRight = value == "inet" || value == "inet6"
+            case "range":
+                let ends = value.split(whereSeparator: { $0 == "-" || $0 == "/" })
+                isRight = type == "bitmap:port" ? ends.count == 2 && ends.allSatisfy { UInt16($0) != nil } : ends.count == 2 && IPv4Address(ends[0]) != nil
+            // Masks of other forms are looked at where they are used.
+            case "netmask", "bitmask", "markmask", "timeout": isRight = true
+            default: isRight = RuleParser.number(value) != nil
+            }
+            guard isRight else { throw RuleProblem(reason: "'\(value)' is not what \(option) takes") }
+        }
+    }
+
     // MARK: Changes
 
     /// `add` or `del` with the words behind the set's name.
     mutating func change(adding: Bool, _ words: [String], now: UInt64) throws(RuleProblem) {
         guard let element = words.first else { throw RuleProblem(reason: "an entry is missing") }
         if isList {
+            guard words.count == 1 || words.count == 3 && ["before", "after", "comment", "timeout"].contains(words[1]) else {
+                throw RuleProblem(reason: "a member of a list is one name, not '\(words.joined(separator: " "))'")
+            }
             members.removeAll { $0 == element }
             if adding { members.append(element) }
             return
@@ -110,9 +141,12 @@ struct IPSet: Sendable {
                 guard position + 1 < words.count, let seconds = UInt64(words[position + 1]), seconds < 2_147_483 else {
                     throw RuleProblem(reason: "timeout needs a number of seconds")
                 }
+                guard timeout != nil else { throw RuleProblem(reason: "set '\(name)' was created without 'timeout'") }
                 value.expires = seconds == 0 ? 0 : now + seconds * 1_000_000_000
                 position += 1
-            case "comment", "packets", "bytes", "skbmark", "skbprio", "skbqueue": position += 1
+            case "comment", "packets", "bytes", "skbmark", "skbprio", "skbqueue":
+                guard position + 1 < words.count else { throw RuleProblem(reason: "\(words[position]) needs a value") }
+                position += 1
             default: throw RuleProblem(reason: "unknown option '\(words[position])' of an entry")
             }
             position += 1

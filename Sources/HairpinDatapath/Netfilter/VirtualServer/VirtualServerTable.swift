@@ -46,6 +46,9 @@ struct VirtualServerTable {
     private struct AffinityKey: Hashable { var client: UInt32, address: UInt32, port: UInt16, proto: UInt8 }
 
     private(set) var services: [ScheduledService] = []
+    var settings = VirtualServerSettings()
+    /// Servers that have left their services and keep what connections they have.
+    var terminating: Set<Terminating> = []
     /// Services by address, port and protocol; numbers are positions plus one.
     private var byKey = HashIndex(capacity: 2)
     private var entries: UnsafeMutablePointer<Entry>
@@ -147,12 +150,8 @@ struct VirtualServerTable {
         let quoted = packet.quoted
         guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet) else { return .none }
         if let place = find(tuple, isReply: false, now: now) {
-            // A client that opens a connection on the port of one that is over gets a new turn.
-            if packet.proto == 6, quoted == nil, packet.hasTransport, TCPEvent(packet.tcpFlags) == .syn, entries[place].state == .timeWait {
-                remove(place)
-            } else if entries[place].serverIndex < 0, packet.proto != 6, quoted == nil {
-                // kube-proxy deletes the servers of UDP and SCTP at once and sets expire_nodest_conn: the packet gets a new turn, unless the table of connections
-                // still knows its flow; then the next one does. Servers of TCP it keeps until their connections end.
+            if quoted == nil, isOver(place, packet) {
+                // The packet gets a new turn, unless the table of connections still knows its flow; then the next one does (`ip_vs_conn_uses_old_conntrack`).
                 remove(place)
                 if isTracked { return .serverGone }
             } else {
@@ -172,13 +171,26 @@ struct VirtualServerTable {
         return .forward(Change(isReply: false, address: entries[place].server, port: entries[place].serverPort))
     }
 
+    /// Whether a packet ends the entry it belongs to: it opens a connection on the ports of one that is over (`is_new_conn_expected`) or whose server has weight
+    /// zero, or the server is gone (`ip_vs_in_hook`).
+    private func isOver(_ place: Int, _ packet: PacketHeaders) -> Bool {
+        let entry = entries[place]
+        guard entry.serverIndex >= 0 else { return settings.expiresWithoutServer }
+        guard packet.proto == 6, packet.hasTransport, packet.tcpFlags & 0x02 != 0 else { return false }
+        let service = services[Int(entry.serviceIndex)]
+        if settings.expiresWithoutServer, service.servers[Int(entry.serverIndex)].configured.weight == 0 { return true }
+        // What persistence led to its server stays there.
+        return settings.reuseMode != 0 && service.configured.persistence == nil && (entry.state == .timeWait || entry.state == .close)
+    }
+
     private mutating func choose(_ service: Int, _ tuple: ConnectionTuple, now: UInt64) -> Int? {
         guard let seconds = services[service].configured.persistence else { return services[service].schedule(source: tuple.source, destination: tuple.destination) }
         let key = AffinityKey(client: tuple.source, address: tuple.destination, port: tuple.destinationPort, proto: tuple.proto)
         let expires = now + UInt64(min(max(seconds, 0), VirtualServerTable.longestPersistence)) * 1_000_000_000
         if let known = affinities[key], known.expires > now,
             let server = services[service].servers.firstIndex(where: {
-                $0.configured.address.rawValue == known.server && $0.configured.port == known.port && $0.configured.weight > 0
+                // A server of weight zero keeps its clients only without expire_quiescent_template.
+                $0.configured.address.rawValue == known.server && $0.configured.port == known.port && ($0.configured.weight > 0 || !settings.expiresQuiescentTemplates)
             })
         {
             affinities[key]?.expires = expires
@@ -237,6 +249,14 @@ struct VirtualServerTable {
         hash.insert(entry.request.hash, UInt32(place + 1) << 1)
         hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return place
+    }
+
+    /// Removes the entries whose time is up, so that servers' counts are those of this moment.
+    mutating func expireEntries(now: UInt64) { for place in 0..<used where entries[place].isUsed && entries[place].expires <= now { remove(place) } }
+
+    /// The service that has the address, port and protocol of another.
+    func scheduled(_ service: VirtualService) -> ScheduledService? {
+        position(service.address.rawValue, service.port, service.proto.rawValue).map { services[$0] }
     }
 
     private mutating func remove(_ place: Int) {

@@ -59,6 +59,8 @@ public struct TraceSurroundings: Sendable {
     public var way: @Sendable (IPv4Address) -> (interface: String, port: String)
     /// Source, input, whether any way back is enough, whether the node's own addresses are.
     public var isWayBack: @Sendable (IPv4Address, String, Bool, Bool) -> Bool = { _, _, _, _ in true }
+    /// The source that masquerading gives packets which leave by an interface; nil where that is not known.
+    public var masqueradeAddress: @Sendable (String) -> IPv4Address? = { _ in nil }
     public init(isLocal: @escaping @Sendable (IPv4Address, String?) -> Bool, way: @escaping @Sendable (IPv4Address) -> (interface: String, port: String)) {
         self.isLocal = isLocal
         self.way = way
@@ -77,6 +79,8 @@ public struct TraceOutcome: Sendable {
     public var probability: Double
     /// The rule that dropped, rejected or last accepted it; nil where only policies spoke.
     public var rule: RuleReference?
+    /// The policy that dropped it, or where no rule did the one of the filter table that accepted it.
+    public var policy: RuleReference?
     /// Where it goes, and by which rule it was sent there.
     public var destination: IPv4Address
     public var destinationPort: UInt16
@@ -99,6 +103,7 @@ public struct RuleTracer {
     private struct Fate {
         var state: WalkState
         var deciding: RuleReference?
+        var policy: RuleReference?
         var translated: RuleReference?
         var masqueraded: RuleReference?
         var source: IPv4Address?
@@ -114,13 +119,14 @@ public struct RuleTracer {
         for index in fates.indices where fates[index].state.info != .untracked { beginConnection(&fates[index].state) }
         fates = pass(fates, .mangle, isFromHere ? .localOut : .prerouting)
         fates = pass(fates, .nat, isFromHere ? .localOut : .prerouting)
+        if !isFromHere { fates = pass(fates, .security, .prerouting) }
         for index in fates.indices {
             fates[index].isLocal = walk.surroundings.isLocal(fates[index].state.packet.destination, nil)
             if isFromHere || !fates[index].isLocal { setWay(&fates[index].state) }
         }
         if isFromHere {
             fates = pass(pass(fates, .filter, .localOut), .security, .localOut)
-            fates = pass(pass(fates, .mangle, .postrouting), .nat, .postrouting)
+            for table in [RuleSet.Table.mangle, .nat, .security] { fates = pass(fates, table, .postrouting) }
             // What the node sends to itself comes in again on its loopback.
             var local: [Fate] = []
             var far: [Fate] = []
@@ -134,7 +140,7 @@ public struct RuleTracer {
         for table in [RuleSet.Table.mangle, .filter, .security, .nat] { local = pass(local, table, .localIn) }
         for index in far.indices { far[index].state.packet.timeToLive &-= 1 }
         for table in [RuleSet.Table.mangle, .filter, .security] { far = pass(far, table, .forward) }
-        for table in [RuleSet.Table.mangle, .nat] { far = pass(far, table, .postrouting) }
+        for table in [RuleSet.Table.mangle, .nat, .security] { far = pass(far, table, .postrouting) }
         return finish(local + far)
     }
 
@@ -170,15 +176,17 @@ public struct RuleTracer {
             }
             var state = fate.state
             if hook == .prerouting || hook == .localIn { (state.packet.output, state.packet.physicalOutput) = ("", "") }
-            if hook == .postrouting { (state.packet.input, state.packet.physicalInput) = ("", "") }
+            if hook == .postrouting { state.packet.physicalInput = "" }
             for (end, how) in walk.walk(table, hook, state) {
                 var next = fate
                 next.state = end
                 (next.state.packet.input, next.state.packet.physicalInput) = (fate.state.packet.input, fate.state.packet.physicalInput)
                 (next.state.packet.output, next.state.packet.physicalOutput) = (fate.state.packet.output, fate.state.packet.physicalOutput)
                 switch how.verdict {
-                case .accept: if table == .filter, how.rule != nil { next.deciding = how.rule }
-                case .drop: (next.verdict, next.deciding) = (.drop, how.rule)
+                case .accept:
+                    if table == .filter, how.rule != nil { next.deciding = how.rule }
+                    if table == .filter, let policy = how.policy { next.policy = policy }
+                case .drop: (next.verdict, next.deciding, next.policy) = (.drop, how.rule, how.policy)
                 case .reject(let kind): (next.verdict, next.deciding) = (.reject(RuleTargets.name(kind)), how.rule)
                 case .translate(let range, let isSource): translate(&next, range, isSource: isSource, how.rule)
                 case .redirect(let range):
@@ -188,6 +196,8 @@ public struct RuleTracer {
                 case .masquerade:
                     next.masqueraded = how.rule
                     next.state.isSourceTranslated = true
+                    // For what stands behind the translation.
+                    if let own = walk.surroundings.masqueradeAddress(next.state.packet.output) { next.state.packet.source = own }
                 }
                 result.append(next)
             }
@@ -213,7 +223,7 @@ public struct RuleTracer {
         if isSource {
             fate.masqueraded = rule
             fate.state.isSourceTranslated = true
-            if let address = fate.source { fate.state.reply.destination = address.rawValue }
+            if let address = fate.source { (fate.state.reply.destination, fate.state.packet.source) = (address.rawValue, address) }
         } else {
             fate.translated = rule
             fate.state.isDestinationTranslated = true
@@ -226,7 +236,7 @@ public struct RuleTracer {
         for fate in fates {
             result.append(
                 TraceOutcome(
-                    verdict: fate.verdict ?? .accept, probability: fate.state.probability, rule: fate.deciding, destination: fate.state.packet.destination,
+                    verdict: fate.verdict ?? .accept, probability: fate.state.probability, rule: fate.deciding, policy: fate.policy, destination: fate.state.packet.destination,
                     destinationPort: fate.state.packet.destinationPort, translated: fate.translated, masqueraded: fate.masqueraded, source: fate.source,
                     mark: fate.state.mark, isLocal: fate.isLocal, path: fate.state.path))
         }

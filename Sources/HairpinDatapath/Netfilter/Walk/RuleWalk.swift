@@ -7,9 +7,15 @@ public struct RuleReference: Sendable, Hashable {
     public var chain: String
     /// In the text the rule was read from; zero for a rule of no text.
     public var line: Int
-    /// As iptables-save prints it, behind `-A CHAIN`.
+    /// As iptables-save prints it, behind `-A CHAIN`; of nftables, as `nft list ruleset` prints it.
     public var text: String
-    public init(table: String, chain: String, line: Int, text: String) { (self.table, self.chain, self.line, self.text) = (table, chain, line, text) }
+    /// Of a rule of nftables.
+    public var handle: Int?
+    /// Not a rule but the policy of a base chain.
+    public var isPolicy = false
+    public init(table: String, chain: String, line: Int, text: String, handle: Int? = nil) {
+        (self.table, self.chain, self.line, self.text, self.handle) = (table, chain, line, text, handle)
+    }
 }
 
 /// A packet on its way through chains, as values: nothing of it is a frame.
@@ -34,6 +40,8 @@ struct WalkState {
 struct WalkEnd {
     var verdict: RuleVerdict
     var rule: RuleReference?
+    /// The chain whose policy it is.
+    var policy: RuleReference?
 }
 
 /// Walks chains as they are written, one rule after the other: the meaning of a rule set, with nothing compiled. `RuleProgram` must agree with it on
@@ -53,7 +61,8 @@ struct RuleWalk {
     /// Nanoseconds.
     var now: UInt64 = 0
     private var sets: IPSetTable
-    private var slots: [(UInt64, UInt64)]
+    var elements: ElementSets
+    var slots: [(UInt64, UInt64)]
     private var recents: [RecentList]
     /// A rule set with ever so many outcomes is followed no further.
     private static let outcomeLimit = 20_000
@@ -63,33 +72,57 @@ struct RuleWalk {
         self.surroundings = surroundings
         self.chance = chance
         sets = rules.sets
+        elements = rules.elements
         slots = [(UInt64, UInt64)](repeating: (0, 0), count: Int(rules.names.slotCount))
         recents = [RecentList](repeating: RecentList(), count: rules.names.recentLists.count)
     }
 
-    private struct Position {
+    struct Position {
         var chain: Int, rule: Int
     }
-    private struct Branch {
+    struct Branch {
         var state: WalkState
         var at: Position
-        var callers: [Position]
+        var callers: [Position] = []
+        /// It has ended; kept until its turn comes.
+        var end: WalkEnd?
     }
 
-    /// Every way through one table's base chain. Where a table or its chain is not loaded, packets pass.
+    /// Every way through one place's base chains. Where a table or its chain is not loaded, packets pass.
     mutating func walk(_ table: RuleSet.Table, _ hook: Hook, _ start: WalkState) -> [(WalkState, WalkEnd)] {
-        guard let loaded = rules.tables.first(where: { $0.table == table }), let base = loaded.chains.firstIndex(where: { $0.hook == hook }) else {
-            return [(start, WalkEnd(verdict: .accept, rule: nil))]
+        var results = [(start, WalkEnd(verdict: .accept, rule: nil))]
+        for (loaded, base) in rules.bases(table, hook) {
+            var next: [(WalkState, WalkEnd)] = []
+            for (state, before) in results {
+                guard case .accept = before.verdict else {
+                    next.append((state, before))
+                    continue
+                }
+                for (end, how) in walk(loaded, base, hook, state) {
+                    // Of several that accept, the last one with a rule is named.
+                    if case .accept = how.verdict, how.rule == nil, before.rule != nil { next.append((end, before)) } else { next.append((end, how)) }
+                }
+            }
+            results = next
         }
+        return results
+    }
+
+    private mutating func walk(_ loaded: RuleSet.LoadedTable, _ base: Int, _ hook: Hook, _ start: WalkState) -> [(WalkState, WalkEnd)] {
         var results: [(WalkState, WalkEnd)] = []
-        var branches = [Branch(state: start, at: Position(chain: base, rule: 0), callers: [])]
+        var branches = [Branch(state: start, at: Position(chain: base, rule: 0))]
         while var branch = branches.popLast(), results.count < RuleWalk.outcomeLimit {
+            if let end = branch.end {
+                results.append((branch.state, end))
+                continue
+            }
             while true {
                 let chain = loaded.chains[branch.at.chain]
                 guard branch.at.rule < chain.rules.count else {
                     branch.state.visits += branch.callers.isEmpty && branch.at.chain != base ? 2 : 1
                     guard let caller = branch.callers.popLast() else {
-                        results.append((branch.state, WalkEnd(verdict: loaded.chains[base].acceptsByDefault ? .accept : .drop, rule: nil)))
+                        let accepts = loaded.chains[base].acceptsByDefault
+                        results.append((branch.state, WalkEnd(verdict: accepts ? .accept : .drop, rule: nil, policy: rules.policy(of: base, loaded))))
                         break
                     }
                     branch.at = caller
@@ -109,9 +142,18 @@ struct RuleWalk {
                     continue
                 }
                 branch.state.probability *= share
-                let reference = RuleReference(table: table.name, chain: chain.name, line: rule.line, text: rule.text)
+                let reference = RuleReference(table: loaded.name, chain: chain.name, line: rule.line, text: rule.text, handle: loaded.nativeName == nil ? nil : rule.handle)
                 branch.state.path.append(reference)
-                if let verdict = act(rule, loaded, base, &branch) {
+                // What a map says may differ from packet to packet.
+                let choices = resolve(rule.action, loaded, &branch.state)
+                for (action, share) in choices.dropFirst().reversed() {
+                    var other = branch
+                    other.state.probability *= share
+                    other.end = act(action, rule, loaded, base, &other).map { WalkEnd(verdict: $0, rule: reference) }
+                    branches.append(other)
+                }
+                branch.state.probability *= choices[0].share
+                if let verdict = act(choices[0].action, rule, loaded, base, &branch) {
                     results.append((branch.state, WalkEnd(verdict: verdict, rule: reference)))
                     break
                 }
@@ -120,11 +162,16 @@ struct RuleWalk {
         return results
     }
 
-    /// Nil to go on from `branch.at`.
-    private mutating func act(_ rule: RuleSet.Rule, _ loaded: RuleSet.LoadedTable, _ base: Int, _ branch: inout Branch) -> RuleVerdict? {
+    /// Nil to go on from `branch.at`. Without an action the rule has ended before its last statement, as if it had not been met.
+    private mutating func act(_ action: RuleAction?, _ rule: RuleSet.Rule, _ loaded: RuleSet.LoadedTable, _ base: Int, _ branch: inout Branch) -> RuleVerdict? {
         var behind = branch.at
         behind.rule += 1
-        switch rule.action {
+        guard let action else {
+            branch.state.path.removeLast()
+            branch.at = behind
+            return nil
+        }
+        switch action {
         case .accept: return .accept
         case .drop: return .drop
         case .reject(let kind): return .reject(kind)
@@ -136,31 +183,44 @@ struct RuleWalk {
             branch.at = branch.callers.popLast() ?? Position(chain: base, rule: loaded.chains[base].rules.count)
             return nil
         case .jump, .goTo:
-            guard let target = rule.chain.flatMap(loaded.chain) else { preconditionFailure("a jump to no chain") }
-            if case .jump = rule.action { branch.callers.append(behind) }
+            // A map's verdict has the chain's place in it, a rule its name.
+            let target: Int?
+            switch action {
+            case .jump(let place) where rule.chain == nil, .goTo(let place) where rule.chain == nil: target = Int(place)
+            default: target = rule.chain.flatMap(loaded.chain)
+            }
+            guard let target else { preconditionFailure("a jump to no chain") }
+            if case .jump = action { branch.callers.append(behind) }
             branch.at = Position(chain: target, rule: 0)
             return nil
-        case .mark(let value, let mask): branch.state.mark = branch.state.mark & ~mask ^ value
-        case .setConnectionMark(let value, let mask):
-            if branch.state.hasConnection { branch.state.connectionMark = branch.state.connectionMark & ~mask ^ value }
-        case .saveMark(let ours, let theirs):
-            if branch.state.hasConnection { branch.state.connectionMark = branch.state.connectionMark & ~ours ^ (branch.state.mark & theirs) }
-        case .restoreMark(let ours, let theirs):
-            if branch.state.hasConnection { branch.state.mark = branch.state.mark & ~theirs ^ (branch.state.connectionMark & ours) }
-        case .untrack: if !branch.state.hasConnection { branch.state.info = .untracked }
-        case .changeSet(let number):
-            let change = rules.names.setChanges[Int(number)]
-            if case .draw = chance, let position = sets.position(change.set.name) {
-                let state = branch.state
-                sets.change(position, adding: change.adds, timeout: change.timeout, renews: change.renews, now: now) { RuleWalk.question($0, change.set, state) }
-            }
-        case .setTimeToLive(let kind, let value):
-            let old = Int(branch.state.packet.timeToLive)
-            branch.state.packet.timeToLive = UInt8(clamping: kind == .equal ? Int(value) : kind == .less ? old - Int(value) : old + Int(value))
-        case .none, .maximumSegmentSize, .policy, .services, .dispatch: break
+        default: change(action, &branch.state)
         }
         branch.at = behind
         return nil
+    }
+
+    /// What an action changes that lets the packet go on behind its rule.
+    mutating func change(_ action: RuleAction, _ state: inout WalkState) {
+        switch action {
+        case .mark(let value, let mask): state.mark = state.mark & ~mask ^ value
+        case .setConnectionMark(let value, let mask):
+            if state.hasConnection { state.connectionMark = state.connectionMark & ~mask ^ value }
+        case .saveMark(let ours, let theirs):
+            if state.hasConnection { state.connectionMark = state.connectionMark & ~ours ^ (state.mark & theirs) }
+        case .restoreMark(let ours, let theirs):
+            if state.hasConnection { state.mark = state.mark & ~theirs ^ (state.connectionMark & ours) }
+        case .untrack: if !state.hasConnection { state.info = .untracked }
+        case .changeSet(let number):
+            let change = rules.names.setChanges[Int(number)]
+            if case .draw = chance, let position = sets.position(change.set.name) {
+                let asked = state
+                sets.change(position, adding: change.adds, timeout: change.timeout, renews: change.renews, now: now) { RuleWalk.question($0, change.set, asked) }
+            }
+        case .setTimeToLive(let kind, let value):
+            let old = Int(state.packet.timeToLive)
+            state.packet.timeToLive = UInt8(clamping: kind == .equal ? Int(value) : kind == .less ? old - Int(value) : old + Int(value))
+        default: break
+        }
     }
 
     // MARK: Matches
@@ -186,7 +246,7 @@ struct RuleWalk {
     }
 
     private static func isNamed(_ name: String, _ pattern: String) -> Bool { pattern.hasSuffix("+") ? name.hasPrefix(pattern.dropLast()) : name == pattern }
-    private static func hasPorts(_ packet: TracedPacket) -> Bool { [6, 17, 132, 136].contains(packet.proto) }
+    static func hasPorts(_ packet: TracedPacket) -> Bool { [6, 17, 132, 136].contains(packet.proto) }
 
     private static func question(_ set: IPSet, _ reference: SetReference, _ state: WalkState) -> IPSet.Question? {
         let packet = state.packet
@@ -200,7 +260,7 @@ struct RuleWalk {
         return subject.question(set, reference.directions) { $0 ? packet.output : packet.input }
     }
 
-    private mutating func holds(_ test: PacketTest, _ hook: Hook, _ state: WalkState) -> Double {
+    mutating func holds(_ test: PacketTest, _ hook: Hook, _ state: WalkState) -> Double {
         func yes(_ isHeld: Bool) -> Double { isHeld ? 1 : 0 }
         let packet = state.packet
         switch test {
@@ -271,6 +331,8 @@ struct RuleWalk {
         case .physicalDevice(let side, let pattern, let inverted):
             let name = side == .input ? packet.physicalInput : packet.physicalOutput
             return yes((!name.isEmpty && RuleWalk.isNamed(name, rules.names.interfaces[Int(pattern)])) != inverted)
+        case .device(let side, let pattern, let inverted):
+            return yes(RuleWalk.isNamed(side == .input ? packet.input : packet.output, rules.names.interfaces[Int(pattern)]) != inverted)
         case .isPhysicalDevice(let side, let inverted): return yes((side == .input ? packet.physicalInput : packet.physicalOutput).isEmpty == inverted)
         case .isBridged(let inverted): return yes((!packet.physicalInput.isEmpty && !packet.physicalOutput.isEmpty) != inverted)
         case .reversePath(let loose, let acceptsLocal, let inverted):
@@ -283,15 +345,19 @@ struct RuleWalk {
             return yes((answer == .yes) != asked.inverted)
         case .universal(let index):
             return yes(rules.names.universals[Int(index)].matches { packet.word(at: $0) })
-        case .random, .nth, .limit, .recent: return remembers(test, hook, state)
+        case .within(let index): return share(of: rules.names.native.values[Int(index)], state)
+        case .element(let index): return share(of: rules.names.native.lookups[Int(index)], state)
+        case .random, .nth, .limit, .recent: return remembers(test, state)
         }
     }
 
-    private mutating func remembers(_ test: PacketTest, _ hook: Hook, _ state: WalkState) -> Double {
+    private mutating func remembers(_ test: PacketTest, _ state: WalkState) -> Double {
         guard case .draw(let draw) = chance else {
             switch test {
             case .random(let bound, let inverted): return inverted ? 1 - Double(bound) / 2_147_483_648 : Double(bound) / 2_147_483_648
             case .nth(let every, _, _, let inverted): return inverted ? 1 - 1 / Double(every) : 1 / Double(every)
+            // Limits are not reached.
+            case .limit(_, _, _, let inverted): return inverted ? 0 : 1
             case .recent(let index): return (rules.names.recents[Int(index)].action == .set) != rules.names.recents[Int(index)].inverted ? 1 : 0
             default: return 1
             }
@@ -302,13 +368,13 @@ struct RuleWalk {
             let seen = slots[Int(slot)].0
             slots[Int(slot)].0 += 1
             return (seen % UInt64(every) == UInt64(wanted)) != inverted ? 1 : 0
-        case .limit(let period, let burst, let slot):
+        case .limit(let period, let burst, let slot, let inverted):
             let full = period * UInt64(burst)
             let (known, last) = slots[Int(slot)]
             let credit = last == 0 ? full : min(full, known + (now + 1 - last))
             let isPaid = credit >= period
             slots[Int(slot)] = (isPaid ? credit - period : credit, now + 1)
-            return isPaid ? 1 : 0
+            return isPaid != inverted ? 1 : 0
         case .recent(let index):
             let asked = rules.names.recents[Int(index)]
             let address = (asked.byDestination ? state.packet.destination : state.packet.source).rawValue & asked.mask

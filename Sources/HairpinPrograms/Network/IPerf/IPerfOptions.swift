@@ -1,4 +1,5 @@
 import HairpinEngine
+import HairpinWire
 
 /// iperf3(1): a client and a server that measure what a connection carries, in version 3.12's protocol and words.
 enum IPerf {

@@ -1,5 +1,6 @@
 import HairpinEngine
 import HairpinTransport
+import HairpinWire
 
 /// The lines of iperf3's report (iperf_locale.c, units.c).
 enum IPerfReport {

@@ -1,5 +1,6 @@
 import HairpinEngine
 import HairpinTransport
+import HairpinWire
 
 /// The end of a report: what the sender says it has sent, and the receiver it has received.
 struct IPerfSummary {

@@ -1,49 +1,47 @@
-import HairpinWire
-
-/// JSON as programs exchange and print it: objects keep their order.
-indirect enum JSON: Equatable {
+/// JSON as programs exchange and print it (RFC 8259): objects keep their order.
+public indirect enum JSON: Hashable, Sendable {
     case null, bool(Bool), int(Int), double(Double), string(String), array([JSON]), object([Member])
 
-    struct Member: Equatable {
-        var name: String
-        var value: JSON
-        init(_ name: String, _ value: JSON) { (self.name, self.value) = (name, value) }
+    public struct Member: Hashable, Sendable {
+        public var name: String
+        public var value: JSON
+        public init(_ name: String, _ value: JSON) { (self.name, self.value) = (name, value) }
     }
 
-    static func make(_ members: [(String, JSON)]) -> JSON {
+    public static func make(_ members: [(String, JSON)]) -> JSON {
         var list: [Member] = []
         for member in members { list.append(Member(member.0, member.1)) }
         return .object(list)
     }
 
-    subscript(_ name: String) -> JSON? {
+    public subscript(_ name: String) -> JSON? {
         guard case .object(let members) = self else { return nil }
         for member in members where member.name == name { return member.value }
         return nil
     }
 
-    var int: Int? {
+    public var int: Int? {
         switch self {
         case .int(let value): value
         case .double(let value): Int(exactly: value.rounded(.towardZero))
         default: nil
         }
     }
-    var double: Double? {
+    public var double: Double? {
         switch self {
         case .int(let value): Double(value)
         case .double(let value): value
         default: nil
         }
     }
-    var string: String? { if case .string(let value) = self { value } else { nil } }
-    var isTrue: Bool { self == .bool(true) || self == .int(1) }
-    var items: [JSON] { if case .array(let items) = self { items } else { [] } }
+    public var string: String? { if case .string(let value) = self { value } else { nil } }
+    public var isTrue: Bool { self == .bool(true) || self == .int(1) }
+    public var items: [JSON] { if case .array(let items) = self { items } else { [] } }
 
     // MARK: Writing
 
     /// Without spaces (`cJSON_PrintUnformatted`).
-    var compact: String {
+    public var compact: String {
         switch self {
         case .array(let items): "[" + items.map(\.compact).joined(separator: ",") + "]"
         case .object(let members): "{" + members.map { JSONString.quoted($0.name) + ":" + $0.value.compact }.joined(separator: ",") + "}"
@@ -52,7 +50,7 @@ indirect enum JSON: Equatable {
     }
 
     /// In the layout of `cJSON_Print`: tabs, the members of an object in lines of their own, arrays in one line.
-    func pretty(depth: Int = 0) -> String {
+    public func pretty(depth: Int = 0) -> String {
         switch self {
         case .array(let items): return "[" + items.map { $0.pretty(depth: depth + 1) }.joined(separator: ", ") + "]"
         case .object(let members):
@@ -76,12 +74,30 @@ indirect enum JSON: Equatable {
 
     // MARK: Reading
 
-    /// Nil for anything but one JSON value (RFC 8259); deeper than 64 levels is refused.
-    init?(_ bytes: some Collection<UInt8>) {
-        var parser = Parser(bytes: Array(bytes))
-        guard let value = parser.value(depth: 0) else { return nil }
+    /// Nil for anything but one JSON value; deeper than 64 levels is refused.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard let value = try? JSON(parsing: Array(bytes)) else { return nil }
+        self = value
+    }
+
+    /// Where a text stops being JSON.
+    public struct Problem: Error, Hashable, Sendable {
+        /// Both counted from one; the column in bytes.
+        public let line: Int, column: Int
+        /// The text ends before its value does.
+        public let isCutOff: Bool
+    }
+
+    /// One JSON value, with nothing but blanks around it; deeper than 64 levels is refused.
+    public init(parsing bytes: [UInt8]) throws(Problem) {
+        var parser = Parser(bytes: bytes)
+        let value = parser.value(depth: 0)
         parser.skipSpace()
-        guard parser.at == parser.bytes.count else { return nil }
+        guard let value, parser.at == bytes.count else {
+            let end = min(parser.at, bytes.count)
+            let last = bytes[..<end].lastIndex(of: 10)
+            throw Problem(line: 1 + bytes[..<end].count { $0 == 10 }, column: end - (last ?? -1), isCutOff: end == bytes.count)
+        }
         self = value
     }
 
@@ -91,7 +107,9 @@ indirect enum JSON: Equatable {
 
         init(bytes: [UInt8]) { self.bytes = bytes }
 
-        mutating func skipSpace() { while at < bytes.count, [32, 9, 10, 13].contains(bytes[at]) { at += 1 } }
+        mutating func skipSpace() {
+            while at < bytes.count, bytes[at] == 32 || bytes[at] == 10 || bytes[at] == 9 || bytes[at] == 13 { at += 1 }
+        }
 
         mutating func take(_ character: Character) -> Bool {
             skipSpace()

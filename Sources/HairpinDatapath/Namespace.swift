@@ -13,7 +13,8 @@ struct Namespace {
     /// The local table: own addresses, and the broadcast addresses of own networks.
     private(set) var locals = AddressMap()
     private(set) var broadcasts = AddressMap()
-    var routes = RoutingTable()
+    var routes = RoutingTable() { didSet { routeCache.removeAll() } }
+    var routeCache = RouteCache()
     var netfilter = LazyNetfilter()
     var reassembly = ReassemblyQueue()
     var identifications: IdentificationCounters
@@ -26,10 +27,10 @@ struct Namespace {
     var held = AddressMap()
 
     // net.ipv4.ip_forward, net.bridge.bridge-nf-call-iptables, net.ipv4.conf.*.rp_filter, net.ipv4.conf.*.route_localnet
-    var forwards = false
+    var forwards = false { didSet { routeCache.removeAll() } }
     var bridgeCallsIPTables = false
-    var reversePathFilter = 0
-    var routesLoopback = false
+    var reversePathFilter = 0 { didSet { routeCache.removeAll() } }
+    var routesLoopback = false { didSet { routeCache.removeAll() } }
 
     var stackDeadline = Instant.distantFuture
     var stackQueued = Instant.distantFuture
@@ -44,6 +45,7 @@ struct Namespace {
         netfilter.deallocate()
         locals.deallocate()
         broadcasts.deallocate()
+        routeCache.deallocate()
         held.deallocate()
         identifications.deallocate()
     }
@@ -63,6 +65,7 @@ struct Namespace {
     func isLocal(_ address: IPv4Address) -> Bool { locals.find(UInt64(address.rawValue)) != nil || address.isLoopback }
 
     mutating func add(_ address: IPv4InterfaceAddress, on device: InterfaceIndex) {
+        routeCache.removeAll()
         addresses.append((device, address))
         byDevice[device.rawValue, default: []].append(address)
         if address.address != .any { locals.set(UInt64(address.address.rawValue), device.rawValue) }
@@ -73,6 +76,7 @@ struct Namespace {
     }
 
     mutating func removeAddress(_ address: IPv4InterfaceAddress, from device: InterfaceIndex) {
+        routeCache.removeAll()
         addresses.removeAll { $0.device == device && $0.address == address }
         byDevice[device.rawValue]?.removeAll { $0 == address }
         if !addresses.contains(where: { $0.address.address == address.address }) { locals.remove(UInt64(address.address.rawValue)) }

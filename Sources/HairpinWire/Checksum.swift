@@ -70,14 +70,22 @@ public enum InternetChecksum {
     /// The new checksum after a 16-bit word changed from `old` to `new` (RFC 1624 equation 3).
     @inlinable
     public static func update(_ checksum: UInt16, from old: UInt16, to new: UInt16) -> UInt16 {
-        ~fold(UInt64(~checksum) &+ UInt64(~old) &+ UInt64(new))
+        update(checksum, by: change(from: old, to: new))
     }
 
     /// The new checksum after a 32-bit word changed.
     @inlinable
-    public static func update(_ checksum: UInt16, from old: UInt32, to new: UInt32) -> UInt16 {
-        ~fold(
-            UInt64(~checksum) &+ UInt64(~UInt16(truncatingIfNeeded: old >> 16)) &+ UInt64(~UInt16(truncatingIfNeeded: old))
-                &+ UInt64(new >> 16) &+ UInt64(new & 0xffff))
-    }
+    public static func update(_ checksum: UInt16, from old: UInt32, to new: UInt32) -> UInt16 { update(checksum, by: change(from: old, to: new)) }
+
+    /// What a change of a 32-bit word adds to a sum, for checksums that cover the same word. The upper half counts as much as the lower: 2^16 is 1 in this
+    /// arithmetic.
+    @inlinable
+    public static func change(from old: UInt32, to new: UInt32) -> UInt64 { UInt64(~old) &+ UInt64(new) }
+    /// Of a 16-bit word.
+    @inlinable
+    public static func change(from old: UInt16, to new: UInt16) -> UInt64 { UInt64(~old) &+ UInt64(new) }
+
+    /// The new checksum after changes that add so much to the sum (RFC 1624 equation 3).
+    @inlinable
+    public static func update(_ checksum: UInt16, by change: UInt64) -> UInt16 { ~fold(UInt64(~checksum) &+ change) }
 }

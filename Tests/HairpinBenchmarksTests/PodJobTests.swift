@@ -31,7 +31,7 @@ struct PodJobTests {
         var settings = ServiceBenchmark.Configuration()
         (settings.services, settings.endpoints, settings.mode, settings.frames) = (5, 2, mode, 300)
         let figures = try figures(try ServiceBenchmark(settings))
-        for metric in ["firstPacketsPerSecond", "establishedPacketsPerSecond", "nanosecondsPerFirstPacket", "nanosecondsPerEstablishedPacket", "rulesLoadSeconds", "endpointChangeSeconds"] {
+        for metric in ["firstPacketsPerSecond", "establishedPacketsPerSecond", "nanosecondsPerFirstPacket", "nanosecondsPerEstablishedPacket", "nanosecondsPerPodPacket", "serviceOverPod", "rulesLoadSeconds", "endpointChangeSeconds"] {
             #expect(figures[metric] != nil)
         }
     }

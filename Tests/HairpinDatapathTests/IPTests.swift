@@ -88,6 +88,33 @@ struct IPTests {
         #expect(world.errors.allSatisfy { $0.type == 3 && $0.code == 0 && $0.offender == IPv4Address(10, 244, 0, 1) })
     }
 
+    @Test("a forwarding decision that is remembered ends with what it rests on: route, address, rp_filter, ip_forward")
+    func remembered() {
+        let world = World(pods: 2)
+        let route = RouteState(destination: IPv4Prefix("192.0.2.0/24")!, gateway: world.pods[1].address, device: "cni0", source: nil, isKernel: false, isOnLink: false)
+        func arrives() -> Bool {
+            let before = world.trace(world.pods[1].eth0).count { $0.contains("> 192.0.2.1") }
+            world.ping(from: 0, to: IPv4Address(192, 0, 2, 1))
+            world.runFor(.milliseconds(10))
+            return world.trace(world.pods[1].eth0).count { $0.contains("> 192.0.2.1") } > before
+        }
+        func set(_ name: String, _ value: String) { world.process.setSysctl(name, value, namespace: world.node) }
+        #expect(!arrives())
+        world.process.addRoute(route, namespace: world.node)
+        #expect(arrives() && arrives())
+        #expect(world.process.removeRoute(route.destination, gateway: nil, device: nil, namespace: world.node))
+        #expect(!arrives())
+        world.process.addRoute(route, namespace: world.node)
+        #expect(arrives())
+        set("net.ipv4.ip_forward", "0")
+        #expect(!arrives())
+        set("net.ipv4.ip_forward", "1")
+        #expect(arrives())
+        // The address of the sender as one of the node's own: a martian.
+        world.process.addAddress(IPv4InterfaceAddress(world.pods[0].address, prefixLength: 32), on: world.bridge)
+        #expect(!arrives() && world.drops.last == .martianSource)
+    }
+
     @Test("time to live runs out at the node before it is decremented")
     func timeToLive() {
         let world = World(pods: 1)

@@ -4,7 +4,7 @@ import HairpinTransport
 import HairpinWire
 
 /// Packets to ClusterIPs through the rules of so many Services: first ones, for which an endpoint is chosen and a connection entered into the tables,
-/// and those of established connections.
+/// and those of established connections; beside them packets of established connections straight to the pods behind, on the same node.
 ///
 /// Packets are UDP datagrams that a raw socket in a pod makes. They cross the pod's veth pair, the node's bridge with its netfilter hooks (tracking,
 /// kube-proxy's rules or IPVS, translation) and the endpoint's veth pair, and end in the socket of a program that reads them.
@@ -20,8 +20,9 @@ public struct ServiceBenchmark: Benchmark {
         var memory = 0
         let progress: ServiceProgress
         let sockets: [RawSocket]
-        /// What the client program's connections lead to, by source port.
-        let targets: [IPv4Address]
+        /// What the client program's connections lead to, by source port: Services, then as many pods.
+        let targets: [SocketAddress]
+        var connections: Int { targets.count / 2 }
     }
 
     public init(_ configuration: Configuration) throws(BenchmarkError) {
@@ -55,9 +56,11 @@ public struct ServiceBenchmark: Benchmark {
         do { simulation = try Simulation(network.topology) } catch { throw .fault("the network cannot be built: \(error)") }
         let progress = ServiceProgress()
         let files = simulation.makeContainer(name: "service")
-        for server in network.servers { simulation.spawn(on: server, ServiceServer(progress), arguments: ["service-server"], in: files) }
+        for server in network.servers { simulation.spawn(on: server.name, ServiceServer(progress), arguments: ["service-server"], in: files) }
         let count = min(ServiceBenchmark.establishedLimit, settings.frames)
-        let targets = (0..<count).map { network.addresses[$0 * network.addresses.count / count % network.addresses.count] }
+        let services = (0..<count).map { SocketAddress(network.addresses[$0 * network.addresses.count / count % network.addresses.count], ServiceNetwork.port) }
+        let pods = (0..<count).map { SocketAddress(network.servers[$0 % network.servers.count].address, ServiceNetwork.targetPort) }
+        let targets = services + pods
         simulation.spawn(on: network.clients[0].name, ServiceClient(progress, targets: targets), arguments: ["service-client"], in: files)
         let sockets = network.clients.compactMap { simulation.rawSocket(on: $0.name) }
         world = World(simulation: simulation, network: network, progress: progress, sockets: sockets, targets: targets)
@@ -84,18 +87,21 @@ public struct ServiceBenchmark: Benchmark {
         // Whatever was known of earlier packets is forgotten; then answers make connections established again.
         simulation.run(until: simulation.now + ServiceBenchmark.forgetting)
         try establish(world)
-        let first = try send(world, count, isFirst: true)
-        let later = try send(world, count, isFirst: false)
+        let first = try send(world, count, .first)
+        let later = try send(world, count, .established)
+        let direct = try send(world, count, .direct)
         let frames = Double(count)
         return [
             Measurement("firstPacketsPerSecond", frames / first, unit: "packets/s", isBetterHigher: true),
             Measurement("establishedPacketsPerSecond", frames / later, unit: "packets/s", isBetterHigher: true),
             Measurement("nanosecondsPerFirstPacket", first * 1e9 / frames, unit: "ns", isBetterHigher: false),
             Measurement("nanosecondsPerEstablishedPacket", later * 1e9 / frames, unit: "ns", isBetterHigher: false),
+            Measurement("nanosecondsPerPodPacket", direct * 1e9 / frames, unit: "ns", isBetterHigher: false),
+            Measurement("serviceOverPod", later / direct, unit: "", isBetterHigher: false),
             Measurement("rulesLoadSeconds", loadSeconds, unit: "s", isBetterHigher: false),
             Measurement("rulesMemoryBytes", Double(world.memory), unit: "B", isBetterHigher: false),
             Measurement("endpointChangeSeconds", changeSeconds, unit: "s", isBetterHigher: false),
-            Measurement("frames", frames * 2, unit: "frames"),
+            Measurement("frames", frames * 3, unit: "frames"),
         ]
     }
 
@@ -107,15 +113,25 @@ public struct ServiceBenchmark: Benchmark {
         guard world.progress.answers == world.progress.round else { throw .fault("not every Service answers") }
     }
 
+    private enum Kind {
+        /// The first packet of its connection, to a Service.
+        case first
+        /// Of a connection to a Service that both ends know.
+        case established
+        /// Of one to a pod.
+        case direct
+    }
+
     /// Sends a repetition's packets and checks that every one of them reached a program. Seconds of wall time.
-    private func send(_ world: World, _ count: Int, isFirst: Bool) throws(BenchmarkError) -> Double {
+    private func send(_ world: World, _ count: Int, _ kind: Kind) throws(BenchmarkError) -> Double {
         let simulation = world.simulation
         let progress = world.progress
         let before = progress.received
         let dropped = simulation.books.dropped
         let watch = Stopwatch()
         var sent = 0
-        var next = isFirst ? Flow() : Flow(port: Int(ServiceClient.firstPort))
+        let begin = Int(ServiceClient.firstPort) + (kind == .direct ? world.connections : 0)
+        var next = kind == .first ? Flow() : Flow(port: begin)
         do throws(Errno) {
             while sent < count {
                 // One client's packets at a time.
@@ -123,12 +139,13 @@ public struct ServiceBenchmark: Benchmark {
                 let socket = world.sockets[client]
                 let end = min(count, sent + ServiceBenchmark.burst)
                 while sent < end, next.client == client {
-                    if isFirst {
-                        try transmit(socket, next, from: world.network.clients[client].address, to: world.network.addresses[next.service])
+                    if kind == .first {
+                        let target = SocketAddress(world.network.addresses[next.service], ServiceNetwork.port)
+                        try transmit(socket, next, from: world.network.clients[client].address, to: target)
                         next.advance(services: settings.services)
                     } else {
                         try transmit(socket, next, from: world.network.clients[client].address, to: world.targets[next.port - Int(ServiceClient.firstPort)])
-                        next.port = next.port + 1 == Int(ServiceClient.firstPort) + world.targets.count ? Int(ServiceClient.firstPort) : next.port + 1
+                        next.port = next.port + 1 == begin + world.connections ? begin : next.port + 1
                     }
                     sent += 1
                 }
@@ -159,17 +176,17 @@ public struct ServiceBenchmark: Benchmark {
         }
     }
 
-    private func transmit(_ socket: RawSocket, _ flow: Flow, from source: IPv4Address, to target: IPv4Address) throws(Errno) {
+    private func transmit(_ socket: RawSocket, _ flow: Flow, from source: IPv4Address, to target: SocketAddress) throws(Errno) {
         let count = 8 + ServiceRequest.byteCount
-        try socket.send(from: source, to: target, .udp, count: count) { packet in
+        try socket.send(from: source, to: target.address, .udp, count: count) { packet in
             packet.storeBytes(of: UInt16(flow.port).bigEndian, as: UInt16.self)
-            packet.storeBytes(of: ServiceNetwork.port.bigEndian, toByteOffset: 2, as: UInt16.self)
+            packet.storeBytes(of: target.port.bigEndian, toByteOffset: 2, as: UInt16.self)
             packet.storeBytes(of: UInt16(count).bigEndian, toByteOffset: 4, as: UInt16.self)
             packet.storeBytes(of: 0, toByteOffset: 6, as: UInt16.self)
             (packet + 8).initializeMemory(as: UInt8.self, repeating: ServiceRequest.nothing, count: ServiceRequest.byteCount)
             let sum = InternetChecksum.checksum(
                 UnsafeRawBufferPointer(start: packet, count: count),
-                initial: InternetChecksum.pseudoHeader(source: source, destination: target, protocol: IPProtocol.udp.rawValue, length: count))
+                initial: InternetChecksum.pseudoHeader(source: source, destination: target.address, protocol: IPProtocol.udp.rawValue, length: count))
             packet.storeBytes(of: (sum == 0 ? 0xffff : sum).bigEndian, toByteOffset: 6, as: UInt16.self)
         }
     }

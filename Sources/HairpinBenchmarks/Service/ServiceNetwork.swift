@@ -12,7 +12,7 @@ struct ServiceNetwork {
     static let clientCount = 4
     let node: String
     let clients: [(name: String, address: IPv4Address)]
-    let servers: [String]
+    let servers: [(name: String, address: IPv4Address)]
     let addresses: [IPv4Address]
     /// Without rules and virtual servers.
     let topology: Topology
@@ -35,7 +35,7 @@ struct ServiceNetwork {
         topology = ServiceNetwork.bare(plan)
         node = plan.nodes[0].name
         clients = ServiceNetwork.pods("client", of: plan)
-        servers = ServiceNetwork.pods("server", of: plan).map(\.name)
+        servers = ServiceNetwork.pods("server", of: plan)
         addresses = plan.services.filter { $0.name.hasPrefix("service-") }.compactMap(\.clusterAddress)
     }
 

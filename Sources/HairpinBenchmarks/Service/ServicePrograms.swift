@@ -57,17 +57,20 @@ final class ServiceServer: Program {
     }
 }
 
-/// Keeps a number of connections to the Services; when a new round is asked for, sends a datagram over each and waits for the answers.
+/// Keeps a number of connections to Services and pods; when a new round is asked for, sends a datagram over each and waits for the answers.
 final class ServiceClient: Program {
     private let progress: ServiceProgress
-    private let targets: [IPv4Address]
+    private let targets: [SocketAddress]
     private var sockets: [SocketID] = []
     private var answered: [Bool] = []
+    /// Requests of this round that are out; so many at most are unanswered, for in IPVS mode they may all come to one server's socket.
+    private var sent = 0
+    private static let window = 128
     private var round = 0
     /// The range of source ports that first packets do not use.
     static let firstPort: UInt16 = 61_000
 
-    init(_ progress: ServiceProgress, targets: [IPv4Address]) {
+    init(_ progress: ServiceProgress, targets: [SocketAddress]) {
         self.progress = progress
         self.targets = targets
     }
@@ -78,10 +81,15 @@ final class ServiceClient: Program {
             if round < progress.round {
                 round = progress.round
                 answered = [Bool](repeating: false, count: sockets.count)
-                let request = [ServiceRequest.answer] + [UInt8](repeating: 0, count: ServiceRequest.byteCount - 1)
-                for socket in sockets { _ = try system.send(socket, request[...]) }
+                sent = 0
             }
-            for index in sockets.indices where !answered.isEmpty && !answered[index] {
+            if !answered.prefix(sent).contains(false), sent < answered.count {
+                let request = [ServiceRequest.answer] + [UInt8](repeating: 0, count: ServiceRequest.byteCount - 1)
+                let end = min(sent + ServiceClient.window, sockets.count)
+                for socket in sockets[sent..<end] { _ = try system.send(socket, request[...]) }
+                sent = end
+            }
+            for index in 0..<sent where !answered[index] {
                 do throws(Errno) {
                     _ = try system.receiveMessage(sockets[index])
                     answered[index] = true
@@ -101,7 +109,7 @@ final class ServiceClient: Program {
         for (index, target) in targets.enumerated() {
             let socket = try system.socket(.datagram)
             try system.bind(socket, SocketAddress(.any, ServiceClient.firstPort + UInt16(index)))
-            try system.connect(socket, SocketAddress(target, ServiceNetwork.port))
+            try system.connect(socket, target)
             sockets.append(socket)
         }
     }

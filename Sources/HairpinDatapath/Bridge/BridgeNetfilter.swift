@@ -31,9 +31,15 @@ extension LogicalProcess {
         }
         // br_nf_pre_routing_finish: the destination was rewritten.
         let source = entry.pointee.data.ipv4(EthernetHeader.byteCount + IPv4Offset.source)
+        if let known = space.pointee.routeCache.find(source, after, bridge), known.pointee.route.device == bridge {
+            if let neighbour = known.pointee.neighbour, !neighbours.pointee[neighbour].pointee.isForgotten {
+                return bridgeRedirect(frame, port: port, bridge: bridge, neighbour: neighbour)
+            }
+            known.pointee.neighbour = findOrCreateNeighbour(known.pointee.route.nextHop(toward: after), device: bridge)
+        }
         switch routeInput(destination: after, source: source, device: bridge) {
         case .forward(let route) where route.device == bridge:
-            bridgeRedirect(frame, port: port, bridge: bridge, nextHop: route.gateway == .any ? after : route.gateway)
+            bridgeRedirect(frame, port: port, bridge: bridge, neighbour: findOrCreateNeighbour(route.nextHop(toward: after), device: bridge))
         case .martian(let reason):
             drop(frame, reason, at: bridge)
         case .forward, .local, .broadcast, .unreachable:
@@ -45,11 +51,11 @@ extension LogicalProcess {
         }
     }
 
-    private func bridgeRedirect(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex, nextHop: IPv4Address) {
-        let index = findOrCreateNeighbour(nextHop, device: bridge)
+    @inline(__always)
+    private func bridgeRedirect(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex, neighbour index: UInt32) {
         let neighbour = neighbours.pointee[index]
         if neighbour.pointee.state.isConnected, neighbour.pointee.hasHeader {
-            pool.pointee.makeWritable(frame)
+            // The frame has bytes of its own since its destination was rewritten.
             pool.pointee[frame].pointee.data.put(neighbour.pointee.mac, at: EthernetOffset.destination)
             classify(frame, interface(bridge).pointee.mac)
             return bridgeDecide(frame, port: port, bridge: bridge)
@@ -79,8 +85,9 @@ extension LogicalProcess {
         let entry = pool.pointee[frame]
         entry.pointee.physicalOut = port
         entry.pointee.device = bridge
-        guard hook(frame, .forward, input: bridge, output: bridge, networkOffset: EthernetHeader.byteCount) else { return }
-        guard hook(frame, .postrouting, input: .none, output: bridge, networkOffset: EthernetHeader.byteCount) else { return }
+        guard hook(frame, .forward, input: bridge, output: bridge, networkOffset: EthernetHeader.byteCount),
+            hook(frame, .postrouting, input: .none, output: bridge, networkOffset: EthernetHeader.byteCount)
+        else { return }
         entry.pointee.flags.remove(.bridgeNetfilter)
         let limit = Int(entry.pointee.largestFragment)
         if limit > 0, Int(entry.pointee.count) - EthernetHeader.byteCount > interface(port).pointee.mtu {

@@ -165,7 +165,7 @@ extension LogicalProcess {
                     frame, destination: MACAddress(rawValue: 0x0100_5e00_0000 | UInt64(destination.rawValue & 0x7f_ffff)), source: device.pointee.mac, type: .ipv4)
                 return transmit(frame, route.device)
             }
-            let nextHop = route.gateway == .any ? destination : route.gateway
+            let nextHop = route.nextHop(toward: destination)
             neighbourOutput(frame, findOrCreateNeighbour(nextHop, device: route.device))
         }
     }

@@ -44,6 +44,8 @@ struct Neighbour {
     var queued = Instant.distantFuture
     var waiting = FrameQueue()
     var waitingBytes = 0
+    /// No longer found by its address.
+    var isForgotten = false
 
     init(address: IPv4Address, device: InterfaceIndex) {
         self.address = address
@@ -92,6 +94,7 @@ struct NeighbourTable {
     /// One that was forgotten before leaves its successor alone.
     mutating func forget(_ n: UInt32) {
         let key = key(entries[Int(n)].pointee.address, entries[Int(n)].pointee.device)
+        entries[Int(n)].pointee.isForgotten = true
         if index.find(key) == n { index.remove(key) }
     }
 }

@@ -36,4 +36,7 @@ struct HookPlace {
     var output: InterfaceIndex
     /// Bytes from the frame's start to its IP header: 14 in the bridge, 0 where IP has taken the link header off.
     var networkOffset: Int
+
+    /// Whose namespace's tables are asked.
+    var device: InterfaceIndex { output == .none ? input : output }
 }

@@ -31,21 +31,40 @@ struct HookEnvironment: NetfilterEnvironment {
 }
 
 extension LogicalProcess {
-    /// Runs a hook's tables on a packet. False if the packet's life ended here: dropped, or refused and its sender told.
+    /// Passes a packet through a hook. False if its life ended here: dropped, or refused and its sender told.
+    @inline(__always)
     func hook(_ frame: FrameHandle, _ hook: Hook, input: InterfaceIndex, output: InterfaceIndex, networkOffset: Int) -> Bool {
-        guard let verdict = hookVerdict(frame, hook, input: input, output: output, networkOffset: networkOffset) else { return true }
-        finish(frame, verdict, at: output == .none ? input : output, input: input, networkOffset: networkOffset)
+        let place = HookPlace(hook: hook, input: input, output: output, networkOffset: networkOffset)
+        if passesHook(frame, place) { return true }
+        return passesTables(frame, place)
+    }
+
+    @inline(__always)
+    private func passesHook(_ frame: FrameHandle, _ place: HookPlace) -> Bool {
+        let space = namespace(interface(place.device).pointee.namespace)
+        return space.pointee.netfilter.passes(place, frame, &pool.pointee, now: now.nanoseconds)
+    }
+
+    @inline(never)
+    private func passesTables(_ frame: FrameHandle, _ place: HookPlace) -> Bool {
+        guard let verdict = verdictOfTables(frame, place) else { return true }
+        finish(frame, verdict, at: place.device, input: place.input, networkOffset: place.networkOffset)
         return false
     }
 
     /// The verdict of a hook, nil for "accept".
+    @inline(__always)
     func hookVerdict(_ frame: FrameHandle, _ hook: Hook, input: InterfaceIndex, output: InterfaceIndex, networkOffset: Int) -> HookVerdict? {
-        let device = output == .none ? input : output
-        let index = interface(device).pointee.namespace
+        let place = HookPlace(hook: hook, input: input, output: output, networkOffset: networkOffset)
+        return passesHook(frame, place) ? nil : verdictOfTables(frame, place)
+    }
+
+    @inline(never)
+    private func verdictOfTables(_ frame: FrameHandle, _ place: HookPlace) -> HookVerdict? {
+        let index = interface(place.device).pointee.namespace
         let space = namespace(index)
-        guard space.pointee.netfilter.isActive else { return nil }
         var environment = HookEnvironment(process: self, namespace: index)
-        let verdict = space.pointee.netfilter.run(HookPlace(hook: hook, input: input, output: output, networkOffset: networkOffset), frame, &pool.pointee, &environment)
+        let verdict = space.pointee.netfilter.runTables(place, frame, &pool.pointee, &environment)
         if space.pointee.netfilter.chargesRules { spend(space.pointee.netfilter.takeRuleTime()) }
         if case .accept = verdict { return nil }
         return verdict

@@ -34,8 +34,12 @@ struct LazyNetfilter {
     func takeRuleTime() -> Int64 { filter?.pointee.takeRuleTime() ?? 0 }
 
     @inline(__always)
-    func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        filter?.pointee.run(place, frame, &pool, &env) ?? .accept
+    func passes(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, now: UInt64) -> Bool {
+        filter?.pointee.passes(place, frame, &pool, now: now) ?? true
+    }
+    /// Where `passes` has no answer.
+    func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+        filter?.pointee.runTables(place, frame, &pool, &env) ?? .accept
     }
     func release(_ frame: FrameHandle, _ pool: inout FramePool) { filter?.pointee.release(frame, &pool) }
     func retain(_ frame: FrameHandle, _ pool: inout FramePool) { filter?.pointee.retain(frame, &pool) }

@@ -27,8 +27,10 @@ struct Netfilter {
     var bindings: BindingLog?
     /// Nanoseconds of processor time for every iptables rule a packet is held against; zero charges nothing.
     private(set) var ruleCost: Int64 = 0
-    /// Off, every packet is held against every rule on its way: what remembering must agree with.
-    var remembersWalks = true
+    /// Off, every packet goes through every table on its way: what the short ways of `EstablishedPackets.swift` and remembered walks must agree with.
+    var takesShortcuts = true { didSet { refreshActivity() } }
+    /// Hooks at which `passes` may have an answer, a bit each.
+    private var shortHooks: UInt8 = 0
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -155,20 +157,30 @@ struct Netfilter {
     private mutating func refreshActivity() {
         isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil || isPolicing
         isActive = isTracking || !program.isEmpty
+        shortHooks = 0
+        guard takesShortcuts, isTracking, ruleCost == 0, virtualServers.isEmpty else { return }
+        for hook in [Hook.prerouting, .localIn, .forward, .postrouting] where program.hasOnlyFilterAndNAT(hook) { shortHooks |= 1 << hook.rawValue }
     }
 
     // MARK: Packets
 
+    /// Whether a packet has passed a hook without a look at tables: there are none, or it is what most are. `now` in nanoseconds of virtual time.
+    @inline(__always)
+    mutating func passes(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, now: UInt64) -> Bool {
+        guard isActive else { return true }
+        guard shortHooks & 1 &<< place.hook.rawValue != 0 else { return false }
+        return place.hook == .prerouting ? tracksEstablished(place, frame, &pool, now: now) : passesEstablished(place, frame, &pool)
+    }
+
     /// Passes a packet through one hook. `frame` may be rewritten, and is given bytes of its own first if it shares them; its mark and
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
-    @inline(__always)
+    @inline(never)
     mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        if !isActive || remembersWalks && passesUnread(place, frame, pool) { return .accept }
-        return runTables(place, frame, &pool, &env)
+        passes(place, frame, &pool, now: env.now.nanoseconds) ? .accept : runTables(place, frame, &pool, &env)
     }
 
     @inline(never)
-    private mutating func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+    mutating func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
         guard var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
         switch place.hook {
         case .prerouting:
@@ -226,27 +238,6 @@ struct Netfilter {
     /// A frame was cloned: both belong to the connection.
     func retain(_ frame: FrameHandle, _ pool: inout FramePool) { connections.retain(pool[frame].pointee.connection) }
 
-    /// Whether a packet is what most are: of a connection both ends of which have spoken, at a hook that lets it through as it did the one before.
-    /// Nothing is read of such a packet but its length.
-    @inline(__always)
-    private mutating func passesUnread(_ place: HookPlace, _ handle: FrameHandle, _ pool: borrowing FramePool) -> Bool {
-        let frame = pool[handle]
-        let info = frame.pointee.connectionInfo
-        guard info == .established || info == .establishedReply, place.hook != .prerouting, place.hook != .localOut, program.hasOnlyFilterAndNAT(place.hook),
-            virtualServers.isEmpty, let connection = connections.entry(frame.pointee.connection), connection.pointee.status.contains(.confirmed)
-        else { return false }
-        if place.hook == .forward {
-            guard !isPolicing || connection.pointee.policyEpoch == policies.epoch else { return false }
-        } else {
-            // Nothing to translate: see `translate`.
-            let bit: ConnectionStatus = info.isReply ? .destinationTranslated : .sourceTranslated
-            guard !connection.pointee.status.contains(bit), connection.pointee.masqueradeOutput == 0 else { return false }
-        }
-        guard let start = program.entry(.filter, place.hook) else { return true }
-        let length = (frame.pointee.data + place.networkOffset).u16(IPv4Offset.totalLength)
-        return program.repeats(start, place, frame, connection, length: length)
-    }
-
     /// The filtering tables: nil to go on.
     @inline(__always)
     private mutating func consult<E: NetfilterEnvironment>(
@@ -258,7 +249,7 @@ struct Netfilter {
         // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
         let others = program.following(table, place.hook)
         let mayRepeat =
-            remembersWalks && table == .filter && others.isEmpty && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
+            takesShortcuts && table == .filter && others.isEmpty && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
             && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         let walked = program.walked

@@ -14,8 +14,19 @@ enum InputRoute {
 }
 
 extension LogicalProcess {
-    /// `ip_route_input_slow`, with the checks on the source.
+    /// Where a packet goes that came in, with the checks on its source (`ip_route_input_rcu`).
+    @inline(__always)
     func routeInput(destination: IPv4Address, source: IPv4Address, device: InterfaceIndex) -> InputRoute {
+        let space = namespace(interface(device).pointee.namespace)
+        if let known = space.pointee.routeCache.find(source, destination, device) { return .forward(known.pointee.route) }
+        let found = decideInputRoute(destination: destination, source: source, device: device)
+        if case .forward(let route) = found { space.pointee.routeCache.store(route, source, destination, device) }
+        return found
+    }
+
+    /// `ip_route_input_slow`.
+    @inline(never)
+    private func decideInputRoute(destination: IPv4Address, source: IPv4Address, device: InterfaceIndex) -> InputRoute {
         let input = interface(device)
         let space = namespace(input.pointee.namespace)
         let onLoopback = input.pointee.kind == .loopback
@@ -43,7 +54,7 @@ extension LogicalProcess {
     func selectSource(toward destination: IPv4Address, device: InterfaceIndex, _ space: UnsafeMutablePointer<Namespace>) -> IPv4Address? {
         if let route = space.pointee.routes.lookup(destination), route.device == device {
             if route.source != .any { return route.source }
-            if let own = space.pointee.address(on: device, matching: route.gateway == .any ? destination : route.gateway) { return own }
+            if let own = space.pointee.address(on: device, matching: route.nextHop(toward: destination)) { return own }
         }
         return space.pointee.address(on: device, matching: destination) ?? space.pointee.anyAddress
     }

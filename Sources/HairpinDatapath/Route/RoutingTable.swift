@@ -10,6 +10,8 @@ struct Route: Equatable {
     var source: IPv4Address
     var isKernel = false
     var isOnLink = false
+
+    func nextHop(toward destination: IPv4Address) -> IPv4Address { gateway == .any ? destination : gateway }
 }
 
 /// Longest-prefix match over the routes of one namespace (RFC 1812 §5.2.4.3): sorted by prefix length, so that the first match is the best.

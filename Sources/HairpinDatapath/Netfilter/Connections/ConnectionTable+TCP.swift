@@ -59,8 +59,8 @@ private func isAfter(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: a &- 
 private func isBefore(_ a: UInt32, _ b: UInt32) -> Bool { Int32(bitPattern: a &- b) < 0 }
 
 /// What of a segment window tracking needs.
-private struct Segment {
-    let packet: PacketHeaders
+struct TrackedSegment {
+    let transport: UnsafeMutableRawPointer
     let flags: UInt8
     let sequence: UInt32
     let acknowledgment: UInt32
@@ -71,30 +71,33 @@ private struct Segment {
     var isAck: Bool { flags & 0x10 != 0 }
     var isReset: Bool { flags & 0x04 != 0 }
 
-    init(_ packet: PacketHeaders) {
-        self.packet = packet
-        let p = packet.transport
+    init(_ packet: PacketHeaders) { self.init(packet.transport, length: packet.transportLength) }
+
+    /// `length` with the payload.
+    @inline(__always)
+    init(_ p: UnsafeMutableRawPointer, length: Int) {
+        transport = p
         flags = p.u8(TCPOffset.flags)
         sequence = p.u32(TCPOffset.sequence)
         acknowledgment = p.u32(TCPOffset.acknowledgment)
         window = p.u16(TCPOffset.window)
-        let payload = packet.transportLength - Int(p.u8(TCPOffset.dataOffset) >> 4) * 4
+        let payload = length - Int(p.u8(TCPOffset.dataOffset) >> 4) * 4
         end = sequence &+ UInt32(payload) &+ (flags & 0x02 != 0 ? 1 : 0) &+ (flags & 0x01 != 0 ? 1 : 0)
     }
 
     /// Calls `body` with kind, offset of the value and its length for each option until the list ends or makes no sense.
     private func options(_ body: (UInt8, Int, Int) -> Void) {
-        let end = Int(packet.transport.u8(TCPOffset.dataOffset) >> 4) * 4
+        let end = Int(transport.u8(TCPOffset.dataOffset) >> 4) * 4
         var offset = TCPOffset.options
         while offset < end {
-            let kind = packet.transport.u8(offset)
+            let kind = transport.u8(offset)
             if kind == 0 { return }
             if kind == 1 {
                 offset += 1
                 continue
             }
             guard offset + 1 < end else { return }
-            let length = Int(packet.transport.u8(offset + 1))
+            let length = Int(transport.u8(offset + 1))
             guard length >= 2, offset + length <= end else { return }
             body(kind, offset + 2, length - 2)
             offset += length
@@ -109,7 +112,7 @@ private struct Segment {
         options { kind, offset, length in
             if kind == 4, length == 0 { found.flags.insert(.sackPermitted) }
             if kind == 3, length == 1 {
-                found.scale = min(packet.transport.u8(offset), 14)
+                found.scale = min(transport.u8(offset), 14)
                 found.flags.insert(.windowScale)
             }
         }
@@ -119,12 +122,12 @@ private struct Segment {
     /// The acknowledgment, or the right edge of the highest SACK block (`tcp_sack`).
     var highestSack: UInt32 {
         // Timestamps alone are the common case.
-        if packet.transport.u8(TCPOffset.dataOffset) >> 4 == 8, packet.transport.u32(TCPOffset.options) == 0x0101_080a { return acknowledgment }
+        if transport.u8(TCPOffset.dataOffset) >> 4 == 8, transport.u32(TCPOffset.options) == 0x0101_080a { return acknowledgment }
         var highest = acknowledgment
         options { kind, offset, length in
             guard kind == 5, length >= 8, length % 8 == 0 else { return }
             for block in stride(from: 0, to: length, by: 8) {
-                let right = packet.transport.u32(offset + block + 4)
+                let right = transport.u32(offset + block + 4)
                 if isAfter(right, highest) { highest = right }
             }
         }
@@ -135,7 +138,7 @@ private struct Segment {
 extension ConnectionTable {
     /// `tcp_new`.
     func beginTCP(_ place: Int, _ packet: PacketHeaders) {
-        let segment = Segment(packet)
+        let segment = TrackedSegment(packet)
         var track = TCPTrack()
         track.original.end = segment.end
         track.original.maximumWindow = max(UInt32(segment.window), 1)
@@ -153,18 +156,9 @@ extension ConnectionTable {
 
     /// `nf_conntrack_tcp_packet`.
     mutating func advanceTCP(_ place: Int, _ isReply: Bool, _ packet: PacketHeaders, now: UInt64) -> TransportResult {
-        let segment = Segment(packet)
+        let segment = TrackedSegment(packet)
         let entry = entries + place
-        if entry.pointee.tcp.state == .established, segment.flags & TCPFlags.thatSteer.rawValue == TCPFlags.ack.rawValue, entry.pointee.status.isSuperset(of: [.assured, .seenReply]),
-            isReply ? slide(&entry.pointee.tcp.reply, &entry.pointee.tcp.original, segment) : slide(&entry.pointee.tcp.original, &entry.pointee.tcp.reply, segment)
-        {
-            let last = isReply ? entry.pointee.tcp.reply.end : entry.pointee.tcp.original.end
-            let hasData = segment.sequence != segment.end
-            countRetransmission(&entry.pointee.tcp, isReply, segment, sequence: hasData ? segment.sequence : last, end: hasData ? segment.end : last)
-            entry.pointee.tcp.lastEvent = .ack
-            refresh(place, seconds: timeout(entry.pointee.tcp, .established, .ack), now: now)
-            return .accept
-        }
+        if followStream(entry, isReply, segment, now: now) { return .accept }
         let event = TCPEvent(segment.flags)
         var old = entry.pointee.tcp.state
         let new: TCPState
@@ -230,6 +224,23 @@ extension ConnectionTable {
         return .accept
     }
 
+    /// A segment in the middle of a connection that both ends have confirmed: data or an acknowledgment, in the window. False, and nothing is changed, if there
+    /// is more to it.
+    @inline(__always)
+    func followStream(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ segment: TrackedSegment, now: UInt64) -> Bool {
+        guard entry.pointee.tcp.state == .established, segment.flags & TCPFlags.thatSteer.rawValue == TCPFlags.ack.rawValue,
+            entry.pointee.status.isSuperset(of: [.assured, .seenReply]),
+            isReply ? slide(&entry.pointee.tcp.reply, &entry.pointee.tcp.original, segment) : slide(&entry.pointee.tcp.original, &entry.pointee.tcp.reply, segment)
+        else { return false }
+        let last = isReply ? entry.pointee.tcp.reply.end : entry.pointee.tcp.original.end
+        let hasData = segment.sequence != segment.end
+        countRetransmission(&entry.pointee.tcp, isReply, segment, sequence: hasData ? segment.sequence : last, end: hasData ? segment.end : last)
+        entry.pointee.tcp.lastEvent = .ack
+        refresh(entry, seconds: timeout(entry.pointee.tcp, .established, .ack), now: now)
+        return true
+    }
+
+    @inline(__always)
     private func timeout(_ track: TCPTrack, _ state: TCPState, _ event: TCPEvent) -> UInt32 {
         let normal = settings.tcp[Int(state.rawValue)]
         if UInt32(track.retransmissions) >= settings.tcpMaximumRetransmissions, normal > settings.tcpRetransmitting { return settings.tcpRetransmitting }
@@ -243,7 +254,7 @@ extension ConnectionTable {
 
     /// Whether a reset ends the connection, in the spirit of RFC 5961 §3: exactly the expected sequence number does; another one within the
     /// window may be answered by a challenge ACK, so the connection is kept.
-    private func judgeReset(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ segment: Segment) -> ResetVerdict {
+    private func judgeReset(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ segment: TrackedSegment) -> ResetVerdict {
         let track = entry.pointee.tcp
         let status = entry.pointee.status
         switch track.state {
@@ -269,7 +280,7 @@ extension ConnectionTable {
     }
 
     /// Remembers a segment that was let through without being followed.
-    private func note(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ event: TCPEvent, _ segment: Segment) {
+    private func note(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ event: TCPEvent, _ segment: TrackedSegment) {
         entry.pointee.tcp.lastEvent = event
         entry.pointee.tcp.lastReply = isReply
         entry.pointee.tcp.lastSequence = segment.sequence
@@ -317,7 +328,7 @@ extension ConnectionTable {
     /// What `checkWindow` comes to for a segment in the middle of a connection that both ends have confirmed: data or an acknowledgment, in the window.
     /// False, and nothing is changed, if there is more to it.
     @inline(__always)
-    private func slide(_ sender: inout TCPSide, _ receiver: inout TCPSide, _ segment: Segment) -> Bool {
+    private func slide(_ sender: inout TCPSide, _ receiver: inout TCPSide, _ segment: TrackedSegment) -> Bool {
         let hasData = segment.sequence != segment.end
         let sequence = hasData ? segment.sequence : sender.end
         let end = hasData ? segment.end : sender.end
@@ -332,7 +343,7 @@ extension ConnectionTable {
 
     /// Counts how often the same segment came in a row; `sequence` and `end` are its sender's latest if it has no data.
     @inline(__always)
-    private func countRetransmission(_ track: inout TCPTrack, _ isReply: Bool, _ segment: Segment, sequence: UInt32, end: UInt32) {
+    private func countRetransmission(_ track: inout TCPTrack, _ isReply: Bool, _ segment: TrackedSegment, sequence: UInt32, end: UInt32) {
         if track.lastReply == isReply, track.lastSequence == sequence, track.lastAck == segment.acknowledgment, track.lastEnd == end, track.lastWindow == segment.window {
             if track.retransmissions < .max { track.retransmissions += 1 }
             return
@@ -348,7 +359,7 @@ extension ConnectionTable {
     private enum WindowResult { case inside, late, invalid }
 
     /// `tcp_in_window`.
-    private func checkWindow(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ event: TCPEvent, _ segment: Segment, _ state: TCPState) -> WindowResult {
+    private func checkWindow(_ entry: UnsafeMutablePointer<Connection>, _ isReply: Bool, _ event: TCPEvent, _ segment: TrackedSegment, _ state: TCPState) -> WindowResult {
         var sender = isReply ? entry.pointee.tcp.reply : entry.pointee.tcp.original
         var receiver = isReply ? entry.pointee.tcp.original : entry.pointee.tcp.reply
         defer {

@@ -47,7 +47,7 @@ extension ConnectionTable {
             var result = TransportResult.accept
             switch packet.proto {
             case 6: result = advanceTCP(place, isReply, packet, now: now)
-            case 17, 136: advanceUDP(place, now: now)
+            case 17, 136: advanceUDP(entries + place, now: now)
             case 1: refresh(place, seconds: settings.icmp, now: now)
             case 132: refresh(place, seconds: settings.sctp, now: now)
             default: refresh(place, seconds: settings.generic, now: now)
@@ -74,20 +74,21 @@ extension ConnectionTable {
     enum TransportResult { case accept, invalid, again }
 
     /// Sets how long the entry may stay idle from now, or from its confirmation.
-    func refresh(_ place: Int, seconds: UInt32, now: UInt64) {
-        if entries[place].status.contains(.clashed) { return }
-        let span = UInt64(seconds) * 1_000_000_000
-        entries[place].expires = entries[place].status.contains(.confirmed) ? now + span : span
+    func refresh(_ place: Int, seconds: UInt32, now: UInt64) { refresh(entries + place, seconds: seconds, now: now) }
+
+    @inline(__always)
+    func refresh(_ entry: UnsafeMutablePointer<Connection>, seconds: UInt32, now: UInt64) {
+        if entry.pointee.status.contains(.clashed) { return }
+        let span = UInt64(seconds) &* 1_000_000_000
+        entry.pointee.expires = entry.pointee.status.contains(.confirmed) ? now &+ span : span
     }
 
     /// `nf_conntrack_udp_packet`: two seconds after its beginning, traffic in both directions is a stream.
-    private func advanceUDP(_ place: Int, now: UInt64) {
-        guard entries[place].status.contains(.seenReply), now > entries[place].streamFrom else {
-            refresh(place, seconds: settings.udp, now: now)
-            return
-        }
-        refresh(place, seconds: settings.udpStream, now: now)
-        if !entries[place].status.contains(.clashed) { entries[place].status.insert(.assured) }
+    @inline(__always)
+    func advanceUDP(_ entry: UnsafeMutablePointer<Connection>, now: UInt64) {
+        guard entry.pointee.status.contains(.seenReply), now > entry.pointee.streamFrom else { return refresh(entry, seconds: settings.udp, now: now) }
+        refresh(entry, seconds: settings.udpStream, now: now)
+        if !entry.pointee.status.contains(.clashed) { entry.pointee.status.insert(.assured) }
     }
 
     /// `udp_error`, `tcp_error`, `icmp_error`, without the checksums.

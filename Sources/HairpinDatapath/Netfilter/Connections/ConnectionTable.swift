@@ -69,14 +69,20 @@ struct ConnectionTable {
     /// Place and direction of the live entry one of whose tuples this is. Expired ones are removed on the way.
     @inline(__always)
     mutating func find(_ tuple: ConnectionTuple, now: UInt64) -> (place: Int, isReply: Bool)? {
-        let entries = entries
-        guard let number = hash.find(tuple.hash, { (entries + Int($0 >> 1) - 1).pointee.tuple(isReply: $0 & 1 == 1) == tuple }) else { return nil }
-        let place = Int(number >> 1) - 1
+        guard let (place, isReply) = number(of: tuple) else { return nil }
         if entries[place].expires <= now {
             remove(place, now: now)
             return nil
         }
-        return (place, number & 1 == 1)
+        return (place, isReply)
+    }
+
+    /// The same, expired or not.
+    @inline(__always)
+    func number(of tuple: ConnectionTuple) -> (place: Int, isReply: Bool)? {
+        let entries = entries
+        guard let number = hash.find(tuple.hash, { (entries + (Int($0 >> 1) - 1)).pointee.tuple(isReply: $0 & 1 == 1) == tuple }) else { return nil }
+        return (Int(number &>> 1) &- 1, number & 1 == 1)
     }
 
     /// Whether answers to `tuple` would be taken for those of another connection (`nf_nat_used_tuple`).

@@ -107,7 +107,7 @@ struct ScriptCode {
         var result: [(String, Int)] = []
         for (statement, line) in statements(text) {
             let tokens = (try? ExpressionParser.tokens(statement, line: line)) ?? []
-            for case .word(let word) in tokens where !["assert", "print", "and", "or", "not", "in", "abs", "min", "max", "int", "if", "else"].contains(word) {
+            for case .word(let word) in tokens where !["assert", "print", "and", "or", "not", "in", "abs", "min", "max", "int", "str", "if", "else"].contains(word) {
                 result.append((word, line))
             }
         }
@@ -264,10 +264,24 @@ private struct ExpressionParser {
         return try comparison(names, lookup)
     }
 
+    /// `in` is true, `not in` false; nil is neither.
+    private mutating func takeMembership() -> Bool? {
+        if take(word: "in") { return true }
+        guard next == .word("not"), at + 1 < tokens.count, tokens[at + 1] == .word("in") else { return nil }
+        at += 2
+        return false
+    }
+
     private mutating func comparison(_ names: [String: ScriptCode.Value], _ lookup: (String) -> Int64?) throws(ScriptCode.Stop) -> ScriptCode.Value {
         var left = try binary(0, names, lookup)
         var holds: Bool?
-        while case .sign(let sign) = next, ["==", "!=", "<", "<=", ">", ">="].contains(sign) {
+        while true {
+            if let isWanted = takeMembership() {
+                guard case .tuple(let items) = try binary(0, names, lookup) else { throw unsupported("'in' with something that is no tuple") }
+                left = .number(items.contains(left) == isWanted ? 1 : 0)
+                continue
+            }
+            guard case .sign(let sign) = next, ["==", "!=", "<", "<=", ">", ">="].contains(sign) else { break }
             at += 1
             let right = try binary(0, names, lookup)
             let result: Bool
@@ -302,6 +316,7 @@ private struct ExpressionParser {
 
     private func combine(_ left: ScriptCode.Value, _ sign: String, _ right: ScriptCode.Value) throws(ScriptCode.Stop) -> ScriptCode.Value {
         if case .text(let format) = left, sign == "%" { return .text(ExpressionParser.formatted(format, right)) }
+        if case .text(let a) = left, case .text(let b) = right, sign == "+" { return .text(a + b) }
         guard case .number(let a) = left, case .number(let b) = right else { throw unsupported("'\(sign)' between other things than numbers") }
         switch sign {
         case "|": return .number(a | b)
@@ -354,7 +369,14 @@ private struct ExpressionParser {
         at += 1
         switch token {
         case .number(let n): return .number(n)
-        case .text(let t): return .text(t)
+        case .text(let t):
+            // Literals that stand side by side are one string.
+            var whole = t
+            while case .text(let more) = next {
+                whole += more
+                at += 1
+            }
+            return .text(whole)
         case .word(let name):
             if take("(") { return try function(name, try tupleItems(names, lookup)) }
             if let known = names[name] {
@@ -385,6 +407,7 @@ private struct ExpressionParser {
     }
 
     private func function(_ name: String, _ arguments: [ScriptCode.Value]) throws(ScriptCode.Stop) -> ScriptCode.Value {
+        if name == "str", arguments.count == 1 { return .text(arguments[0].description) }
         let numbers = arguments.compactMap { if case .number(let n) = $0 { n } else { nil } }
         guard numbers.count == arguments.count, let first = numbers.first else { throw unsupported("the function '\(name)' in code") }
         switch name {

@@ -194,8 +194,14 @@ struct ScriptParser {
             scanner.advance()
             return .structure(try fields())
         case UInt8(ascii: "\""):
-            scanner.advance()
-            return .string(try scanner.takeRaw(until: "\"", "'\"' to end the string"))
+            // Literals that stand side by side are one string.
+            var text = ""
+            while scanner.peek() == UInt8(ascii: "\"") {
+                scanner.advance()
+                text += try scanner.takeQuoted("'\"' to end the string")
+                try scanner.skipSpace()
+            }
+            return .string(text)
         case let c where c == UInt8(ascii: "-") || ScriptScanner.isDigit(c):
             return .integer(try scanner.takeInteger("a number"))
         case let c where ScriptScanner.isWord(c):

@@ -23,6 +23,8 @@ final class ScriptRun {
     var fresh: SocketID?
     var pending: PendingCall?
     var code = ScriptCode()
+    /// The counters as nstat last saw them.
+    private var counterHistory: [String: Int] = [:]
     var nextRemotePort: UInt16 = 40_000
     /// What had to be overlooked so far.
     var ignoredPush = false
@@ -68,8 +70,9 @@ final class ScriptRun {
             do throws(ScriptStop) {
                 try run(event, zero: zero, follows: index > 0 ? script.events[index - 1] : nil)
             } catch {
-                guard case .failed(let line, let what, _, _) = error, isForgiven(event) else { throw error }
-                trace?("line \(line): \(what), which is not fatal")
+                guard case .failed(let line, let what, let expected, let actual) = error, isForgiven(event) else { throw error }
+                let values = expected.map { ": expected \($0), got \(actual ?? "nothing")" } ?? ""
+                trace?("line \(line): \(what)\(values), which is not fatal")
             }
         }
         try finishPendingCall()
@@ -145,6 +148,10 @@ final class ScriptRun {
                 var settings = host.stack.settings
                 settings.pacesAlways = isOn
                 host.stack.replaceSettings(settings)
+            case .counters(let query):
+                let (lines, succeeds) = query.run(host.stack.snapshot, history: &counterHistory)
+                for text in lines { trace?(text) }
+                guard succeeds else { throw .failed(line: text.position.line, "the command '\(query.text)' fails") }
             case .ignored: break
             }
         }
@@ -153,10 +160,12 @@ final class ScriptRun {
     private func assertions(_ text: String) throws(ScriptStop) {
         let socket = current?.socket ?? fresh
         let information = socket.flatMap { host.stack.tcpInformation($0) }?.fields
+        let memory = socket.flatMap { host.stack.socketMemory($0) }
         let details = socket.flatMap { host.stack.congestionInformation($0) }?.fields
         do throws(ScriptCode.Stop) {
             let printed = try code.run(text, line: line) { name in
                 if name.hasPrefix("tcpi_") { return information?[String(name.dropFirst(5))].map { Int64($0) } }
+                if name.hasPrefix("SK_MEMINFO_") { return memory?[String(name.dropFirst(11))].map { Int64($0) } }
                 if CongestionInformation.names.contains(name) { return details?[name].map { Int64($0) } }
                 return ScriptSymbols.codeConstants[name]
             }
@@ -204,6 +213,7 @@ final class ScriptRun {
                 }
                 for (name, offset) in ScriptCode.namesRead(text) where !assigned.contains(name) && ScriptSymbols.codeConstants[name] == nil {
                     let isKnown = name.hasPrefix("tcpi_") && TCPInformation.names.contains(String(name.dropFirst(5))) || CongestionInformation.names.contains(name)
+                        || name.hasPrefix("SK_MEMINFO_") && TransportStack.socketMemoryNames.contains(String(name.dropFirst(11)))
                     guard isKnown else {
                         throw .unsupported(line + offset, "the name '\(name)' in code")
                     }

@@ -194,6 +194,19 @@ struct ScriptScanner {
         return text
     }
 
+    /// The rest of a string in quotes, its end taken too. A backslash takes the character behind it along; both stay.
+    mutating func takeQuoted(_ what: String) throws(ScriptError) -> String {
+        let start = position
+        let first = at
+        while peek() != UInt8(ascii: "\"") {
+            if isAtEnd { throw refusal(what, at: start, found: "the end of the file") }
+            advance(peek() == UInt8(ascii: "\\") ? 2 : 1)
+        }
+        let text = String(decoding: bytes[first..<at], as: UTF8.self)
+        advance()
+        return text
+    }
+
     /// Hex digits of a cookie or key, in pairs; none is an empty array.
     mutating func takeHexBytes() throws(ScriptError) -> [UInt8] {
         try skipSpace()

@@ -98,6 +98,7 @@ struct ShellCommands {
         case forgetMetrics
         case mute(Bool)
         case pace(Bool)
+        case counters(CounterQuery)
         case ignored
     }
 
@@ -115,10 +116,13 @@ struct ShellCommands {
                 line += 1
                 continue
             }
-            for command in piece.split(whereSeparator: { $0 == ";" }) {
-                for part in separate(String(command)) {
-                    let words = words(part)
-                    guard let first = words.first, !first.hasPrefix("#") else { continue }
+            for part in separate(piece, [";", "&&"]) {
+                let words = words(part)
+                guard let first = words.first, !first.hasPrefix("#") else { continue }
+                let pipeline = separate(part, ["||", "|"]).map(ShellCommands.words)
+                if words.contains("nstat"), !part.contains("||"), let query = CounterQuery(pipeline, text: words.joined(separator: " ")) {
+                    effects.append(.counters(query))
+                } else {
                     effects += try effect(words, first: first, line: line)
                 }
             }
@@ -127,20 +131,22 @@ struct ShellCommands {
         return effects
     }
 
-    private static func separate(_ command: String) -> [String] {
+    /// The pieces between `separators`, of which the longer ones come first; not within quotes.
+    private static func separate(_ command: String, _ separators: [String]) -> [String] {
         var parts: [String] = []
         var current = ""
-        let c = Array(command)
-        var i = 0
-        while i < c.count {
-            if i + 1 < c.count, c[i] == "&", c[i + 1] == "&" {
+        var quote: Character?
+        var rest = command[...]
+        while let c = rest.first {
+            if quote == nil, let separator = separators.first(where: { rest.hasPrefix($0) }) {
                 parts.append(current)
                 current = ""
-                i += 2
-            } else {
-                current.append(c[i])
-                i += 1
+                rest.removeFirst(separator.count)
+                continue
             }
+            if let q = quote { if c == q { quote = nil } } else if c == "\"" || c == "'" { quote = c }
+            current.append(c)
+            rest.removeFirst()
         }
         return parts + [current]
     }
@@ -203,7 +209,7 @@ struct ShellCommands {
         case "tc" where text.contains("pfifo limit 0"): return [.mute(true)]
         case "tc" where (words.contains("add") || words.contains("replace")) && words.contains("fq"): return [.pace(true)]
         case "tc" where text.contains("qdisc del") || text.contains("pfifo limit"): return [.mute(false)]
-        case "true", ":", "nstat": return [.ignored]
+        case "true", ":": return [.ignored]
         default: throw unknown
         }
     }

@@ -9,7 +9,7 @@ extension TransportStack {
     }
 
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
-    private func sendMemory(_ e: EndpointPointer) -> Int {
+    func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
         return bytes + Int(e.pointee.heldPackets) * 1280
     }

@@ -24,6 +24,10 @@ public struct TCPInformation: Sendable {
     public var bytes_acked = 0, bytes_received = 0, segs_out = 0, segs_in = 0, data_segs_in = 0, data_segs_out = 0, bytes_sent = 0, bytes_retrans = 0
     public var snd_wnd = 0, rcv_wnd = 0
     public var rcv_ooopack = 0, total_rto = 0, total_rto_recoveries = 0
+    /// In ms, with the series of timeouts that goes on.
+    public var total_rto_time = 0
+    /// Timeouts after which another path was tried (by another flow label, or source port of a tunnel): all of them.
+    public var rehash = 0
     /// Always zero, as in Linux.
     public var fackets = 0, last_ack_sent = 0
     /// In bytes a second. `delivery_rate` is sampled for congestion controls that use it (bbr) and zero with others; no bound is `Int.max`.
@@ -44,6 +48,7 @@ public struct TCPInformation: Sendable {
             "rcv_wnd": rcv_wnd, "rcv_ooopack": rcv_ooopack, "total_rto": total_rto, "total_rto_recoveries": total_rto_recoveries,
             "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
             "max_pacing_rate": max_pacing_rate, "delivery_rate": delivery_rate, "delivery_rate_app_limited": delivery_rate_app_limited,
+            "total_rto_time": total_rto_time, "rehash": rehash,
         ]
     }
     /// The names of `fields`.
@@ -125,6 +130,8 @@ extension TransportStack {
         info.reord_seen = Int(e.pointee.reorderingEvents)
         info.rcv_ooopack = Int(e.pointee.outOfOrderSegments)
         (info.total_rto, info.total_rto_recoveries) = (Int(e.pointee.timeouts), Int(e.pointee.timeoutSeries))
+        info.total_rto_time = Int(e.pointee.timeoutTime &+ (e.pointee.timeoutStamp == 0 ? 0 : timeInTimeouts(e)))
+        info.rehash = Int(e.pointee.rehashes)
         info.dsack_dups = Int(e.pointee.duplicateReports)
         info.bytes_acked = Int(clamping: e.pointee.bytesAcknowledged)
         info.bytes_received = Int(clamping: e.pointee.bytesReceived)
@@ -138,6 +145,17 @@ extension TransportStack {
         info.rcv_wnd = Int(e.pointee.receiveWindow)
         return info
     }
+
+    /// What SO_MEMINFO tells, under the kernel's names without `SK_MEMINFO_` (`sk_get_meminfo`), in bytes: what is queued on both sides and the bounds of both.
+    /// A packet counts as sent (WMEM_ALLOC) only while a device holds it; the memory a socket has reserved ahead (FWD_ALLOC) is not modelled.
+    public func socketMemory(_ socket: SocketID) -> [String: Int]? {
+        guard let e = table.stream(socket) else { return nil }
+        return [
+            "RMEM_ALLOC": Int(e.pointee.receiveMemory), "RCVBUF": Int(e.pointee.receiveBuffer), "SNDBUF": Int(e.pointee.sendBuffer), "WMEM_QUEUED": sendMemory(e),
+            "WMEM_ALLOC": 0, "OPTMEM": 0, "BACKLOG": 0,
+        ]
+    }
+    public static let socketMemoryNames: Set<String> = ["RMEM_ALLOC", "RCVBUF", "SNDBUF", "WMEM_QUEUED", "WMEM_ALLOC", "OPTMEM", "BACKLOG"]
 
     /// What a connection waits for (`inet_sk_diag_fill`, `inet_req_diag_fill`, `inet_twsk_diag_fill`).
     func timer(_ e: EndpointPointer) -> SocketTimer? {

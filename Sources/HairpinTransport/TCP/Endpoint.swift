@@ -355,6 +355,11 @@ struct Endpoint {
     var outOfOrderSegments: UInt32 = 0
     var timeouts: UInt16 = 0
     var timeoutSeries: UInt16 = 0
+    /// Time spent in series of timeouts that are over, in ms, and when the present one began (`total_rto_time`, `rto_stamp`).
+    var timeoutTime: UInt32 = 0
+    var timeoutStamp: UInt64 = 0
+    /// Timeouts that chose another hash for the path (`timeout_rehash`).
+    var rehashes: UInt32 = 0
     var duplicateReports: UInt32 = 0
     var chronograph = Chronograph()
 

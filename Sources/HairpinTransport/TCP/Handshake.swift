@@ -82,6 +82,7 @@ extension TransportStack {
             statistics.attemptFails += 1
             return abortTimedOut(e)
         }
+        e.pointee.rehashes &+= 1
         countTimeout(e, isFirst: e.pointee.synRetries == 0)
         e.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.

@@ -42,6 +42,7 @@ extension TransportStack {
             }
         case .loss:
             processLoss(e, duplicates, &findings)
+            if e.pointee.phase != .loss { endTimeouts(e) }
             identifyLoss(e, &findings)
             guard e.pointee.phase == .open || findings.contains(.lostRetransmission) else { return }
             consider(e, duplicates, isReno: isReno, &findings)

@@ -87,6 +87,7 @@ extension TransportStack {
         statistics.timeouts += 1
         if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
         if hasTimedOut(e) { return abortTimedOut(e) }
+        e.pointee.rehashes &+= 1
         if e.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
         countTimeout(e, isFirst: e.pointee.retransmits == 0)
@@ -100,9 +101,22 @@ extension TransportStack {
 
     /// `tcp_update_rto_stats`
     func countTimeout(_ e: EndpointPointer, isFirst: Bool) {
-        if isFirst { e.pointee.timeoutSeries &+= 1 }
+        if isFirst {
+            e.pointee.timeoutSeries &+= 1
+            e.pointee.timeoutStamp = now.nanoseconds
+        }
         e.pointee.timeouts &+= 1
     }
+
+    /// A series of timeouts is over (`tcp_update_rto_time`).
+    func endTimeouts(_ e: EndpointPointer) {
+        guard e.pointee.timeoutStamp != 0 else { return }
+        e.pointee.timeoutTime &+= timeInTimeouts(e)
+        e.pointee.timeoutStamp = 0
+    }
+
+    /// Since the present series began, in ms of the clock of timestamps.
+    func timeInTimeouts(_ e: EndpointPointer) -> UInt32 { UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000 &- e.pointee.timeoutStamp / 1_000_000) }
 
     /// `tcp_write_err`
     func abortTimedOut(_ e: EndpointPointer) {

@@ -56,6 +56,8 @@ struct PodStory {
 @Suite("Scaling while time runs")
 struct ScaleTests {
     let folder = TemporaryFolder()
+    /// kube-proxy follows after half a second.
+    private static let slow = "dns: false, endpointsDelay: 100ms, kubeProxyDelay: 400ms"
 
     static func workload(_ kind: String, replicas: Int, spec: String = "", pod: String = "", container: String = "", name: String = "web") -> String {
         let count = kind == "DaemonSet" ? "" : "replicas: \(replicas), "
@@ -77,24 +79,6 @@ struct ScaleTests {
             """
     }
 
-    private func story(_ manifests: String, cluster: String = "", _ steps: [String], until end: Double) throws -> PodStory {
-        let spec = "  cluster: {dns: false, cni: flannel-host-gw\(cluster.isEmpty ? "" : ", ")\(cluster)}\n  steps:\n" + steps.map { "  - \($0)\n" }.joined()
-        return try PodStory(folder.write("s.yaml", scenarioText(spec) + manifests), until: end)
-    }
-
-    private func run(_ manifests: String, cluster: String = "endpointsDelay: 100ms, kubeProxyDelay: 400ms", _ steps: String, threads: Int = 1) throws -> (RunResult, String) {
-        var text = ""
-        var hooks = RunHooks.quiet
-        hooks.print = { text += $0 }
-        var options = RunOptions()
-        options.threads = threads
-        options.sharesEveryWindow = threads > 1
-        let path = folder.write("r.yaml", scenarioText("  cluster: {dns: false, cni: flannel-host-gw, \(cluster)}\n  steps:\n\(steps)\n") + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: options, hooks: hooks).run()
-        #expect(result.books?.balanced == true)
-        return (result, text)
-    }
-
     @Test(
         "More replicas are made at once and share the load; fewer lose what comes to those that end, and a preStop hook saves it",
         arguments: ["Deployment", "ReplicaSet", "ReplicationController"])
@@ -106,7 +90,7 @@ struct ScaleTests {
               - {id: names, at: 4s, in: pod/client, run: 'for i in $(seq 30); do curl -sS http://$WEB_SERVICE_HOST/hostname; echo; done'}
               - {id: down, at: 5s, scale: \(word)/web, replicas: 1}
             """
-        let (result, text) = try run(Self.workload(kind, replicas: 2), steps)
+        let (result, text) = try folder.run(Self.workload(kind, replicas: 2), cluster: Self.slow, steps)
         let load = try #require(result.steps.first { $0.id == "load" }?.requests)
         #expect(result.steps.first { $0.id == "up" }?.command == "kubectl scale \(word)/web --replicas=5")
         let group = kind == "ReplicationController" ? "" : ".apps"
@@ -117,7 +101,7 @@ struct ScaleTests {
         #expect(Set(load.losses.compactMap(\.pod)).count >= 3 && load.losses.allSatisfy { $0.reason.contains("kube-proxy took it out of its rules") }, "\(text)")
         #expect(result.cluster?.pods == 2 && result.cluster?.readyPods == 2)
         let hook = Self.workload(kind, replicas: 2, container: ", lifecycle: {preStop: {sleep: {seconds: 1}}}")
-        let saved = try run(hook, steps).0.steps.first { $0.id == "load" }?.requests
+        let saved = try folder.run(hook, cluster: Self.slow, steps).0.steps.first { $0.id == "load" }?.requests
         #expect(saved?.lost == 0 && saved?.answered == 400)
     }
 
@@ -129,7 +113,7 @@ struct ScaleTests {
               - {id: none, at: 2s, scale: deploy/web, replicas: 0}
               - {id: some, at: 4s, scale: deploy/web, replicas: 1}
             """
-        let (result, text) = try run(Self.workload("Deployment", replicas: 2, container: ", lifecycle: {preStop: {sleep: {seconds: 1}}}"), steps)
+        let (result, text) = try folder.run(Self.workload("Deployment", replicas: 2, container: ", lifecycle: {preStop: {sleep: {seconds: 1}}}"), cluster: Self.slow, steps)
         let losses = try #require(result.steps.first { $0.id == "load" }?.requests).losses
         let rejected = losses.filter { $0.endpoint == nil }
         // The hook lasts until 3 s; kube-proxy learns of the end 0.5 s later, of the new pod's readiness after its first probe.
@@ -142,7 +126,7 @@ struct ScaleTests {
     @Test("Of pods on two nodes those go whose node has more of them, whatever their order")
     func doubledUp() throws {
         // Pods are spread evenly: four of seven are on node2, where no client is.
-        let story = try story(Self.workload("Deployment", replicas: 7), cluster: "nodes: 2", ["{at: 2s, scale: deploy/web, replicas: 6}"], until: 4)
+        let story = try folder.story(Self.workload("Deployment", replicas: 7), cluster: "nodes: 2", ["{at: 2s, scale: deploy/web, replicas: 6}"], until: 4)
         let victim = try #require(story.world.pods.first { $0.phase == .gone })
         let counts = Dictionary(grouping: story.present("web"), by: { $0.node ?? "" }).mapValues(\.count)
         #expect(counts == ["node1": 3, "node2": 3] && victim.pod.node == "node2")
@@ -151,8 +135,8 @@ struct ScaleTests {
     @Test("A lower deletion cost goes before a higher one, and what is not ready before both")
     func deletionCost() throws {
         let manifests = Self.workload("Deployment", replicas: 4, container: ", livenessProbe: {exec: {command: ['true']}}")
-        let names = try story(manifests, ["{at: 1s, scale: deploy/web, replicas: 4}"], until: 0.1).present("web").map(\.metadata.name)
-        let story = try story(
+        let names = try folder.story(manifests, ["{at: 1s, scale: deploy/web, replicas: 4}"], until: 0.1).present("web").map(\.metadata.name)
+        let story = try folder.story(
             manifests,
             [
                 "{at: 1s, annotate: {pod/\(names[1]): {controller.kubernetes.io/pod-deletion-cost: -5}}}",
@@ -163,8 +147,8 @@ struct ScaleTests {
         #expect(story.names(.deleted) == [names[3], names[1], names[2]])
 
         let slowly = manifests.replacingOccurrences(of: "periodSeconds: 1}", with: "periodSeconds: 1, initialDelaySeconds: 3}")
-        let cheap = try self.story(slowly, [], until: 0.1).present("web")[1].metadata.name
-        let slow = try self.story(
+        let cheap = try folder.story(slowly, [], until: 0.1).present("web")[1].metadata.name
+        let slow = try folder.story(
             slowly,
             [
                 "{at: 5s, annotate: {pod/\(cheap): {controller.kubernetes.io/pod-deletion-cost: -5}}}", "{at: 5s, scale: deploy/web, replicas: 5}",
@@ -176,10 +160,10 @@ struct ScaleTests {
     @Test("Of those that work the ones that became ready lately go, by powers of two; within one it is the order of their uids")
     func youth() throws {
         let old = Self.workload("Deployment", replicas: 2)
-        let young = try story(old, ["{at: 20s, scale: deploy/web, replicas: 4}", "{at: 30s, scale: deploy/web, replicas: 2}"], until: 32)
+        let young = try folder.story(old, ["{at: 20s, scale: deploy/web, replicas: 4}", "{at: 30s, scale: deploy/web, replicas: 2}"], until: 32)
         #expect(Set(young.names(.deleted)) == Set(young.names(.made)) && young.names(.made).count == 2)
         // 21 s and 31 s are both between 2^34 and 2^35 ns.
-        let alike = try story(old, ["{at: 10s, scale: deploy/web, replicas: 4}", "{at: 31s, scale: deploy/web, replicas: 2}"], until: 33)
+        let alike = try folder.story(old, ["{at: 10s, scale: deploy/web, replicas: 4}", "{at: 31s, scale: deploy/web, replicas: 2}"], until: 33)
         let pods = alike.world.pods.filter { $0.pod.labels["app"] == "web" }
         #expect(pods.count == 4 && Set(alike.names(.deleted)) == Set(pods.map(\.pod).sorted { $0.uid < $1.uid }.prefix(2).map(\.metadata.name)))
     }
@@ -199,7 +183,7 @@ struct ScaleTests {
             {apiVersion: v1, kind: Pod, metadata: {name: client}, spec: {containers: [{name: c, image: alpine, command: [sleep, infinity]}]}}
 
             """
-        let story = try story(manifests, ["{at: 3s, scale: deploy/web, replicas: 2}"], until: 5)
+        let story = try folder.story(manifests, ["{at: 3s, scale: deploy/web, replicas: 2}"], until: 5)
         #expect(story.world.pods.first { $0.phase != .present }?.pod.address?.description == "10.244.0.5", "\(story.lines)")
         #expect(story.present("web").count == 2)
     }
@@ -211,13 +195,13 @@ struct ScaleTests {
         let manifests = Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web")
         let steps = ["{at: 2s, scale: sts/web, replicas: 3}", "{at: 6s, scale: sts/web, replicas: 1}"]
         #expect(
-            try story(manifests, steps, until: 9).order == [
+            try folder.story(manifests, steps, until: 9).order == [
                 "web-1 made", "web-1 ready", "web-2 made", "web-2 ready", "web-2 deleted", "web-2 gone", "web-1 deleted", "web-1 gone",
             ])
         let later = Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web, ordinals: {start: 5}")
-        #expect(try story(later, steps, until: 9).names(.made) == ["web-6", "web-7"] && story(later, steps, until: 9).names(.deleted) == ["web-7", "web-6"])
+        #expect(try folder.story(later, steps, until: 9).names(.made) == ["web-6", "web-7"] && folder.story(later, steps, until: 9).names(.deleted) == ["web-7", "web-6"])
         let parallel = Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web, podManagementPolicy: Parallel")
-        let lines = try story(parallel, steps, until: 9).lines
+        let lines = try folder.story(parallel, steps, until: 9).lines
         #expect(Set(lines.filter { $0.event == .made }.map(\.at)).count == 1 && Set(lines.filter { $0.event == .deleted }.map(\.at)).count == 1)
     }
 
@@ -230,7 +214,7 @@ struct ScaleTests {
             """
         let manifests = Self.workload("StatefulSet", replicas: 2, spec: "serviceName: web").replacingOccurrences(
             of: "metadata: {name: web}, spec: {selector: {app: web}", with: "metadata: {name: web}, spec: {clusterIP: None, selector: {app: web}")
-        let (result, text) = try run(manifests, cluster: "nodes: 1", steps)
+        let (result, text) = try folder.run(manifests, cluster: "dns: false, nodes: 1", steps)
         let inside = (result.steps.first { $0.id == "in" }?.stdout ?? "").split(separator: "\n")
         #expect(inside.count == 2 && inside.first == "web-1", "\(text)")
         // The client has .2, web-0 and web-1 had .3 and .4.
@@ -247,10 +231,10 @@ struct ScaleTests {
                   - {id: b, at: 2050ms, scale: \(kind)/web, replicas: 1}
                   - {id: c, at: 2500ms, scale: \(kind)/web, replicas: 4}
                 """
-            let one = try run(manifests, cluster: "nodes: 2", steps)
+            let one = try folder.run(manifests, cluster: "dns: false, nodes: 2", steps)
             #expect(one.0.cluster?.pods == 5 && one.0.cluster?.readyPods == 5, "\(one.1)")
             #expect(one.0.steps.first { $0.id == "load" }?.requests?.lost == 0)
-            #expect(one.1 == (try run(manifests, cluster: "nodes: 2", steps, threads: 2)).1)
+            #expect(one.1 == (try folder.run(manifests, cluster: "dns: false, nodes: 2", steps, threads: 2)).1)
         }
     }
 
@@ -270,7 +254,7 @@ struct ScaleTests {
               faults:
               - {at: 6s, for: 2s, link: pod/web-1, down: true}
             """
-        let (result, text) = try run(Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web"), cluster: "nodes: 1", steps.replacingOccurrences(of: "      faults:", with: "  faults:"))
+        let (result, text) = try folder.run(Self.workload("StatefulSet", replicas: 1, spec: "serviceName: web"), cluster: "dns: false, nodes: 1", steps.replacingOccurrences(of: "      faults:", with: "  faults:"))
         func step(_ id: String) throws -> StepResult { try #require(result.steps.first { $0.id == id }) }
         #expect(try step("early").problem?.contains("pods \"web-1\" not found") == true && step("late").problem?.contains("pods \"web-1\" not found") == true, "\(text)")
         #expect(try step("mark").exit == 1 && step("mark").stderr.contains("pods \"web-1\" not found"))
@@ -309,7 +293,7 @@ struct ScaleTests {
             }
             let grace = random.below(2) == 0 ? "" : ", lifecycle: {preStop: {sleep: {seconds: 1}}}"
             let manifests = Self.workload(kind, replicas: start, spec: strategies[Int(random.below(UInt32(strategies.count)))], container: grace)
-            let story = try story(manifests, cluster: "nodes: 3", steps, until: time + 60)
+            let story = try folder.story(manifests, cluster: "nodes: 3", steps, until: time + 60)
             let present = story.present("web")
             #expect(present.count == replicas && story.world.controllers.allSatisfy(\.isSettled), "\(kind) \(start) \(steps) \(story.lines)")
             #expect(story.world.pods.allSatisfy { $0.pod.labels["app"] != "web" || $0.phase != .present || $0.isReady })
@@ -338,7 +322,7 @@ struct ScaleTests {
 
     @Test("A Deployment's own ReplicaSet is not scaled behind its back")
     func owned() throws {
-        let name = try story(Self.workload("Deployment", replicas: 1), [], until: 0.1).world.plan.workloads.first { $0.kind == .replicaSet }?.key.name ?? ""
+        let name = try folder.story(Self.workload("Deployment", replicas: 1), [], until: 0.1).world.plan.workloads.first { $0.kind == .replicaSet }?.key.name ?? ""
         let path = folder.write("o.yaml", scenarioText("  steps:\n  - {scale: rs/\(name), replicas: 2}\n") + Self.workload("Deployment", replicas: 1))
         let error = #expect(throws: Failure.self) { _ = try ScenarioRunner(ScenarioFile.load(path), options: RunOptions(), hooks: .quiet) }
         #expect(error?.description.contains("belongs to Deployment \"web\"") == true)

@@ -26,6 +26,26 @@ final class TemporaryFolder {
         #expect(result.books?.balanced == true)
         return result
     }
+
+    /// The life of the pods of a cluster whose story these steps are; `cluster` is a setting more.
+    func story(_ manifests: String, cluster: String = "", _ steps: [String], until end: Double) throws -> PodStory {
+        let spec = "  cluster: {dns: false, cni: flannel-host-gw\(cluster.isEmpty ? "" : ", ")\(cluster)}\n  steps:\n" + steps.map { "  - \($0)\n" }.joined()
+        return try PodStory(write("s.yaml", scenarioText(spec) + manifests), until: end)
+    }
+
+    /// Runs steps in a cluster of these settings, whose books must balance; on several threads in windows that all processes share.
+    func run(_ manifests: String, cluster: String, _ steps: String, threads: Int = 1) throws -> (result: RunResult, text: String) {
+        var text = ""
+        var hooks = RunHooks.quiet
+        hooks.print = { text += $0 }
+        var options = RunOptions()
+        options.threads = threads
+        options.sharesEveryWindow = threads > 1
+        let path = write("r.yaml", scenarioText("  cluster: {cni: flannel-host-gw, \(cluster)}\n  steps:\n\(steps)\n") + manifests)
+        let result = try ScenarioRunner(ScenarioFile.load(path), options: options, hooks: hooks).run()
+        #expect(result.books?.balanced == true)
+        return (result, text)
+    }
 }
 
 /// A scenario with this `spec`, whose first line is line 5 of the file.

@@ -10,24 +10,6 @@ import Testing
 struct SetRolloutTests {
     let folder = TemporaryFolder()
 
-    private func story(_ manifests: String, cluster: String = "", _ steps: [String], until end: Double) throws -> PodStory {
-        let spec = "  cluster: {dns: false, cni: flannel-host-gw\(cluster.isEmpty ? "" : ", ")\(cluster)}\n  steps:\n" + steps.map { "  - \($0)\n" }.joined()
-        return try PodStory(folder.write("s.yaml", scenarioText(spec) + manifests), until: end)
-    }
-
-    private func run(_ manifests: String, cluster: String, _ steps: String, threads: Int = 1) throws -> (result: RunResult, text: String) {
-        var text = ""
-        var hooks = RunHooks.quiet
-        hooks.print = { text += $0 }
-        var options = RunOptions()
-        options.threads = threads
-        options.sharesEveryWindow = threads > 1
-        let path = folder.write("r.yaml", scenarioText("  cluster: {cni: flannel-host-gw, \(cluster)}\n  steps:\n\(steps)\n") + manifests)
-        let result = try ScenarioRunner(ScenarioFile.load(path), options: options, hooks: hooks).run()
-        #expect(result.books?.balanced == true)
-        return (result, text)
-    }
-
     // MARK: StatefulSets
 
     private func set(_ replicas: Int, _ spec: String = "serviceName: web", container: String = "", pod: String = "") -> String {
@@ -36,7 +18,7 @@ struct SetRolloutTests {
 
     @Test("From the highest ordinal down: a pod ends, comes again under its name, and is ready before the next one ends")
     func ordered() throws {
-        let story = try story(set(3), ["{at: 2s, restart: sts/web}"], until: 8)
+        let story = try folder.story(set(3), ["{at: 2s, restart: sts/web}"], until: 8)
         #expect(
             story.order == [2, 1, 0].flatMap { ["web-\($0) deleted", "web-\($0) gone", "web-\($0) made", "web-\($0) ready"] })
         // At no time is more than one missing; each new one has an address of its own.
@@ -48,16 +30,16 @@ struct SetRolloutTests {
     @Test("The partition keeps the pods below it; what is made anew there is of the old template, and what was replaced is not replaced again")
     func partition() throws {
         let partitioned = set(3, "serviceName: web, updateStrategy: {rollingUpdate: {partition: 2}}")
-        let one = try story(partitioned, ["{at: 2s, restart: sts/web}"], until: 6)
+        let one = try folder.story(partitioned, ["{at: 2s, restart: sts/web}"], until: 6)
         #expect(one.order == ["web-2 deleted", "web-2 gone", "web-2 made", "web-2 ready"] && one.world.controllers.allSatisfy(\.isSettled))
-        let two = try story(partitioned, ["{at: 2s, restart: sts/web}", "{at: 5s, scale: sts/web, replicas: 1}", "{at: 8s, scale: sts/web, replicas: 3}"], until: 12)
+        let two = try folder.story(partitioned, ["{at: 2s, restart: sts/web}", "{at: 5s, scale: sts/web, replicas: 1}", "{at: 8s, scale: sts/web, replicas: 3}"], until: 12)
         #expect(two.names(.made) == ["web-2", "web-1", "web-2"] && two.names(.deleted) == ["web-2", "web-2", "web-1"])
     }
 
     @Test("Parallel pods are replaced one at a time too, unless maxUnavailable says more")
     func parallel() throws {
         func together(_ rolling: String) throws -> Int {
-            let story = try story(set(4, "serviceName: web, podManagementPolicy: Parallel, updateStrategy: {rollingUpdate: \(rolling)}"), ["{at: 2s, restart: sts/web}"], until: 9)
+            let story = try folder.story(set(4, "serviceName: web, podManagementPolicy: Parallel, updateStrategy: {rollingUpdate: \(rolling)}"), ["{at: 2s, restart: sts/web}"], until: 9)
             #expect(story.names(.made).count == 4 && story.present("web").count == 4)
             return Dictionary(grouping: story.lines.filter { $0.event == .deleted }, by: \.at).values.map(\.count).max() ?? 0
         }
@@ -67,7 +49,7 @@ struct SetRolloutTests {
 
     @Test("minReadySeconds keep the next pod waiting; one that never becomes ready keeps it for ever")
     func patience() throws {
-        let patient = try story(set(2, "serviceName: web, minReadySeconds: 3"), ["{at: 4s, restart: sts/web}"], until: 12)
+        let patient = try folder.story(set(2, "serviceName: web, minReadySeconds: 3"), ["{at: 4s, restart: sts/web}"], until: 12)
         let ready = try #require(patient.lines.first { $0.pod == "web-1" && $0.event == .ready })
         let next = try #require(patient.lines.first { $0.pod == "web-0" && $0.event == .deleted })
         #expect((next.at - ready.at).nanoseconds >= 2_950_000_000)
@@ -85,7 +67,7 @@ struct SetRolloutTests {
             {apiVersion: v1, kind: Pod, metadata: {name: client}, spec: {containers: [{name: c, image: alpine, command: [sleep, infinity]}]}}
 
             """
-        let stuck = try story(broken, ["{at: 3s, restart: sts/web}"], until: 12)
+        let stuck = try folder.story(broken, ["{at: 3s, restart: sts/web}"], until: 12)
         #expect(stuck.order == ["web-1 deleted", "web-1 gone", "web-1 made"] && stuck.present("web").count == 2, "\(stuck.lines)")
     }
 
@@ -104,7 +86,7 @@ struct SetRolloutTests {
                 ---
                 {apiVersion: v1, kind: Service, metadata: {name: any}, spec: {selector: {app: web}, ports: [{port: 80}]}}
                 """)
-        let (result, text) = try run(headless, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/"))
+        let (result, text) = try folder.run(headless, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/"))
         let load = try #require(result.steps.first { $0.id == "load" }?.requests)
         #expect(result.steps.first { $0.id == "roll" }?.stdout == "statefulset.apps/web restarted\n")
         #expect(load.lost > 0 && Set(load.losses.compactMap(\.pod)) == ["default/web-0", "default/web-1"], "\(text)")
@@ -113,10 +95,10 @@ struct SetRolloutTests {
         let answer = result.steps.first { $0.id == "ask" }?.stdout ?? ""
         let now = try #require(answer.split(separator: " ").first.map(String.init))
         #expect(answer.hasSuffix("web-1") && !load.losses.contains { $0.endpoint == "\(now):80" }, "\(text)")
-        #expect(text == (try run(headless, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/"), threads: 2)).text)
+        #expect(text == (try folder.run(headless, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/"), threads: 2)).text)
 
         let hook = headless.replacingOccurrences(of: "periodSeconds: 1}", with: "periodSeconds: 1}, lifecycle: {preStop: {sleep: {seconds: 1}}}")
-        let saved = try run(hook, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/")).result
+        let saved = try folder.run(hook, cluster: cluster, steps.replacingOccurrences(of: "to: http://web/", with: "to: http://any/")).result
         #expect(saved.steps.first { $0.id == "load" }?.requests?.lost == 0)
     }
 
@@ -128,7 +110,7 @@ struct SetRolloutTests {
 
     @Test("One node after another: the old pod is gone before the new one is made, and ready before the next node")
     func oneNode() throws {
-        let story = try story(daemons(), cluster: "nodes: 3", ["{at: 2s, restart: ds/web}"], until: 9)
+        let story = try folder.story(daemons(), cluster: "nodes: 3", ["{at: 2s, restart: ds/web}"], until: 9)
         #expect(story.lines.map(\.event) == [.deleted, .gone, .made, .ready, .deleted, .gone, .made, .ready, .deleted, .gone, .made, .ready])
         #expect(story.present("web").map { $0.node ?? "" } == ["node1", "node2", "node3"])
         // Each new pod is on the node of the one that went before it.
@@ -139,7 +121,7 @@ struct SetRolloutTests {
     @Test("maxUnavailable nodes at a time, in numbers or per cent, rounded up")
     func unavailable() throws {
         for (rolling, most) in [("{maxUnavailable: 2}", 2), ("{maxUnavailable: '40%'}", 2), ("{maxUnavailable: '100%'}", 4)] {
-            let story = try story(daemons(rolling), cluster: "nodes: 4", ["{at: 2s, restart: ds/web}"], until: 8)
+            let story = try folder.story(daemons(rolling), cluster: "nodes: 4", ["{at: 2s, restart: ds/web}"], until: 8)
             let groups = Dictionary(grouping: story.lines.filter { $0.event == .deleted }, by: \.at).values.map(\.count)
             #expect(groups.max() == most && story.names(.made).count == 4, "\(rolling) \(story.lines)")
         }
@@ -147,9 +129,9 @@ struct SetRolloutTests {
 
     @Test("With maxSurge the new pod is there, and ready, before the old one goes")
     func surge() throws {
-        let story = try story(daemons("{maxSurge: 1, maxUnavailable: 0}"), cluster: "nodes: 2", ["{at: 2s, restart: ds/web}"], until: 8)
+        let story = try folder.story(daemons("{maxSurge: 1, maxUnavailable: 0}"), cluster: "nodes: 2", ["{at: 2s, restart: ds/web}"], until: 8)
         #expect(story.lines.filter { $0.event != .gone }.map(\.event) == [.made, .ready, .deleted, .made, .ready, .deleted], "\(story.lines)")
-        let twice = try self.story(
+        let twice = try folder.story(
             daemons("{maxSurge: '100%', maxUnavailable: 0}"), cluster: "nodes: 2", ["{at: 2s, restart: ds/web}", "{at: 2050ms, restart: ds/web}"], until: 9)
         #expect(twice.present("web").count == 2 && twice.names(.made).count == 4 && twice.world.controllers.allSatisfy(\.isSettled), "\(twice.lines)")
     }
@@ -161,13 +143,13 @@ struct SetRolloutTests {
               - {id: roll, at: 2s, restart: ds/web}
             """
         let cluster = "nodes: 2, dns: false, endpointsDelay: 100ms, kubeProxyDelay: 400ms"
-        let (result, text) = try run(daemons(), cluster: cluster, steps)
+        let (result, text) = try folder.run(daemons(), cluster: cluster, steps)
         let load = try #require(result.steps.first { $0.id == "load" }?.requests)
         #expect(result.steps.first { $0.id == "roll" }?.stdout == "daemonset.apps/web restarted\n")
         #expect(load.lost > 0 && load.losses.allSatisfy { $0.pod?.hasPrefix("default/web-") ?? false && $0.reason.contains("kube-proxy took it out") }, "\(text)")
         let gentle = daemons("{maxSurge: 1, maxUnavailable: 0}").replacingOccurrences(
             of: "periodSeconds: 1}", with: "periodSeconds: 1}, lifecycle: {preStop: {sleep: {seconds: 1}}}")
-        #expect(try run(gentle, cluster: cluster, steps).result.steps.first { $0.id == "load" }?.requests?.lost == 0)
+        #expect(try folder.run(gentle, cluster: cluster, steps).result.steps.first { $0.id == "load" }?.requests?.lost == 0)
     }
 
     // MARK: Scaling within a rollout
@@ -177,13 +159,13 @@ struct SetRolloutTests {
         // The new pods are not ready before 5 s: at 3 s 10 old and 3 surging ones are there, in the documentation's own example.
         let slow = ScaleTests.workload("Deployment", replicas: 10, spec: "strategy: {rollingUpdate: {maxSurge: 3, maxUnavailable: 2}}").replacingOccurrences(
             of: "periodSeconds: 1}", with: "periodSeconds: 1, initialDelaySeconds: 3}")
-        let story = try story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 15}"], until: 6.5)
+        let story = try folder.story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 15}"], until: 6.5)
         let groups = Dictionary(grouping: story.present("web"), by: { $0.labels["pod-template-hash"] ?? "" }).mapValues(\.count)
         // 8 old and 5 new of 10 become 11 and 7 of 15.
         #expect(groups.values.sorted() == [7, 11], "\(groups)")
-        let done = try self.story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 15}"], until: 25)
+        let done = try folder.story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 15}"], until: 25)
         #expect(done.present("web").count == 15 && Set(done.present("web").map { $0.labels["pod-template-hash"] }).count == 1)
-        let less = try self.story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 2}", "{at: 7s, scale: deploy/web, replicas: 10}"], until: 25)
+        let less = try folder.story(slow, ["{at: 5s, restart: deploy/web}", "{at: 6s, scale: deploy/web, replicas: 2}", "{at: 7s, scale: deploy/web, replicas: 10}"], until: 25)
         #expect(less.present("web").count == 10 && Set(less.present("web").map { $0.labels["pod-template-hash"] }).count == 1)
     }
 

@@ -32,10 +32,12 @@ extension LogicalProcess {
         // br_nf_pre_routing_finish: the destination was rewritten.
         let source = entry.pointee.data.ipv4(EthernetHeader.byteCount + IPv4Offset.source)
         if let known = space.pointee.routeCache.find(source, after, bridge), known.pointee.route.device == bridge {
-            if let neighbour = known.pointee.neighbour, !neighbours.pointee[neighbour].pointee.isForgotten {
-                return bridgeRedirect(frame, port: port, bridge: bridge, neighbour: neighbour)
+            var neighbour = known.pointee.neighbour
+            if neighbour.map({ neighbours.pointee[$0].pointee.isForgotten }) ?? true {
+                neighbour = findOrCreateNeighbour(known.pointee.route.nextHop(toward: after), device: bridge)
+                known.pointee.neighbour = neighbour
             }
-            known.pointee.neighbour = findOrCreateNeighbour(known.pointee.route.nextHop(toward: after), device: bridge)
+            return bridgeRedirect(frame, port: port, bridge: bridge, neighbour: neighbour.unsafelyUnwrapped)
         }
         switch routeInput(destination: after, source: source, device: bridge) {
         case .forward(let route) where route.device == bridge:

@@ -60,7 +60,7 @@ struct PlainPacket {
     let network: UnsafeMutableRawPointer
     /// With the IP header.
     let length: Int
-    let isTCP: Bool
+    let proto: UInt8
 
     private static let headerLength = 20
     var transport: UnsafeMutableRawPointer { network + PlainPacket.headerLength }
@@ -77,13 +77,12 @@ struct PlainPacket {
         guard word &>> 24 == 0x45, length <= available, network.u16(IPv4Offset.flagsAndOffset) & ~IPv4Offset.dontFragment & 0x7fff == 0 else { return nil }
         (self.network, self.length) = (network, length)
         let transport = network + PlainPacket.headerLength
-        switch network.u8(IPv4Offset.proto) {
+        proto = network.u8(IPv4Offset.proto)
+        switch proto {
         case 6:
-            isTCP = true
             let header = Int(transport.u8(TCPOffset.dataOffset) &>> 4) &* 4
             guard header >= 20, header &+ PlainPacket.headerLength <= length else { return nil }
         case 17:
-            isTCP = false
             let datagram = Int(transport.u16(UDPOffset.length))
             guard datagram >= UDPOffset.payload, datagram &+ PlainPacket.headerLength <= length else { return nil }
         default: return nil
@@ -94,7 +93,7 @@ struct PlainPacket {
         let ports = transport.u32(0)
         return ConnectionTuple(
             source: network.u32(IPv4Offset.source), destination: network.u32(IPv4Offset.destination), sourcePort: UInt16(truncatingIfNeeded: ports &>> 16),
-            destinationPort: UInt16(truncatingIfNeeded: ports), proto: isTCP ? 6 : 17)
+            destinationPort: UInt16(truncatingIfNeeded: ports), proto: proto)
     }
 
     /// `PacketHeaders.rewrite` in the packet's writable bytes, which may have moved.
@@ -104,13 +103,9 @@ struct PlainPacket {
         let addressOffset = isSource ? IPv4Offset.source : IPv4Offset.destination
         let portOffset = isSource ? 0 : 2
         let change = InternetChecksum.change(from: network.u32(addressOffset), to: address)
-        let checksumOffset = isTCP ? TCPOffset.checksum : UDPOffset.checksum
-        let old = transport.u16(checksumOffset)
-        // A UDP sender may do without (RFC 768); then it stays so.
-        if isTCP || old != 0 {
-            let checksum = InternetChecksum.update(old, by: change &+ InternetChecksum.change(from: transport.u16(portOffset), to: port))
-            transport.put(!isTCP && checksum == 0 ? 0xffff : checksum, at: checksumOffset)
-        }
+        let checksumOffset = proto == 6 ? TCPOffset.checksum : UDPOffset.checksum
+        let portChange = InternetChecksum.change(from: transport.u16(portOffset), to: port)
+        transport.put(InternetChecksum.update(transport.u16(checksumOffset), proto, by: change &+ portChange), at: checksumOffset)
         transport.put(port, at: portOffset)
         network.put(address, at: addressOffset)
         network.put(InternetChecksum.update(network.u16(IPv4Offset.checksum), by: change), at: IPv4Offset.checksum)
@@ -125,7 +120,7 @@ extension ConnectionTable {
         guard let (place, isReply) = number(of: tuple) else { return nil }
         let entry = entries + place
         guard entry.pointee.expires > now, entry.pointee.status.isSuperset(of: [.confirmed, .seenReply]) else { return nil }
-        if packet.isTCP {
+        if packet.proto == 6 {
             let segment = TrackedSegment(packet.transport, length: packet.length &- 20)
             guard followStream(entry, isReply, segment, now: now) else { return nil }
         } else {

@@ -175,11 +175,6 @@ struct Netfilter {
     /// Passes a packet through one hook. `frame` may be rewritten, and is given bytes of its own first if it shares them; its mark and
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
     @inline(never)
-    mutating func run<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
-        passes(place, frame, &pool, now: env.now.nanoseconds) ? .accept : runTables(place, frame, &pool, &env)
-    }
-
-    @inline(never)
     mutating func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
         guard var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
         switch place.hook {

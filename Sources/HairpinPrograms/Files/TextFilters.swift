@@ -2,42 +2,22 @@
 enum TextFilters {
     /// grep streams, so that `tail -f log | grep x` shows lines as they come.
     final class Grep: Program {
-        private let options: Options
-        private var patterns: [BasicPattern] = []
+        private let command: LineSelection
         private var files: [String]
-        private var problem: String?
         private var partial: [UInt8] = []
         private var matches = 0, anyMatch = false, failed = false
         private var isDone = false
         private let names: Bool
+        private var options: Options { command.options }
 
         init(_ arguments: [String], extended: Bool = false, literal: Bool = false) {
-            options = Options(
-                arguments, flags: "civoqEFnwxhHslLPrG", values: "emABC",
-                long: [
-                    ("line-buffered", "b"), ("color=", "color"), ("color", "color"), ("count", "c"), ("ignore-case", "i"), ("invert-match", "v"), ("quiet", "q"),
-                    ("only-matching", "o"), ("extended-regexp", "E"), ("fixed-strings", "F"),
-                ])
-            var operands = options.operands
-            var texts = options.all("e")
-            if texts.isEmpty, !operands.isEmpty { texts = [operands.removeFirst()] }
-            files = operands.isEmpty ? ["-"] : operands
-            names = (operands.count > 1 || options.has("H")) && !options.has("h")
-            if texts.isEmpty { problem = "Usage: grep [OPTION]... PATTERNS [FILE]...\nTry 'grep --help' for more information.\n" }
-            for text in texts.flatMap({ $0.split(separator: "\n", omittingEmptySubsequences: false).map(String.init) }) {
-                var source = options.has("F") || literal ? String(text.flatMap { ".[]*^$\\+?|(){}".contains($0) ? ["\\", $0] : [$0] }) : text
-                let isExtended = extended || options.has("E") || options.has("P") || options.has("F") || literal
-                if options.has("x") { source = isExtended ? "^(\(source))$" : "^\\(\(source)\\)$" }
-                if let pattern = BasicPattern(source, extended: isExtended, ignoresCase: options.has("i")) {
-                    patterns.append(pattern)
-                } else {
-                    problem = "grep: Invalid regular expression: \(text)\n"
-                }
-            }
+            command = LineSelection(arguments, extended: extended, literal: literal)
+            files = command.files
+            names = (files.count > 1 || command.options.has("H")) && !command.options.has("h")
         }
 
         func resume(_ system: any SystemCalls) -> Suspension {
-            if let problem {
+            if let problem = command.problem {
                 system.writeError(problem)
                 return .exit(2)
             }
@@ -71,8 +51,7 @@ enum TextFilters {
                 let line = text(partial[..<newline])
                 partial.removeFirst(newline + 1)
                 number += 1
-                let isMatch = patterns.contains { self.found($0, line) } != options.has("v")
-                guard isMatch else { continue }
+                guard command.selects(line) else { continue }
                 matches += 1
                 anyMatch = true
                 if options.has("q") { isDone = true }
@@ -82,7 +61,7 @@ enum TextFilters {
                 if options.has("o") {
                     let characters = Array(line)
                     var start = 0
-                    while let range = patterns.compactMap({ $0.firstMatch(in: line, from: start) }).min(by: { ($0.lowerBound, -$0.count) < ($1.lowerBound, -$1.count) }) {
+                    while let range = command.patterns.compactMap({ $0.firstMatch(in: line, from: start) }).min(by: { ($0.lowerBound, -$0.count) < ($1.lowerBound, -$1.count) }) {
                         if !range.isEmpty { system.writeOutput(prefix + String(characters[range]) + "\n") }
                         start = max(range.upperBound, range.lowerBound + 1)
                     }
@@ -90,18 +69,6 @@ enum TextFilters {
                     system.writeOutput(prefix + line + "\n")
                 }
             }
-        }
-
-        private func found(_ pattern: BasicPattern, _ line: String) -> Bool {
-            guard options.has("w") else { return pattern.firstMatch(in: line) != nil }
-            let characters = Array(line)
-            func isWord(_ i: Int) -> Bool { characters.indices.contains(i) && (characters[i].isLetter || characters[i].isNumber || characters[i] == "_") }
-            var start = 0
-            while let range = pattern.firstMatch(in: line, from: start) {
-                if !isWord(range.lowerBound - 1), !isWord(range.upperBound) { return true }
-                start = range.lowerBound + 1
-            }
-            return false
         }
     }
 

@@ -8,19 +8,17 @@ enum KernelCounters {
 
     /// `nstat [-a] [-s] [-r] [-n] [-z] [-j] [PATTERN…]`: what has changed since nstat was last asked; with -a since the beginning.
     static func nstat(_ arguments: [String]) -> any Program {
-        Immediate { system in
-            let options = Options(
-                arguments, flags: "asrnzjphV", values: "",
-                long: [("ignore", "a"), ("noupdate", "s"), ("reset", "r"), ("nooutput", "n"), ("zeros", "z"), ("json", "j"), ("pretty", "p"), ("help", "h"), ("version", "V")])
-            if let unknown = options.unknown {
+        let command = CounterCommand(arguments)
+        return Immediate { system in
+            if let unknown = command.unknown {
                 system.writeError("nstat: invalid option -- '\(unknown.drop { $0 == "-" })'\n\(usage)")
                 return 255
             }
-            if options.has("h") {
+            if command.options.has("h") {
                 system.writeOutput(usage)
                 return 0
             }
-            if options.has("V") {
+            if command.options.has("V") {
                 system.writeOutput("nstat utility, iproute2-6.1.0\n")
                 return 0
             }
@@ -28,37 +26,17 @@ enum KernelCounters {
                 system.writeError("nstat: /proc/net/snmp: No such file or directory\n")
                 return 1
             }
-            var counters: [(name: String, value: Int)] = []
-            for table in statistics.counterTables {
-                // Gauges are no counters (`useless_number`).
-                for counter in table.counters where counter.name != "CurrEstab" { counters.append((table.name + counter.name, counter.value)) }
+            var history: [String: Int] = [:]
+            for line in lines(text(system.readFile(historyFile) ?? [])) {
+                let words = line.split(separator: " ")
+                if words.count >= 2, let value = Int(words[1]) { history[String(words[0])] = value }
             }
-            var before: [String: Int] = [:]
-            if !options.has("a"), !options.has("r"), let bytes = system.readFile(historyFile) {
-                for line in lines(text(bytes)) {
-                    let words = line.split(separator: " ")
-                    if words.count >= 2, let value = Int(words[1]) { before[String(words[0])] = value }
-                }
+            let output = command.run(statistics, history: &history)
+            if command.keepsHistory {
+                let kept = CounterCommand.counters(statistics).map { "\($0.name) \($0.value)\n" }.joined()
+                _ = system.writeFile(historyFile, Array(("#kernel\n" + kept).utf8), append: false)
             }
-            if !options.has("s") {
-                let history = counters.map { "\($0.name) \($0.value)\n" }.joined()
-                _ = system.writeFile(historyFile, Array(("#kernel\n" + history).utf8), append: false)
-            }
-            if options.has("n") { return 0 }
-            let patterns = options.operands.map { WildcardPattern($0) }
-            var shown: [(name: String, value: Int)] = []
-            for counter in counters {
-                let value = counter.value - (before[counter.name] ?? 0)
-                if value == 0, !options.has("z") { continue }
-                if !patterns.isEmpty, !patterns.contains(where: { $0.matches(counter.name) }) { continue }
-                shown.append((counter.name, value))
-            }
-            if options.has("j") {
-                system.writeOutput("{\"kernel\":{" + shown.map { "\"\($0.name)\":\($0.value)" }.joined(separator: ",") + "}}\n")
-            } else {
-                system.writeOutput("#kernel\n")
-                for counter in shown { system.writeOutput("\(padded(counter.name, 32))\(padded(String(counter.value), 16))\(leftPadded("0.0", 6))\n") }
-            }
+            system.writeOutput(output)
             return 0
         }
     }
@@ -121,5 +99,40 @@ enum KernelCounters {
             }
         }
         return 0
+    }
+}
+
+/// One command line of nstat(8): what it prints of a namespace's counters, wherever the history is kept.
+public struct CounterCommand {
+    let options: Options
+
+    /// `arguments` without the command's name.
+    public init(_ arguments: [String]) {
+        options = Options(
+            arguments, flags: "asrnzjphV", values: "",
+            long: [("ignore", "a"), ("noupdate", "s"), ("reset", "r"), ("nooutput", "n"), ("zeros", "z"), ("json", "j"), ("pretty", "p"), ("help", "h"), ("version", "V")])
+    }
+
+    /// An option that nstat does not have.
+    public var unknown: String? { options.unknown }
+    var keepsHistory: Bool { !options.has("s") }
+
+    /// The counters under their names; gauges are none (`useless_number`).
+    static func counters(_ statistics: TransportStatistics) -> [(name: String, value: Int)] {
+        statistics.counterTables.flatMap { table in table.counters.filter { $0.name != "CurrEstab" }.map { (table.name + $0.name, $0.value) } }
+    }
+
+    /// What is printed; `history` is what the counters were when nstat last looked, and becomes what they are now.
+    public func run(_ statistics: TransportStatistics, history: inout [String: Int]) -> String {
+        let counters = CounterCommand.counters(statistics)
+        let before = options.has("a") || options.has("r") ? [:] : history
+        if keepsHistory { history = Dictionary(counters.map { ($0.name, $0.value) }, uniquingKeysWith: { $1 }) }
+        if options.has("n") { return "" }
+        let patterns = options.operands.map { WildcardPattern($0) }
+        let shown = counters.map { (name: $0.name, value: $0.value - (before[$0.name] ?? 0)) }.filter { counter in
+            (counter.value != 0 || options.has("z")) && (patterns.isEmpty || patterns.contains { $0.matches(counter.name) })
+        }
+        if options.has("j") { return "{\"kernel\":{" + shown.map { "\"\($0.name)\":\($0.value)" }.joined(separator: ",") + "}}\n" }
+        return "#kernel\n" + shown.map { "\(padded($0.name, 32))\(padded(String($0.value), 16))\(leftPadded("0.0", 6))\n" }.joined()
     }
 }

@@ -19,12 +19,7 @@ public enum HealthCheckServer {
                 \t"serviceProxyHealthy": \(isHealthy)
                 }
                 """
-            // As Go's net/http orders them: what the handler has set by name, then its own.
-            let fields = [
-                ("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"), ("X-Load-Balancing-Endpoint-Weight", "\(count)"),
-                ("Date", CivilTime(system.now).http), ("Content-Length", "\(body.utf8.count)"),
-            ]
-            return HTTPResponse(count > 0 && isHealthy ? 200 : 503, count > 0 && isHealthy ? "OK" : "Service Unavailable", fields: fields, body: Array(body.utf8))
+            return .health(count > 0 && isHealthy, body, more: [("X-Load-Balancing-Endpoint-Weight", "\(count)")], at: system.now)
         }
     }
 }

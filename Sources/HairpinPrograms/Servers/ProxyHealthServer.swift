@@ -36,10 +36,7 @@ public enum ProxyHealthServer {
             let updated = isGood ? goTime(now) : state.lastUpdated.map(goTime) ?? "0001-01-01 00:00:00 +0000 UTC"
             let node = isAboutNode ? ", \"nodeEligible\": \(state.isNodeEligible)" : ""
             let body = "{\"lastUpdated\": \"\(updated)\",\"currentTime\": \"\(goTime(now))\"\(node)}"
-            let fields = [
-                ("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"), ("Date", CivilTime(now).http), ("Content-Length", "\(body.utf8.count)"),
-            ]
-            return HTTPResponse(isGood ? 200 : 503, isGood ? "OK" : "Service Unavailable", fields: fields, body: Array(body.utf8))
+            return .health(isGood, body, at: now)
         }
     }
 
@@ -53,5 +50,14 @@ public enum ProxyHealthServer {
         let clock = "\(digits(time.hour, 2)):\(digits(time.minute, 2)):\(digits(time.second, 2))"
         let monotonic = "m=+\(now.nanoseconds / 1_000_000_000).\(digits(time.nanosecond, 9))"
         return "\(date) \(clock)\(fraction.isEmpty ? "" : "." + fraction) +0000 UTC \(monotonic)"
+    }
+}
+
+extension HTTPResponse {
+    /// 200 or 503 with JSON, as kube-proxy's servers answer; fields in the order of Go's net/http: what the handler has set by name, then its own.
+    static func health(_ isGood: Bool, _ body: String, more: [(String, String)] = [], at now: Instant) -> HTTPResponse {
+        let own = [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff")]
+        let fields = own + more + [("Date", CivilTime(now).http), ("Content-Length", "\(body.utf8.count)")]
+        return HTTPResponse(isGood ? 200 : 503, isGood ? "OK" : "Service Unavailable", fields: fields, body: Array(body.utf8))
     }
 }

@@ -7,8 +7,6 @@ struct SocketBacklog {
         var offset: Int
         var count: Int
         var memory = PacketMemory()
-        /// What may still join it.
-        var room = 0
         var segmentSize = 0
         /// Of an ICMP error; the bytes are the quoted packet then.
         var error: (type: UInt8, code: UInt8, information: UInt32, offender: IPv4Address)?
@@ -29,10 +27,8 @@ struct SocketBacklog {
     /// Queues a segment, of as much memory as `memory` says. One that follows on the last and fits behind its bytes, or has none, joins it: then the
     /// answer is true (`tcp_add_backlog`).
     mutating func append(_ ip: IPv4View, _ tcp: TCPView, _ memory: PacketMemory) -> Bool {
-        if let last = items.last, last.error == nil, tcp.payload.count <= last.room, join(last, ip, tcp) { return true }
-        items.append(
-            Item(
-                offset: bytes.count, count: ip.totalLength, memory: memory, room: Int(memory.room(after: tcp.payload.count)), segmentSize: tcp.payload.count))
+        if let last = items.last, last.error == nil, join(last, ip, tcp) { return true }
+        items.append(Item(offset: bytes.count, count: ip.totalLength, memory: memory, segmentSize: tcp.payload.count))
         self.memory += Int(memory.truesize)
         bytes.append(contentsOf: ip.bytes)
         return false
@@ -43,7 +39,8 @@ struct SocketBacklog {
             let slice = UnsafeMutableRawBufferPointer(rebasing: buffer[last.offset..<last.offset + last.count])
             guard let before = IPv4View(UnsafeRawBufferPointer(slice)), let old = TCPView(before.payload) else { return false }
             let end = old.sequence + old.payload.count + (old.flags.contains(.fin) ? 1 : 0)
-            guard end == tcp.sequence, before.typeOfService == ip.typeOfService, old.flags.union(tcp.flags).isDisjoint(with: [.syn, .rst, .urg]),
+            guard tcp.payload.count <= Int(last.memory.room(after: old.payload.count)), last.count + tcp.payload.count <= Int(UInt16.max),
+                end == tcp.sequence, before.typeOfService == ip.typeOfService, old.flags.union(tcp.flags).isDisjoint(with: [.syn, .rst, .urg]),
                 old.flags.intersection(tcp.flags).contains(.ack), old.flags.symmetricDifference(tcp.flags).isDisjoint(with: [.ece, .cwr]),
                 old.headerLength == tcp.headerLength, old.options.elementsEqual(tcp.options)
             else { return false }
@@ -59,7 +56,6 @@ struct SocketBacklog {
         guard isJoined else { return false }
         bytes.append(contentsOf: tcp.payload)
         items[items.count - 1].count += tcp.payload.count
-        items[items.count - 1].room -= tcp.payload.count
         items[items.count - 1].segmentSize = max(last.segmentSize, tcp.payload.count)
         return true
     }

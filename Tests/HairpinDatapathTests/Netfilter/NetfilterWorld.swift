@@ -153,7 +153,7 @@ struct FilterHost {
             let place = HookPlace(
                 hook: hook, input: hook == .localOut || hook == .postrouting ? .none : InterfaceIndex(input),
                 output: hook == .prerouting || hook == .localIn ? .none : InterfaceIndex(output), networkOffset: 0)
-            verdict = netfilter.run(place, frame, &pool, &environment)
+            verdict = run(place, frame)
             guard case .accept = verdict else { break }
         }
         let outcome = Outcome(
@@ -172,7 +172,13 @@ struct FilterHost {
 
     /// One hook.
     mutating func run(_ hook: Hook, _ frame: FrameHandle, input: UInt32, output: UInt32) -> HookVerdict {
-        netfilter.run(HookPlace(hook: hook, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0), frame, &pool, &environment)
+        run(HookPlace(hook: hook, input: InterfaceIndex(input), output: InterfaceIndex(output), networkOffset: 0), frame)
+    }
+
+    /// As `LogicalProcess.hookVerdict`.
+    private mutating func run(_ place: HookPlace, _ frame: FrameHandle) -> HookVerdict {
+        if netfilter.passes(place, frame, &pool, now: environment.now.nanoseconds) { return .accept }
+        return netfilter.runTables(place, frame, &pool, &environment)
     }
 
     /// The end of a frame's life.

@@ -37,11 +37,8 @@ extension PacketHeaders {
                 // Not complemented yet, so neither is the change.
                 checksum = ~InternetChecksum.update(~checksum, from: oldAddress, to: address)
             } else {
-                // A UDP sender may do without (RFC 768); then it stays so.
-                if proto == 17, checksum == 0 { return }
-                checksum = InternetChecksum.update(checksum, from: oldAddress, to: address)
-                checksum = InternetChecksum.update(checksum, from: oldPort, to: port)
-                if proto == 17, checksum == 0 { checksum = 0xffff }
+                checksum = InternetChecksum.update(
+                    checksum, proto, by: InternetChecksum.change(from: oldAddress, to: address) &+ InternetChecksum.change(from: oldPort, to: port))
             }
             transport.put(checksum, at: offset)
         case 132:
@@ -75,5 +72,15 @@ extension PacketHeaders {
     var quoted: PacketHeaders? {
         guard proto == 1, hasTransport, ICMPv4.isError(transport.u8(ICMPOffset.type)) else { return nil }
         return PacketHeaders(transport + ICMPOffset.payload, available: transportLength - ICMPOffset.payload, isQuoted: true)
+    }
+}
+
+extension InternetChecksum {
+    /// The checksum of TCP or UDP (`proto`) after changes that add so much to its sum. A UDP sender may do without one (RFC 768); then it stays so.
+    @inline(__always)
+    static func update(_ checksum: UInt16, _ proto: UInt8, by change: UInt64) -> UInt16 {
+        if proto == 17, checksum == 0 { return 0 }
+        let new = update(checksum, by: change)
+        return proto == 17 && new == 0 ? 0xffff : new
     }
 }

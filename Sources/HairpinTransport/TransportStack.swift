@@ -62,6 +62,8 @@ public final class TransportStack {
         }
     }
 
+    /// Bytes of a TCP endpoint in the array that segments and timers find their way through; the rest of its state lies elsewhere.
+    public static var endpointBytes: Int { MemoryLayout<Endpoint>.stride }
     public internal(set) var settings: TransportSettings { _read { yield state.pointee.settings } _modify { yield &state.pointee.settings } }
     var random: SeededRandom { _read { yield state.pointee.random } _modify { yield &state.pointee.random } }
     /// The moment of the call being served.
@@ -106,12 +108,12 @@ public final class TransportStack {
 
     deinit {
         table.forEachStream { endpoint in
-            endpoint.pointee.sendRing.release(pool)
-            endpoint.pointee.receiveRing.release(pool)
-            endpoint.pointee.sent.release(pool)
-            endpoint.pointee.queue.release(pool)
-            endpoint.pointee.received.release(pool)
-            endpoint.pointee.outOfOrder.release(pool)
+            endpoint.cold.pointee.sendRing.release(pool)
+            endpoint.cold.pointee.receiveRing.release(pool)
+            endpoint.cold.pointee.sent.release(pool)
+            endpoint.cold.pointee.queue.release(pool)
+            endpoint.cold.pointee.received.release(pool)
+            endpoint.cold.pointee.outOfOrder.release(pool)
             freeModules(endpoint)
         }
         state.deinitialize(count: 1)

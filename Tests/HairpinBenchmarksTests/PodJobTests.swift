@@ -19,11 +19,14 @@ struct PodJobTests {
     @Test("bulk TCP moves every byte, over the bridge and through a Service", arguments: TCPBenchmark.Path.allCases)
     func bulk(path: TCPBenchmark.Path) throws {
         var settings = TCPBenchmark.Configuration()
-        (settings.flows, settings.pods, settings.path, settings.bytes) = (3, 4, path, 300_000)
+        (settings.flows, settings.pods, settings.path, settings.bytes, settings.idle) = (3, 4, path, 300_000, path == .bridge ? 5000 : 0)
         let figures = try figures(try TCPBenchmark(settings))
         for metric in ["dataSegmentsPerSecond", "bytesPerSecond", "nanosecondsPerSegment", "framesPerSecond", "virtualBitsPerSecond"] { #expect(figures[metric] != nil) }
         // 300 000 bytes in segments of 1448 each, three flows.
         #expect(figures["dataSegments"] == Double(3 * (100_000 / 1448 + 1)))
+        #expect((figures["idleEndpointMemoryBytes"] != nil) == (path == .bridge))
+        // What the design allows an idle endpoint in the array that every segment and timer passes.
+        if path == .bridge { #expect(try #require(figures["idleEndpointHotBytes"]) <= 160) }
     }
 
     @Test("Services: each packet reaches an endpoint, in both modes of kube-proxy", arguments: ServiceBenchmark.Mode.allCases)
@@ -59,6 +62,9 @@ struct PodJobTests {
         bulk.pods = 2
         bulk.flows = 0
         #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--flows: 0 is not from 1 to 10000")
+        (bulk.flows, bulk.idle) = (1, -1)
+        #expect(problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--idle: -1 is not from 0 to 20000")
+        bulk.idle = 0
         (bulk.flows, bulk.bytes) = (100, 99)
         #expect(
             problem { () throws(BenchmarkError) in try TCPBenchmark(bulk) } == "--bytes: 99 is not from 1 to 1000000000000, with a byte for each of the 100 flows at least"

@@ -7,11 +7,13 @@ import HairpinWire
 /// Bulk TCP between pods of one node: both stacks emulated, every segment a frame through veth pairs and the node's bridge.
 ///
 /// The programs are ordinary ones: processes with sockets, woken by readiness, that read and write 64 KiB at a time through `SystemCalls`. Connections
-/// are opened once and stay open between repetitions, so that a repetition is the steady state.
+/// are opened once and stay open between repetitions, so that a repetition is the steady state. Before, connections that carry nothing are opened in a
+/// network of their own and their memory is measured.
 public struct TCPBenchmark: Benchmark {
     public static let name = "tcp"
     private let settings: Configuration
     private var world: World?
+    private var idle: IdleConnections?
 
     /// A built network and the programs in it.
     private struct World {
@@ -27,7 +29,10 @@ public struct TCPBenchmark: Benchmark {
     }
 
     public var configuration: [(key: String, value: ConfigurationValue)] {
-        [("flows", .number(settings.flows)), ("pods", .number(settings.pods)), ("path", .text(settings.path.rawValue)), ("bytes", .number(settings.bytes))]
+        [
+            ("flows", .number(settings.flows)), ("pods", .number(settings.pods)), ("path", .text(settings.path.rawValue)), ("bytes", .number(settings.bytes)),
+            ("idle", .number(settings.idle)),
+        ]
     }
 
     /// Longest virtual time a repetition may take: it would have to run at a kilobyte a second.
@@ -36,6 +41,7 @@ public struct TCPBenchmark: Benchmark {
     private static let warmUp = 16_000_000
 
     public mutating func prepare() throws(BenchmarkError) {
+        if settings.idle > 0 { idle = try IdleConnections(opening: settings.idle) }
         let pairs = settings.pods / 2
         let network = try PodNetwork(pairs: pairs, throughService: settings.path == .vip)
         let progress = BulkProgress(flows: settings.flows)
@@ -64,7 +70,7 @@ public struct TCPBenchmark: Benchmark {
         let result = try move(settings.bytes)
         let dataSegments = Double(receivedSegments(world) - segments)
         let count = Double(settings.bytes)
-        return [
+        var measurements = [
             Measurement("dataSegmentsPerSecond", dataSegments / result.seconds, unit: "segments/s", isBetterHigher: true),
             Measurement("bytesPerSecond", count / result.seconds, unit: "B/s", isBetterHigher: true),
             Measurement("nanosecondsPerSegment", result.seconds * 1e9 / dataSegments, unit: "ns", isBetterHigher: false),
@@ -73,6 +79,13 @@ public struct TCPBenchmark: Benchmark {
             Measurement("dataSegments", dataSegments, unit: "segments"),
             Measurement("frames", Double(world.simulation.books.emitted - frames), unit: "frames"),
         ]
+        if let idle {
+            measurements += [
+                Measurement("idleEndpointMemoryBytes", idle.bytesPerEndpoint, unit: "B", isBetterHigher: false),
+                Measurement("idleEndpointHotBytes", Double(idle.hotBytesPerEndpoint), unit: "B", isBetterHigher: false),
+            ]
+        }
+        return measurements
     }
 
     /// What receiving hosts' stacks took in: in the steady state the data, and no more than a handful of other segments.

@@ -15,11 +15,15 @@ extension TCPBenchmark {
         public var path = Path.bridge
         /// Payload of a repetition, summed over the flows.
         public var bytes = 200_000_000
+        /// Connections that carry nothing, opened beforehand to measure what one costs in memory; zero measures nothing.
+        public var idle = 2000
         public init() {}
 
         /// A node's pod network is a /24: two addresses and the bridge's own are not for pods.
         static let podRange = 2...252
         static let flowRange = 1...10_000
+        /// Ephemeral ports of a pod are 28 232.
+        static let idleRange = 0...20_000
         /// At least a segment for every flow; at most what leaves counters and sequence numbers unambiguous.
         static let byteRange = 1...1_000_000_000_000
 
@@ -31,6 +35,7 @@ extension TCPBenchmark {
             guard Configuration.byteRange.contains(bytes), bytes >= flows else {
                 throw .usage("--bytes: \(bytes) is not from \(Configuration.byteRange.words), with a byte for each of the \(flows) flows at least")
             }
+            guard Configuration.idleRange.contains(idle) else { throw .usage("--idle: \(idle) is not from \(Configuration.idleRange.words)") }
         }
     }
 }

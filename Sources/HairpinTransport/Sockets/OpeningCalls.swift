@@ -54,15 +54,15 @@ extension TransportStack {
             let wasBound = e.pointee.flags.contains(.portBound)
             becomeClosed(e)
             if !wasBound { e.pointee.localAddress = .any }
-            e.pointee.received.release(pool)
-            e.pointee.receiveRing.release(pool)
+            e.cold.pointee.received.release(pool)
+            e.cold.pointee.receiveRing.release(pool)
             e.pointee.receiveMemory = 0
             e.pointee.copied = e.pointee.receiveNext
-            e.pointee.pendingError = error
+            e.cold.pointee.pendingError = error
             e.pointee.phase = .open
-            (e.pointee.smoothedRTT, e.pointee.deviation, e.pointee.minimumRTT, e.pointee.reordering) = (0, 0, .max, 0)
-            (e.pointee.backoff, e.pointee.retransmits, e.pointee.delivered, e.pointee.totalRetransmissions) = (0, 0, 0, 0)
-            e.pointee.slowStartThreshold = .max
+            (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
+            (e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.delivered, e.cold.pointee.totalRetransmissions) = (0, 0, 0, 0)
+            e.cold.pointee.slowStartThreshold = .max
             e.pointee.flags.subtract([
                 .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
                 .windowScaling,

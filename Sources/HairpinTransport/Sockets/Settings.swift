@@ -21,5 +21,5 @@ extension TransportStack {
         changeCongestionControl(e, algorithm)
     }
 
-    public func congestionControl(_ socket: SocketID) -> String? { table.stream(socket)?.pointee.congestion.rawValue }
+    public func congestionControl(_ socket: SocketID) -> String? { table.stream(socket)?.cold.pointee.congestion.rawValue }
 }

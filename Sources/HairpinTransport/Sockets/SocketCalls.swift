@@ -7,10 +7,10 @@ extension TransportStack {
         switch kind {
         case .stream:
             guard let e = table.makeStream() else { throw .noBuffers }
-            e.pointee.receiveBuffer = UInt32(settings.tcp_rmem.initial)
-            e.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
-            e.pointee.timeToLive = settings.ip_default_ttl
-            e.pointee.congestion = settings.tcp_congestion_control
+            e.cold.pointee.receiveBuffer = UInt32(settings.tcp_rmem.initial)
+            e.cold.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
+            e.cold.pointee.timeToLive = settings.ip_default_ttl
+            e.cold.pointee.congestion = settings.tcp_congestion_control
             if settings.pacesAlways { requireModules(e).pointee.pacing.isOn = true }
             return e.pointee.socket
         case .datagram, .icmpEcho:
@@ -41,15 +41,15 @@ extension TransportStack {
         case .reuseAddress(let on): setFlag(e, .reuseAddress, on)
         case .receiveBuffer(let size):
             // Twice what is asked for, for the kernel's own overhead (socket(7)).
-            e.pointee.receiveBuffer = UInt32(max(2 * min(max(size, 0), settings.rmem_max), 2304))
+            e.cold.pointee.receiveBuffer = UInt32(max(2 * min(max(size, 0), settings.rmem_max), 2304))
             e.pointee.flags.insert(.receiveBufferSet)
         case .sendBuffer(let size):
-            e.pointee.sendBuffer = UInt32(max(2 * min(max(size, 0), settings.wmem_max), 4608))
+            e.cold.pointee.sendBuffer = UInt32(max(2 * min(max(size, 0), settings.wmem_max), 4608))
             e.pointee.flags.insert(.sendBufferSet)
         case .keepAlive(let on):
             setFlag(e, .keepAlive, on)
             if on { startKeepAlive(e) }
-        case .linger(let seconds): e.pointee.lingerTime = Int64(seconds ?? -1)
+        case .linger(let seconds): e.cold.pointee.lingerTime = Int64(seconds ?? -1)
         case .noDelay(let on):
             setFlag(e, .noDelay, on)
             if on { pushIfConnected(e, .push) }
@@ -65,14 +65,14 @@ extension TransportStack {
             }
         case .maximumSegment(let size):
             guard size == 0 || TransportStack.leastSegment...32_767 ~= size else { throw .invalid }
-            e.pointee.userSegment = UInt16(size)
-        case .userTimeout(let time): e.pointee.userTimeout = max(0, time.nanoseconds)
+            e.cold.pointee.userSegment = UInt16(size)
+        case .userTimeout(let time): e.cold.pointee.userTimeout = max(0, time.nanoseconds)
         case .timeToLive(let value):
             guard value > 0 else { throw .invalid }
-            e.pointee.timeToLive = value
-        case .typeOfService(let value): e.pointee.typeOfService = value
+            e.cold.pointee.timeToLive = value
+        case .typeOfService(let value): e.cold.pointee.typeOfService = value
         case .pathMTUDiscovery: break
-        case .bindToDevice(let name): e.pointee.device = UInt16(deviceIndex(name))
+        case .bindToDevice(let name): e.cold.pointee.device = UInt16(deviceIndex(name))
         case .receiveErrors(let on): setFlag(e, .receiveErrors, on)
         }
     }
@@ -133,7 +133,7 @@ extension TransportStack {
             guard let e = table.stream(socket) else { throw .notSupported }
             let limit = Int32(clamping: min(max(backlog, 0), settings.somaxconn))
             if e.pointee.state == .listen {
-                e.pointee.backlog = limit
+                e.cold.pointee.backlog = limit
                 return
             }
             guard e.pointee.state == .closed, !e.pointee.flags.contains(.handshakeDone) else { throw .invalid }
@@ -148,8 +148,8 @@ extension TransportStack {
                 e.pointee.state = .closed
                 throw .addressInUse
             }
-            e.pointee.backlog = limit
-            if settings.tcp_fastopen & 0x402 == 0x402, e.pointee.fastOpenQueue == 0 { e.pointee.fastOpenQueue = limit }
+            e.cold.pointee.backlog = limit
+            if settings.tcp_fastopen & 0x402 == 0x402, e.cold.pointee.fastOpenQueue == 0 { e.cold.pointee.fastOpenQueue = limit }
             ports.addListener(e)
         }
     }
@@ -158,12 +158,12 @@ extension TransportStack {
         try entry { () throws(Errno) in
             guard let listener = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .notSupported }
             guard listener.pointee.state == .listen else { throw .invalid }
-            guard let e = listener.pointee.acceptHead else { throw .tryAgain }
-            listener.pointee.acceptHead = e.pointee.acceptNext
-            if listener.pointee.acceptHead == nil { listener.pointee.acceptTail = nil }
-            listener.pointee.acceptCount -= 1
-            e.pointee.acceptNext = nil
-            e.pointee.listener = nil
+            guard let e = listener.cold.pointee.acceptHead else { throw .tryAgain }
+            listener.cold.pointee.acceptHead = e.cold.pointee.acceptNext
+            if listener.cold.pointee.acceptHead == nil { listener.cold.pointee.acceptTail = nil }
+            listener.cold.pointee.acceptCount -= 1
+            e.cold.pointee.acceptNext = nil
+            e.cold.pointee.listener = nil
             e.pointee.flags.subtract([.unaccepted, .inAcceptQueue])
             return (e.pointee.socket, SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort))
         }
@@ -204,7 +204,7 @@ extension TransportStack {
             return 0
         }
         guard address.port != 0, !address.address.isMulticast, !address.address.isBroadcast else { throw .networkUnreachable }
-        let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)])
+        let route = try network.route(to: address.address, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)])
         e.pointee.remoteAddress = address.address
         e.pointee.remotePort = address.port
         let boundAddress = e.pointee.localAddress
@@ -227,8 +227,8 @@ extension TransportStack {
         }
         e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .finReceived, .connectDeferred])
         e.pointee.flags.insert(.connecting)
-        e.pointee.synRetries = 0
-        e.pointee.pendingError = 0
+        e.cold.pointee.synRetries = 0
+        e.cold.pointee.pendingError = 0
         connections.insert(e)
         let carried = startConnecting(e, route: route, fastOpen: fastOpen)
         if e.pointee.state == .closed { try throwPendingError(e) }
@@ -388,8 +388,8 @@ extension TransportStack {
 
     public func takeError(_ socket: SocketID) -> Errno? {
         if let e = table.stream(socket) {
-            defer { e.pointee.pendingError = 0 }
-            return e.pointee.pendingError == 0 ? nil : Errno(e.pointee.pendingError)
+            defer { e.cold.pointee.pendingError = 0 }
+            return e.cold.pointee.pendingError == 0 ? nil : Errno(e.cold.pointee.pendingError)
         }
         guard let s = table.datagram(socket) else { return nil }
         defer { s.pendingError = nil }
@@ -423,11 +423,11 @@ extension TransportStack {
             var information = SocketInformation(
                 kind: .stream, state: e.pointee.state == .timeWait && e.pointee.flags.contains(.timeWaitFin2) ? "FIN-WAIT-2" : e.pointee.state.word,
                 local: SocketAddress(e.pointee.localAddress, e.pointee.localPort), remote: SocketAddress(e.pointee.remoteAddress, e.pointee.remotePort),
-                receiveQueue: isListener ? Int(e.pointee.acceptCount) : readable(e),
-                sendQueue: isListener ? Int(e.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged))
+                receiveQueue: isListener ? Int(e.cold.pointee.acceptCount) : readable(e),
+                sendQueue: isListener ? Int(e.cold.pointee.backlog) : max(0, e.pointee.writeEnd - e.pointee.unacknowledged))
             if e.pointee.state != .timeWait, e.pointee.state != .synReceived || !e.pointee.flags.contains(.unaccepted) {
                 information.tcp = tcpInformation(e.pointee.socket)
-                information.congestion = e.pointee.congestion
+                information.congestion = e.cold.pointee.congestion
                 information.congestionDetails = congestionInformation(e.pointee.socket)
             }
             information.timer = timer(e)

@@ -54,35 +54,35 @@ extension TransportStack {
         switch name {
         case .keepIdle:
             try check(1...32_767)
-            e.pointee.keepIdle = Int64(value) * 1_000_000_000
+            e.cold.pointee.keepIdle = Int64(value) * 1_000_000_000
             if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
         case .keepInterval:
             try check(1...32_767)
-            e.pointee.keepInterval = Int64(value) * 1_000_000_000
+            e.cold.pointee.keepInterval = Int64(value) * 1_000_000_000
         case .keepCount:
             try check(1...127)
-            e.pointee.keepCount = UInt8(value)
+            e.cold.pointee.keepCount = UInt8(value)
         case .synCount:
             try check(1...127)
-            e.pointee.synCount = UInt8(value)
+            e.cold.pointee.synCount = UInt8(value)
         case .linger2:
-            e.pointee.linger2 = value < 0 || value > 120 ? -1 : Int64(value) * 1_000_000_000
+            e.cold.pointee.linger2 = value < 0 || value > 120 ? -1 : Int64(value) * 1_000_000_000
         case .deferAccept:
-            e.pointee.deferAccept = retransmissions(forSeconds: value)
+            e.cold.pointee.deferAccept = retransmissions(forSeconds: value)
         case .windowClamp:
             if value == 0 {
                 guard e.pointee.state == .closed else { throw .invalid }
-                e.pointee.userClamp = 0
+                e.cold.pointee.userClamp = 0
             } else {
-                e.pointee.userClamp = UInt32(max(value, 2304 / 2))
-                if e.pointee.flags.contains(.handshakeDone) { setWindowClamp(e, e.pointee.userClamp) }
+                e.cold.pointee.userClamp = UInt32(max(value, 2304 / 2))
+                if e.pointee.flags.contains(.handshakeDone) { setWindowClamp(e, e.cold.pointee.userClamp) }
             }
         case .notSentLowWater:
-            e.pointee.notSentLowWater = UInt32(truncatingIfNeeded: value)
+            e.cold.pointee.notSentLowWater = UInt32(truncatingIfNeeded: value)
             checkWriteSpace(e)
         case .fastOpen:
             guard value >= 0, e.pointee.state == .closed || e.pointee.state == .listen else { throw .invalid }
-            e.pointee.fastOpenQueue = Int32(clamping: min(value, settings.somaxconn))
+            e.cold.pointee.fastOpenQueue = Int32(clamping: min(value, settings.somaxconn))
         case .fastOpenConnect:
             try check(0...1)
             guard settings.tcp_fastopen & 1 != 0 else { throw .notSupported }
@@ -123,13 +123,13 @@ extension TransportStack {
         case .reuseAddress: return flag(.reuseAddress)
         case .zeroCopy: return flag(.zeroCopy)
         case .timestamping: return timestamping(e)
-        case .sendBuffer: return Int(e.pointee.sendBuffer)
-        case .receiveBuffer: return Int(e.pointee.receiveBuffer)
+        case .sendBuffer: return Int(e.cold.pointee.sendBuffer)
+        case .receiveBuffer: return Int(e.cold.pointee.receiveBuffer)
         case .keepAlive: return flag(.keepAlive)
         case .error:
             // `sock_error`, else `sk_err_soft`.
-            let error = e.pointee.pendingError != 0 ? e.pointee.pendingError : e.pointee.softError
-            if e.pointee.pendingError != 0 { e.pointee.pendingError = 0 } else { e.pointee.softError = 0 }
+            let error = e.cold.pointee.pendingError != 0 ? e.cold.pointee.pendingError : e.cold.pointee.softError
+            if e.cold.pointee.pendingError != 0 { e.cold.pointee.pendingError = 0 } else { e.cold.pointee.softError = 0 }
             return Int(error)
         case .type: return 1
         case .proto: return Int(IPProtocol.tcp.rawValue)
@@ -140,24 +140,24 @@ extension TransportStack {
         case .noDelay: return flag(.noDelay)
         case .cork: return flag(.cork)
         case .maximumSegment:
-            let own = Int(e.pointee.userSegment)
+            let own = Int(e.cold.pointee.userSegment)
             return own != 0 && (e.pointee.state == .closed || e.pointee.state == .listen) ? own : Int(e.pointee.segmentSize)
-        case .keepIdle: return wholeSeconds(e.pointee.keepIdle, settings.tcp_keepalive_time)
-        case .keepInterval: return wholeSeconds(e.pointee.keepInterval, settings.tcp_keepalive_intvl)
-        case .keepCount: return e.pointee.keepCount == 0 ? settings.tcp_keepalive_probes : Int(e.pointee.keepCount)
-        case .synCount: return e.pointee.synCount == 0 ? settings.tcp_syn_retries : Int(e.pointee.synCount)
-        case .linger2: return e.pointee.linger2 < 0 ? -1 : wholeSeconds(e.pointee.linger2, settings.tcp_fin_timeout)
-        case .deferAccept: return seconds(forRetransmissions: e.pointee.deferAccept)
-        case .windowClamp: return Int(e.pointee.userClamp != 0 ? e.pointee.userClamp : e.pointee.windowClamp)
+        case .keepIdle: return wholeSeconds(e.cold.pointee.keepIdle, settings.tcp_keepalive_time)
+        case .keepInterval: return wholeSeconds(e.cold.pointee.keepInterval, settings.tcp_keepalive_intvl)
+        case .keepCount: return e.cold.pointee.keepCount == 0 ? settings.tcp_keepalive_probes : Int(e.cold.pointee.keepCount)
+        case .synCount: return e.cold.pointee.synCount == 0 ? settings.tcp_syn_retries : Int(e.cold.pointee.synCount)
+        case .linger2: return e.cold.pointee.linger2 < 0 ? -1 : wholeSeconds(e.cold.pointee.linger2, settings.tcp_fin_timeout)
+        case .deferAccept: return seconds(forRetransmissions: e.cold.pointee.deferAccept)
+        case .windowClamp: return Int(e.cold.pointee.userClamp != 0 ? e.cold.pointee.userClamp : e.cold.pointee.windowClamp)
         case .quickAck: return isInteractive(e) ? 0 : 1
-        case .userTimeout: return Int(e.pointee.userTimeout / 1_000_000)
-        case .notSentLowWater: return Int(e.pointee.notSentLowWater)
-        case .fastOpen: return Int(e.pointee.fastOpenQueue)
+        case .userTimeout: return Int(e.cold.pointee.userTimeout / 1_000_000)
+        case .notSentLowWater: return Int(e.cold.pointee.notSentLowWater)
+        case .fastOpen: return Int(e.cold.pointee.fastOpenQueue)
         case .fastOpenConnect: return flag(.fastOpenConnect)
         case .fastOpenNoCookie: return flag(.fastOpenNoCookie)
         case .reportsUnread: return flag(.reportsUnread)
-        case .typeOfService: return Int(e.pointee.typeOfService)
-        case .timeToLive: return Int(e.pointee.timeToLive)
+        case .typeOfService: return Int(e.cold.pointee.typeOfService)
+        case .timeToLive: return Int(e.cold.pointee.timeToLive)
         case .pathMTUDiscovery: return 1
         case .receiveErrors: return flag(.receiveErrors)
         }
@@ -190,7 +190,7 @@ extension TransportStack {
 
     /// Seconds of SO_LINGER; nil if lingering is off.
     public func linger(_ socket: SocketID) -> Int? {
-        guard let e = table.stream(socket), e.pointee.lingerTime >= 0 else { return nil }
-        return Int(e.pointee.lingerTime)
+        guard let e = table.stream(socket), e.cold.pointee.lingerTime >= 0 else { return nil }
+        return Int(e.cold.pointee.lingerTime)
     }
 }

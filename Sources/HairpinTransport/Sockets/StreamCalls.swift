@@ -11,17 +11,17 @@ extension TransportStack {
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
     func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
-        return bytes + Int(e.pointee.heldPackets) * 1280
+        return bytes + Int(e.cold.pointee.heldPackets) * 1280
     }
 
     /// `tcp_sndbuf_expand`
     func expandSendBuffer(_ e: EndpointPointer) {
-        let perSegment = Int(max(e.pointee.segmentClamp, e.pointee.segmentSize)) + 320 + 320
+        let perSegment = Int(max(e.cold.pointee.segmentClamp, e.pointee.segmentSize)) + 320 + 320
         let rounded = 1 << (Int.bitWidth - (perSegment - 1).leadingZeroBitCount)
         let segments = max(10, Int(e.pointee.window), settings.tcp_reordering + 1)
         // Room for two windows, for three where recovery goes on sending at the full rate (`sndbuf_expand`).
-        let wanted = min((e.pointee.congestion == .bbr ? 3 : 2) * segments * (rounded + 256), settings.tcp_wmem.maximum)
-        if wanted > Int(e.pointee.sendBuffer) { e.pointee.sendBuffer = UInt32(wanted) }
+        let wanted = min((e.cold.pointee.congestion == .bbr ? 3 : 2) * segments * (rounded + 256), settings.tcp_wmem.maximum)
+        if wanted > Int(e.cold.pointee.sendBuffer) { e.cold.pointee.sendBuffer = UInt32(wanted) }
     }
 
     /// A writer that waits is woken when a third of the buffer is free (`sk_stream_write_space`).
@@ -37,7 +37,7 @@ extension TransportStack {
 
     private func hasWriteSpace(_ e: EndpointPointer) -> Bool {
         let used = sendMemory(e)
-        return Int(e.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e, wakes: true)
+        return Int(e.cold.pointee.sendBuffer) - used >= used >> 1 && isBelowLowWater(e, wakes: true)
     }
 
     func sendStream(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer, _ flags: TransferFlags = []) throws(Errno) -> Int {
@@ -53,16 +53,16 @@ extension TransportStack {
         }
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
-        if e.pointee.modules != nil { noteApplicationLimit(e) }
+        if e.cold.pointee.modules != nil { noteApplicationLimit(e) }
         var taken = 0
         let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
-        let sharesPacket = isZeroCopy && e.pointee.queue.count > 0
+        let sharesPacket = isZeroCopy && e.cold.pointee.queue.count > 0
         let segment = currentSegment(e)
         let goal = sizeGoal(e, segment: segment)
         while taken < bytes.count {
             // Fills the packet at the end of the queue, then begins another.
             var room = 0
-            if e.pointee.queue.count > 0, e.pointee.queue[e.pointee.queue.count - 1].marks & QueuedPacket.endOfRecord == 0 { room = goal - tailLength(e) }
+            if e.cold.pointee.queue.count > 0, e.cold.pointee.queue[e.cold.pointee.queue.count - 1].marks & QueuedPacket.endOfRecord == 0 { room = goal - tailLength(e) }
             let isNew = room <= 0
             if isNew {
                 guard hasSendMemory(e) else { break }
@@ -71,15 +71,15 @@ extension TransportStack {
             }
             let count = min(bytes.count - taken, room)
             let end = e.pointee.writeEnd
-            e.pointee.sendRing.reserve(
+            e.cold.pointee.sendRing.reserve(
                 start: e.pointee.unacknowledged.rawValue, kept: end - e.pointee.unacknowledged, span: end + count - e.pointee.unacknowledged, pool)
-            e.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
+            e.cold.pointee.sendRing.write(base + taken, count: count, at: end.rawValue)
             e.pointee.writeEnd = end + count
             if isNew {
-                e.pointee.queue.append(QueuedPacket(end: end + count), pool)
-                e.pointee.heldPackets += 1
+                e.cold.pointee.queue.append(QueuedPacket(end: end + count), pool)
+                e.cold.pointee.heldPackets += 1
             }
-            let tail = e.pointee.queue.pointer(e.pointee.queue.count - 1)
+            let tail = e.cold.pointee.queue.pointer(e.cold.pointee.queue.count - 1)
             tail.pointee.end = end + count
             if taken == 0 { tail.pointee.marks &= ~QueuedPacket.psh }
             taken += count
@@ -92,7 +92,7 @@ extension TransportStack {
             if isPushForced(e) {
                 markPush(e)
                 pushPending(e, .push)
-            } else if e.pointee.queue.count == 1 {
+            } else if e.cold.pointee.queue.count == 1 {
                 writeSegments(e, segment: segment, nagle: .push, push: .one)
             }
             guard e.pointee.state != .closed else { return taken }
@@ -103,14 +103,14 @@ extension TransportStack {
         }
         if flags.contains(.outOfBand) { markUrgent(e) }
         if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
-        if e.pointee.flags.contains(.stamps), e.pointee.queue.count > 0 {
-            e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
+        if e.pointee.flags.contains(.stamps), e.cold.pointee.queue.count > 0 {
+            e.cold.pointee.queue.pointer(e.cold.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
         }
         // `tcp_push`
         let isFull = taken < bytes.count
         if isFull { e.pointee.flags.insert(.noSpace) }
         let isMore = flags.contains(.more) && !isFull
-        if e.pointee.queue.count > 0 {
+        if e.cold.pointee.queue.count > 0 {
             if !isMore || isPushForced(e) { markPush(e) }
             pushPending(e, isFull ? .push : isMore ? .cork : nagle(e))
         }
@@ -118,27 +118,27 @@ extension TransportStack {
     }
 
     private func tailLength(_ e: EndpointPointer) -> Int {
-        let count = e.pointee.queue.count
-        let start = count > 1 ? e.pointee.queue[count - 2].end : e.pointee.sendNext
-        return e.pointee.queue[count - 1].end - start
+        let count = e.cold.pointee.queue.count
+        let start = count > 1 ? e.cold.pointee.queue[count - 2].end : e.pointee.sendNext
+        return e.cold.pointee.queue[count - 1].end - start
     }
 
     /// More than half of the largest window was written since the last PSH (`forced_push`).
-    private func isPushForced(_ e: EndpointPointer) -> Bool { e.pointee.writeEnd.isAfter(e.pointee.pushed + Int(e.pointee.maximumWindow >> 1)) }
+    private func isPushForced(_ e: EndpointPointer) -> Bool { e.pointee.writeEnd.isAfter(e.pointee.pushed + Int(e.cold.pointee.maximumWindow >> 1)) }
 
     private func markPush(_ e: EndpointPointer) {
-        guard e.pointee.queue.count > 0 else { return }
-        e.pointee.queue.pointer(e.pointee.queue.count - 1).pointee.marks |= QueuedPacket.psh
+        guard e.cold.pointee.queue.count > 0 else { return }
+        e.cold.pointee.queue.pointer(e.cold.pointee.queue.count - 1).pointee.marks |= QueuedPacket.psh
         e.pointee.pushed = e.pointee.writeEnd
     }
 
     /// `sk_stream_memory_free`: room in the send buffer, and less waiting than TCP_NOTSENT_LOWAT allows.
-    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.pointee.sendBuffer) && isBelowLowWater(e, wakes: false) }
+    private func hasSendMemory(_ e: EndpointPointer) -> Bool { sendMemory(e) < Int(e.cold.pointee.sendBuffer) && isBelowLowWater(e, wakes: false) }
 
     /// Less than TCP_NOTSENT_LOWAT waits, or where that wakes a program less than half of it (`__tcp_stream_memory_free` since Linux 5.0): one would
     /// be woken for every ACK.
     private func isBelowLowWater(_ e: EndpointPointer, wakes: Bool) -> Bool {
-        let mark = e.pointee.notSentLowWater == 0 ? settings.tcp_notsent_lowat : e.pointee.notSentLowWater
+        let mark = e.cold.pointee.notSentLowWater == 0 ? settings.tcp_notsent_lowat : e.cold.pointee.notSentLowWater
         return max(0, e.pointee.unsent) << (wakes ? 1 : 0) < Int(mark)
     }
 
@@ -162,7 +162,7 @@ extension TransportStack {
         }
         let count = min(available, limit)
         let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-            e.pointee.receiveRing.read(UnsafeMutableRawPointer(buffer.baseAddress!), count: count, at: e.pointee.copied.rawValue)
+            e.cold.pointee.receiveRing.read(UnsafeMutableRawPointer(buffer.baseAddress!), count: count, at: e.pointee.copied.rawValue)
             initialized = count
         }
         consume(e, count)
@@ -176,7 +176,7 @@ extension TransportStack {
             return 0
         }
         let count = min(available, buffer.count)
-        e.pointee.receiveRing.read(base, count: count, at: e.pointee.copied.rawValue)
+        e.cold.pointee.receiveRing.read(base, count: count, at: e.pointee.copied.rawValue)
         consume(e, count)
         return count
     }
@@ -202,32 +202,32 @@ extension TransportStack {
     }
 
     /// Bytes in order that the program has not read.
-    func readable(_ e: EndpointPointer) -> Int { e.pointee.received.count == 0 ? 0 : e.pointee.received[e.pointee.received.count - 1].end - e.pointee.copied }
+    func readable(_ e: EndpointPointer) -> Int { e.cold.pointee.received.count == 0 ? 0 : e.cold.pointee.received[e.cold.pointee.received.count - 1].end - e.pointee.copied }
 
     private func consume(_ e: EndpointPointer, _ count: Int) {
         e.pointee.copied = e.pointee.copied + count
         if e.pointee.flags.contains(.urgentIn) { passUrgent(e) }
-        while e.pointee.received.count > 0, e.pointee.received[0].end.isAtOrBefore(e.pointee.copied) {
-            e.pointee.receiveMemory -= e.pointee.received[0].truesize
-            e.pointee.received.removeFirst(pool)
+        while e.cold.pointee.received.count > 0, e.cold.pointee.received[0].end.isAtOrBefore(e.pointee.copied) {
+            e.pointee.receiveMemory -= e.cold.pointee.received[0].truesize
+            e.cold.pointee.received.removeFirst(pool)
         }
-        if e.pointee.received.count == 0, e.pointee.outOfOrder.count == 0 { e.pointee.receiveRing.release(pool) }
+        if e.cold.pointee.received.count == 0, e.cold.pointee.outOfOrder.count == 0 { e.cold.pointee.receiveRing.release(pool) }
         guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return }
         adjustReceiveSpace(e)
         acknowledgeAfterReading(e, copied: count)
     }
 
     func throwPendingError(_ e: EndpointPointer) throws(Errno) {
-        guard e.pointee.pendingError != 0 else { return }
-        let error = Errno(e.pointee.pendingError)
-        e.pointee.pendingError = 0
+        guard e.cold.pointee.pendingError != 0 else { return }
+        let error = Errno(e.cold.pointee.pendingError)
+        e.cold.pointee.pendingError = 0
         throw error
     }
 
     /// `tcp_poll`
     func streamReadiness(_ e: EndpointPointer) -> Readiness {
         if e.pointee.flags.contains(.connectDeferred) { return [.writable] }
-        if e.pointee.state == .listen { return e.pointee.acceptCount > 0 ? [.readable] : [] }
+        if e.pointee.state == .listen { return e.cold.pointee.acceptCount > 0 ? [.readable] : [] }
         var r: Readiness = []
         let flags = e.pointee.flags
         if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
@@ -243,7 +243,7 @@ extension TransportStack {
                 e.pointee.flags.insert(.noSpace)
             }
         }
-        if e.pointee.pendingError != 0 || hasStreamError(e) { r.insert(.error) }
+        if e.cold.pointee.pendingError != 0 || hasStreamError(e) { r.insert(.error) }
         return r
     }
 }

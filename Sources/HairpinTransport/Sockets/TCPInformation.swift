@@ -64,9 +64,9 @@ extension TransportStack {
         var info = TCPInformation()
         info.state = e.pointee.state.kernelNumber
         info.ca_state = e.pointee.phase.kernelNumber
-        info.retransmits = Int(e.pointee.retransmits)
-        info.probes = Int(e.pointee.probesOut)
-        info.backoff = Int(e.pointee.backoff)
+        info.retransmits = Int(e.cold.pointee.retransmits)
+        info.probes = Int(e.cold.pointee.probesOut)
+        info.backoff = Int(e.cold.pointee.backoff)
         // What a SYN offers is not agreed.
         let flags = e.pointee.state == .synSent ? e.pointee.flags.subtracting([.timestamps, .selectiveAcks, .windowScaling]) : e.pointee.flags
         if flags.contains(.timestamps) { info.options |= 1 }
@@ -76,8 +76,8 @@ extension TransportStack {
             info.snd_wscale = Int(e.pointee.sendScale)
             info.rcv_wscale = Int(e.pointee.receiveScale)
         }
-        if e.pointee.ecn.contains(.agreed) { info.options |= 8 }
-        if e.pointee.ecn.contains(.seen) { info.options |= 16 }
+        if e.cold.pointee.ecn.contains(.agreed) { info.options |= 8 }
+        if e.cold.pointee.ecn.contains(.seen) { info.options |= 16 }
         if flags.contains(.synData) { info.options |= 32 }
         let tick = Int(TimerWheel.tick / 1000)
         info.rto = Int(e.pointee.retransmitTimeout) * tick
@@ -90,8 +90,8 @@ extension TransportStack {
             info.rcv_mss = TransportStack.leastSegment
         }
         if e.pointee.isListener {
-            info.unacked = Int(e.pointee.acceptCount)
-            info.sacked = Int(e.pointee.backlog)
+            info.unacked = Int(e.cold.pointee.acceptCount)
+            info.sacked = Int(e.cold.pointee.backlog)
         } else {
             info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.hasCrossedSYN ? 1 : 0)
             info.sacked = Int(e.pointee.sackedOut)
@@ -100,43 +100,43 @@ extension TransportStack {
         info.retrans = Int(e.pointee.retransOut)
         let jiffies = TimerWheel.jiffies(now)
         let milliseconds = Int(TimerWheel.tick / 1_000_000)
-        info.last_data_sent = Int(truncatingIfNeeded: jiffies &- e.pointee.lastSent) * milliseconds
-        info.last_data_recv = Int(truncatingIfNeeded: jiffies &- e.pointee.lastReceived) * milliseconds
-        info.last_ack_recv = Int(age(e.pointee.recentAckAt) / 1_000_000)
-        info.pmtu = Int(e.pointee.pathMTU)
+        info.last_data_sent = Int(truncatingIfNeeded: jiffies &- e.cold.pointee.lastSent) * milliseconds
+        info.last_data_recv = Int(truncatingIfNeeded: jiffies &- e.cold.pointee.lastReceived) * milliseconds
+        info.last_ack_recv = Int(age(e.cold.pointee.recentAckAt) / 1_000_000)
+        info.pmtu = Int(e.cold.pointee.pathMTU)
         info.rcv_ssthresh = Int(e.pointee.windowThreshold)
-        info.rtt = Int(e.pointee.smoothedRTT >> 3)
+        info.rtt = Int(e.cold.pointee.smoothedRTT >> 3)
         // Without a sample the deviation is that of TCP_TIMEOUT_INIT, a second (`tcp_init_sock`).
-        info.rttvar = e.pointee.smoothedRTT == 0 ? 250_000 : Int(e.pointee.deviation >> 2)
-        info.snd_ssthresh = Int(min(e.pointee.slowStartThreshold, 0x7fff_ffff))
+        info.rttvar = e.cold.pointee.smoothedRTT == 0 ? 250_000 : Int(e.cold.pointee.deviation >> 2)
+        info.snd_ssthresh = Int(min(e.cold.pointee.slowStartThreshold, 0x7fff_ffff))
         info.snd_cwnd = Int(e.pointee.window)
-        info.advmss = Int(e.pointee.advertisedSegment)
+        info.advmss = Int(e.cold.pointee.advertisedSegment)
         info.reordering = reorderingDegree(e)
-        info.rcv_rtt = Int(e.pointee.receiveRTT >> 3)
-        info.rcv_space = Int(e.pointee.tuningSpace)
-        info.total_retrans = Int(e.pointee.totalRetransmissions)
+        info.rcv_rtt = Int(e.cold.pointee.receiveRTT >> 3)
+        info.rcv_space = Int(e.cold.pointee.tuningSpace)
+        info.total_retrans = Int(e.cold.pointee.totalRetransmissions)
         info.notsent_bytes = max(0, e.pointee.unsent)
-        info.min_rtt = e.pointee.minimumRTT == .max ? Int(UInt32.max) : Int(e.pointee.minimumRTT)
+        info.min_rtt = e.cold.pointee.minimumRTT == .max ? Int(UInt32.max) : Int(e.cold.pointee.minimumRTT)
         let chronograph = chronographTimes(e)
         (info.busy_time, info.rwnd_limited, info.sndbuf_limited) = (chronograph.busy, chronograph.windowLimited, chronograph.bufferLimited)
-        info.delivered = Int(e.pointee.delivered)
-        info.delivered_ce = Int(e.pointee.deliveredMarked)
-        info.segs_in = Int(e.pointee.segmentsIn)
-        info.segs_out = Int(e.pointee.segmentsOut)
-        info.data_segs_in = Int(e.pointee.dataSegmentsIn)
-        info.data_segs_out = Int(e.pointee.dataSegmentsOut)
-        info.bytes_sent = Int(clamping: e.pointee.bytesSent)
-        info.bytes_retrans = Int(clamping: e.pointee.bytesRetransmitted)
-        info.reord_seen = Int(e.pointee.reorderingEvents)
-        info.rcv_ooopack = Int(e.pointee.outOfOrderSegments)
-        (info.total_rto, info.total_rto_recoveries) = (Int(e.pointee.timeouts), Int(e.pointee.timeoutSeries))
-        info.total_rto_time = Int(e.pointee.timeoutTime &+ (e.pointee.timeoutStamp == 0 ? 0 : timeInTimeouts(e)))
-        info.rehash = Int(e.pointee.rehashes)
-        info.dsack_dups = Int(e.pointee.duplicateReports)
-        info.bytes_acked = Int(clamping: e.pointee.bytesAcknowledged)
-        info.bytes_received = Int(clamping: e.pointee.bytesReceived)
+        info.delivered = Int(e.cold.pointee.delivered)
+        info.delivered_ce = Int(e.cold.pointee.deliveredMarked)
+        info.segs_in = Int(e.cold.pointee.segmentsIn)
+        info.segs_out = Int(e.cold.pointee.segmentsOut)
+        info.data_segs_in = Int(e.cold.pointee.dataSegmentsIn)
+        info.data_segs_out = Int(e.cold.pointee.dataSegmentsOut)
+        info.bytes_sent = Int(clamping: e.cold.pointee.bytesSent)
+        info.bytes_retrans = Int(clamping: e.cold.pointee.bytesRetransmitted)
+        info.reord_seen = Int(e.cold.pointee.reorderingEvents)
+        info.rcv_ooopack = Int(e.cold.pointee.outOfOrderSegments)
+        (info.total_rto, info.total_rto_recoveries) = (Int(e.cold.pointee.timeouts), Int(e.cold.pointee.timeoutSeries))
+        info.total_rto_time = Int(e.cold.pointee.timeoutTime &+ (e.cold.pointee.timeoutStamp == 0 ? 0 : timeInTimeouts(e)))
+        info.rehash = Int(e.cold.pointee.rehashes)
+        info.dsack_dups = Int(e.cold.pointee.duplicateReports)
+        info.bytes_acked = Int(clamping: e.cold.pointee.bytesAcknowledged)
+        info.bytes_received = Int(clamping: e.cold.pointee.bytesReceived)
         info.pacing_rate = Int(clamping: pacingRate(e))
-        if let modules = e.pointee.modules {
+        if let modules = e.cold.pointee.modules {
             info.max_pacing_rate = Int(clamping: modules.pointee.pacing.maximumRate)
             info.delivery_rate = Int(clamping: deliveryRate(e))
             info.delivery_rate_app_limited = modules.pointee.rate.isRateApplicationLimited ? 1 : 0
@@ -151,7 +151,7 @@ extension TransportStack {
     public func socketMemory(_ socket: SocketID) -> [String: Int]? {
         guard let e = table.stream(socket) else { return nil }
         return [
-            "RMEM_ALLOC": Int(e.pointee.receiveMemory), "RCVBUF": Int(e.pointee.receiveBuffer), "SNDBUF": Int(e.pointee.sendBuffer), "WMEM_QUEUED": sendMemory(e),
+            "RMEM_ALLOC": Int(e.pointee.receiveMemory), "RCVBUF": Int(e.cold.pointee.receiveBuffer), "SNDBUF": Int(e.cold.pointee.sendBuffer), "WMEM_QUEUED": sendMemory(e),
             "WMEM_ALLOC": 0, "OPTMEM": 0, "BACKLOG": 0,
         ]
     }
@@ -165,14 +165,14 @@ extension TransportStack {
         }
         switch e.pointee.state {
         case .timeWait: return until(e.pointee.slowDeadline, .timewait, 0)
-        case .synReceived: return until(e.pointee.slowDeadline, .on, e.pointee.synRetries)
-        case .synSent: return until(e.pointee.retransmitDeadline, .on, e.pointee.synRetries)
+        case .synReceived: return until(e.pointee.slowDeadline, .on, e.cold.pointee.synRetries)
+        case .synSent: return until(e.pointee.retransmitDeadline, .on, e.cold.pointee.synRetries)
         default: break
         }
         switch e.pointee.timer {
-        case .retransmission, .lossProbe, .reordering: return until(e.pointee.retransmitDeadline, .on, e.pointee.retransmits)
-        case .windowProbe: return until(e.pointee.retransmitDeadline, .persist, e.pointee.probesOut)
-        case .none: return until(e.pointee.slowDeadline, .keepalive, e.pointee.probesOut)
+        case .retransmission, .lossProbe, .reordering: return until(e.pointee.retransmitDeadline, .on, e.cold.pointee.retransmits)
+        case .windowProbe: return until(e.pointee.retransmitDeadline, .persist, e.cold.pointee.probesOut)
+        case .none: return until(e.pointee.slowDeadline, .keepalive, e.cold.pointee.probesOut)
         }
     }
 

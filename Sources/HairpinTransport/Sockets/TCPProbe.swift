@@ -149,9 +149,9 @@ extension TransportStack {
             destinationPort: e.pointee.remotePort, source: e.pointee.localAddress, destination: e.pointee.remoteAddress, sequence: sequence.rawValue,
             length: UInt32(length), snd_nxt: e.pointee.sendNext.rawValue, snd_una: e.pointee.unacknowledged.rawValue, snd_cwnd: e.pointee.window,
             ssthresh: min(currentThreshold(e), TCPProbeRecord.infinite), snd_wnd: e.pointee.sendWindow, rcv_wnd: e.pointee.receiveWindow,
-            srtt: e.pointee.smoothedRTT >> 3, rto: UInt32(clamping: UInt64(e.pointee.retransmitTimeout) * TimerWheel.tick / 1000),
+            srtt: e.cold.pointee.smoothedRTT >> 3, rto: UInt32(clamping: UInt64(e.pointee.retransmitTimeout) * TimerWheel.tick / 1000),
             in_flight: UInt32(clamping: e.pointee.inFlight), sacked_out: e.pointee.sackedOut, lost_out: e.pointee.lostOut, retrans_out: e.pointee.retransOut,
-            total_retrans: e.pointee.totalRetransmissions, delivered: e.pointee.delivered, bytes_acked: e.pointee.bytesAcknowledged)
+            total_retrans: e.cold.pointee.totalRetransmissions, delivered: e.cold.pointee.delivered, bytes_acked: e.cold.pointee.bytesAcknowledged)
         probe.log.append(record, socket: e.pointee.socket.rawValue)
     }
 }

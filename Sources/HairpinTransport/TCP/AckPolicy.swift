@@ -35,7 +35,7 @@ extension TransportStack {
             addQuickAcks(e)
             e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
         } else {
-            let gap = jiffies &- e.pointee.lastReceived
+            let gap = jiffies &- e.cold.pointee.lastReceived
             if gap <= UInt64(TransportStack.ackTimeoutMinimum / 2) {
                 e.pointee.ackTimeout = e.pointee.ackTimeout >> 1 + TransportStack.ackTimeoutMinimum / 2
             } else if gap < UInt64(e.pointee.ackTimeout) {
@@ -44,7 +44,7 @@ extension TransportStack {
                 addQuickAcks(e)  // the sender slept so long that it starts slowly again
             }
         }
-        e.pointee.lastReceived = jiffies
+        e.cold.pointee.lastReceived = jiffies
         if count >= 128 { growWindow(e, segment) }
     }
 
@@ -71,7 +71,7 @@ extension TransportStack {
         let twoSegments =
             pending > Int(e.pointee.peerSegment)
             && (e.pointee.receiveNext - e.pointee.copied < 1 || roomForWindow(e) >= Int(e.pointee.receiveWindow))
-        if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.pointee.outOfOrder.count > 0) {
+        if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.cold.pointee.outOfOrder.count > 0) {
             // One for all that waited in the backlog (`tcp_release_cb`).
             if backlog.isDraining, settings.tcp_backlog_ack_defer { backlog.owesAck = true } else { sendAck(e) }
         } else {
@@ -85,8 +85,8 @@ extension TransportStack {
         if delay > UInt64(TransportStack.ackTimeoutMinimum) {
             var most: UInt64 = 125
             if isInteractive(e) || e.pointee.flags.contains(.ackPushed) { most = TransportStack.ackDelayMaximum }
-            if e.pointee.smoothedRTT > 0 {
-                let rtt = max(TimerWheel.ticks(.microseconds(Int64(e.pointee.smoothedRTT >> 3))), UInt64(TransportStack.ackTimeoutMinimum))
+            if e.cold.pointee.smoothedRTT > 0 {
+                let rtt = max(TimerWheel.ticks(.microseconds(Int64(e.cold.pointee.smoothedRTT >> 3))), UInt64(TransportStack.ackTimeoutMinimum))
                 most = min(most, rtt)
             }
             delay = min(delay, most)
@@ -133,7 +133,7 @@ extension TransportStack {
         // Bytes that were acknowledged while the window was small: tell when it has doubled.
         if copied > 0, !now, !e.pointee.flags.contains(.receiveShut) {
             let left = e.pointee.windowLeft
-            if 2 * left <= Int(e.pointee.windowClamp) {
+            if 2 * left <= Int(e.cold.pointee.windowClamp) {
                 let room = roomForWindow(e)
                 if room > 0, room >= 2 * left { now = true }
             }

@@ -9,12 +9,12 @@ extension TransportStack {
         let una = e.pointee.unacknowledged
         let ack = segment.acknowledgment
         var findings = AckFindings(priorUnacknowledged: una)
-        findings.deliveredBefore = e.pointee.delivered
-        findings.lostBefore = e.pointee.lostEver
-        if let modules = e.pointee.modules { beginSample(e, modules) }
+        findings.deliveredBefore = e.cold.pointee.delivered
+        findings.lostBefore = e.cold.pointee.lostEver
+        if let modules = e.cold.pointee.modules { beginSample(e, modules) }
         if ack.isBefore(una) {
             // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
-            if una - ack > Int(max(e.pointee.maximumWindow, 1)) {
+            if una - ack > Int(max(e.cold.pointee.maximumWindow, 1)) {
                 sendChallenge(e)
                 return .unsent
             }
@@ -31,37 +31,37 @@ extension TransportStack {
         let hadPackets = e.pointee.packetsOut > 0
         if ack.isAfter(una) {
             findings.insert(.unaAdvanced)
-            e.pointee.retransmits = 0
+            e.cold.pointee.retransmits = 0
         }
         let priorSack = e.pointee.flags.contains(.selectiveAcks) ? highestSack(e) : una
         if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
             replaceRecentTimestamp(e, segment)
-            e.pointee.receivedEcho = segment.timestampEcho
+            e.cold.pointee.receivedEcho = segment.timestampEcho
         }
         if segment.sequence != segment.end { findings.insert(.data) }
         updateSendWindow(e, segment, &findings)
-        e.pointee.bytesAcknowledged &+= UInt64(ack - una)
+        e.cold.pointee.bytesAcknowledged &+= UInt64(ack - una)
         e.pointee.unacknowledged = ack
         if e.pointee.flags.contains(.urgentOut) { retireUrgent(e) }
-        e.pointee.softError = 0
-        e.pointee.probesOut = 0
-        e.pointee.recentAckAt = now.nanoseconds
+        e.cold.pointee.softError = 0
+        e.cold.pointee.probesOut = 0
+        e.cold.pointee.recentAckAt = now.nanoseconds
         if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) { tagSelectiveAcks(e, segment, &findings) }
         if hearsCongestion(e, segment) { findings.insert(.congestionEcho) }
 
         guard hadPackets else {
             if findings.contains(.duplicateReport) { alert(e, duplicates: 0, &findings) }
             acknowledgeProbe(e)
-            if e.pointee.congestion == .dctcp, let modules = e.pointee.modules { updateAlpha(e, modules) }
-            if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
+            if e.cold.pointee.congestion == .dctcp, let modules = e.cold.pointee.modules { updateAlpha(e, modules) }
+            if e.cold.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
             return .fine
         }
         removeAcknowledged(e, priorSack, &findings)
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
         if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
         adaptReorderingWindow(e)
-        if e.pointee.congestion == .dctcp, let modules = e.pointee.modules { updateAlpha(e, modules) }
-        if e.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
+        if e.cold.pointee.congestion == .dctcp, let modules = e.cold.pointee.modules { updateAlpha(e, modules) }
+        if e.cold.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
         if findings.isDisjoint(with: .notDuplicate) || !findings.isDisjoint(with: .alarming) || e.pointee.phase != .open {
             let isDuplicate = findings.isDisjoint(with: [.unaAdvanced, .data, .windowUpdate, .acked, .duplicateReport])
             alert(e, duplicates: isDuplicate ? 1 : 0, &findings)
@@ -74,14 +74,14 @@ extension TransportStack {
                 rearmRetransmission(e)
             }
         }
-        statistics.ext.TCPDelivered &+= Int(e.pointee.delivered &- findings.deliveredBefore)
+        statistics.ext.TCPDelivered &+= Int(e.cold.pointee.delivered &- findings.deliveredBefore)
         if findings.contains(.congestionEcho) {
-            e.pointee.deliveredMarked &+= e.pointee.delivered &- findings.deliveredBefore
-            statistics.ext.TCPDeliveredCE += Int(e.pointee.delivered &- findings.deliveredBefore)
+            e.cold.pointee.deliveredMarked &+= e.cold.pointee.delivered &- findings.deliveredBefore
+            statistics.ext.TCPDeliveredCE += Int(e.cold.pointee.delivered &- findings.deliveredBefore)
         }
         control(e, findings)
         continueRecovery(e, findings)
-        if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.pointee.sendRing.release(pool) }
+        if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.cold.pointee.sendRing.release(pool) }
         return .fine
     }
 
@@ -96,26 +96,26 @@ extension TransportStack {
         e.pointee.windowSequence = segment.sequence
         guard window != e.pointee.sendWindow else { return }
         e.pointee.sendWindow = window
-        if e.pointee.queue.count > 0 { restartAfterIdle(e) }
-        if window > e.pointee.maximumWindow {
-            e.pointee.maximumWindow = window
+        if e.cold.pointee.queue.count > 0 { restartAfterIdle(e) }
+        if window > e.cold.pointee.maximumWindow {
+            e.cold.pointee.maximumWindow = window
             synchronizeSegment(e)
         }
     }
 
     /// `tcp_cong_control`: the proportional reduction, or growth.
     private func control(_ e: EndpointPointer, _ findings: AckFindings) {
-        let delivered = e.pointee.delivered &- findings.deliveredBefore
-        if let modules = e.pointee.modules, modules.pointee.rate.isOn {
+        let delivered = e.cold.pointee.delivered &- findings.deliveredBefore
+        if let modules = e.cold.pointee.modules, modules.pointee.rate.isOn {
             finishSample(
-                e, modules, delivered: delivered, lost: e.pointee.lostEver &- findings.lostBefore, isReneging: findings.contains(.reneging))
+                e, modules, delivered: delivered, lost: e.cold.pointee.lostEver &- findings.lostBefore, isReneging: findings.contains(.reneging))
             forgetFlights(e, modules)
-            if e.pointee.congestion == .bbr { return controlBBR(e, modules) }
+            if e.cold.pointee.congestion == .bbr { return controlBBR(e, modules) }
         }
-        defer { if e.pointee.modules != nil { updatePacingRate(e) } }
+        defer { if e.cold.pointee.modules != nil { updatePacingRate(e) } }
         if e.pointee.phase == .recovery || e.pointee.phase == .reduced {
             reduceWindow(
-                e, delivered: Int(delivered), newlyLost: Int(e.pointee.lostEver &- findings.lostBefore), unaAdvanced: findings.contains(.unaAdvanced))
+                e, delivered: Int(delivered), newlyLost: Int(e.cold.pointee.lostEver &- findings.lostBefore), unaAdvanced: findings.contains(.unaAdvanced))
         } else {
             // `tcp_may_raise_cwnd`: while much reordering is known, any progress counts.
             let mayGrow = reorderingDegree(e) > settings.tcp_reordering ? !findings.isDisjoint(with: .progress) : findings.contains(.acked)
@@ -131,11 +131,11 @@ extension TransportStack {
             sample = findings.firstRoundTrip / 1000
         } else if findings.firstSackRoundTrip >= 0 {
             sample = findings.firstSackRoundTrip / 1000
-        } else if findings.contains(.acked), e.pointee.flags.contains(.timestamps), e.pointee.receivedEcho != 0 {
-            let delta = timestamp(e) &- e.pointee.receivedEcho
+        } else if findings.contains(.acked), e.pointee.flags.contains(.timestamps), e.cold.pointee.receivedEcho != 0 {
+            let delta = timestamp(e) &- e.cold.pointee.receivedEcho
             if delta < TransportStack.oldestEcho { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
         }
-        if let modules = e.pointee.modules { modules.pointee.rate.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
+        if let modules = e.cold.pointee.modules { modules.pointee.rate.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
         updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))
@@ -146,14 +146,14 @@ extension TransportStack {
     /// TS.Recent (RFC 7323 §4.3): only from a segment that covers the left edge of what was last acknowledged.
     func replaceRecentTimestamp(_ e: EndpointPointer, _ segment: Segment) {
         guard segment.hasTimestamp, !segment.sequence.isAfter(e.pointee.windowUpdate) else { return }
-        if e.pointee.recentTimestampAt == 0 || Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) >= 0 || isStale(e) {
+        if e.cold.pointee.recentTimestampAt == 0 || Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) >= 0 || isStale(e) {
             e.pointee.recentTimestamp = segment.timestampValue
-            e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+            e.cold.pointee.recentTimestampAt = max(1, now.nanoseconds)
         }
     }
 
     /// RFC 7323 §5.5: after 24 days the stored timestamp says nothing.
-    private func isStale(_ e: EndpointPointer) -> Bool { now.nanoseconds &- e.pointee.recentTimestampAt > 24 * 86_400 * 1_000_000_000 }
+    private func isStale(_ e: EndpointPointer) -> Bool { now.nanoseconds &- e.cold.pointee.recentTimestampAt > 24 * 86_400 * 1_000_000_000 }
 
     /// PAWS (RFC 7323 §5.3): true if the segment is an old duplicate by its timestamp.
     func failsPAWS(_ e: EndpointPointer, _ segment: Segment, slack: Int32 = 0) -> Bool {

@@ -119,12 +119,12 @@ extension TransportStack {
         let modules = requireModules(e)
         let jiffies = TimerWheel.jiffies(now)
         var bbr = BBR()
-        bbr.nextRound = e.pointee.delivered
-        bbr.minimumRTT = e.pointee.minimumRTT
+        bbr.nextRound = e.cold.pointee.delivered
+        bbr.minimumRTT = e.cold.pointee.minimumRTT
         bbr.minimumRTTStamp = jiffies
         bbr.epochStart = now.nanoseconds / 1000
         modules.pointee.bbr = bbr
-        e.pointee.slowStartThreshold = .max
+        e.cold.pointee.slowStartThreshold = .max
         modules.pointee.rate.isOn = true
         initializeRate(e, modules)
         resetPolicer(e, modules)
@@ -147,7 +147,7 @@ extension TransportStack {
 
     /// The first packet after nothing was in flight (`bbr_cwnd_event`).
     func resumeBBR(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules, modules.pointee.rate.applicationLimit != 0 else { return }
+        guard let modules = e.cold.pointee.modules, modules.pointee.rate.applicationLimit != 0 else { return }
         modules.pointee.bbr.isRestartingIdle = true
         modules.pointee.bbr.epochStart = now.nanoseconds / 1000
         modules.pointee.bbr.epochAcked = 0
@@ -160,13 +160,13 @@ extension TransportStack {
 
     /// A loss does not lower the threshold, but what recovery leaves of the window is given back (`bbr_ssthresh`).
     func thresholdBBR(_ e: EndpointPointer) -> UInt32 {
-        if let modules = e.pointee.modules { saveWindow(e, modules) }
-        return e.pointee.slowStartThreshold
+        if let modules = e.cold.pointee.modules { saveWindow(e, modules) }
+        return e.cold.pointee.slowStartThreshold
     }
 
     /// A timeout counts as the end of a round with a loss (`bbr_set_state`).
     func timeoutBBR(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         modules.pointee.bbr.priorPhase = .loss
         modules.pointee.bbr.fullRate = 0
         modules.pointee.bbr.isRoundStart = true
@@ -175,7 +175,7 @@ extension TransportStack {
 
     /// The loss was none (`bbr_undo_cwnd`).
     func undoBBR(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         modules.pointee.bbr.fullRate = 0
         modules.pointee.bbr.fullCount = 0
         resetPolicer(e, modules)
@@ -200,8 +200,8 @@ extension TransportStack {
     /// The initial window each round trip, or each millisecond before one is known (`bbr_init_pacing_rate_from_rtt`).
     private func initializeRate(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         var rtt: UInt64 = 1000
-        if e.pointee.smoothedRTT != 0 {
-            rtt = max(UInt64(e.pointee.smoothedRTT >> 3), 1)
+        if e.cold.pointee.smoothedRTT != 0 {
+            rtt = max(UInt64(e.cold.pointee.smoothedRTT >> 3), 1)
             modules.pointee.bbr.hasSeenRTT = true
         }
         modules.pointee.pacing.rate = pacingRate(e, modules, UInt64(e.pointee.window) << BBR.rateShift / rtt, gain: BBR.highGain)
@@ -210,7 +210,7 @@ extension TransportStack {
     /// `bbr_set_pacing_rate`: until the pipe is full the rate only rises.
     private func setRate(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ rate: UInt64, gain: UInt64) {
         let new = pacingRate(e, modules, rate, gain: gain)
-        if !modules.pointee.bbr.hasSeenRTT, e.pointee.smoothedRTT != 0 { initializeRate(e, modules) }
+        if !modules.pointee.bbr.hasSeenRTT, e.cold.pointee.smoothedRTT != 0 { initializeRate(e, modules) }
         if modules.pointee.bbr.isFull || new > modules.pointee.pacing.rate { modules.pointee.pacing.rate = new }
     }
 
@@ -269,7 +269,7 @@ extension TransportStack {
                 let target = quantized(e, modules, product(modules, rate, gain: gain) &+ aggregationWindow(modules))
                 if modules.pointee.bbr.isFull {
                     window = min(window &+ acked, target)
-                } else if window < target || e.pointee.delivered < 10 {
+                } else if window < target || e.cold.pointee.delivered < 10 {
                     window = window &+ acked
                 }
                 window = max(window, BBR.leastWindow)
@@ -292,7 +292,7 @@ extension TransportStack {
         let wasLosing = prior == .recovery || prior == .loss
         if phase == .recovery, prior != .recovery {
             modules.pointee.bbr.conservesPackets = true
-            modules.pointee.bbr.nextRound = e.pointee.delivered
+            modules.pointee.bbr.nextRound = e.cold.pointee.delivered
             window = inFlight &+ acked
         } else if wasLosing, phase != .recovery, phase != .loss {
             window = max(window, modules.pointee.bbr.priorWindow)
@@ -321,7 +321,7 @@ extension TransportStack {
         modules.pointee.bbr.isRoundStart = false
         guard sample.delivered >= 0, sample.interval > 0 else { return }
         if Int32(bitPattern: sample.priorDelivered &- modules.pointee.bbr.nextRound) >= 0 {
-            modules.pointee.bbr.nextRound = e.pointee.delivered
+            modules.pointee.bbr.nextRound = e.cold.pointee.delivered
             modules.pointee.bbr.rounds &+= 1
             modules.pointee.bbr.isRoundStart = true
             modules.pointee.bbr.conservesPackets = false
@@ -335,8 +335,8 @@ extension TransportStack {
 
     private func resetPolicerInterval(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         modules.pointee.bbr.policerStamp = UInt32(truncatingIfNeeded: modules.pointee.rate.deliveredAt / 1000)
-        modules.pointee.bbr.policerDelivered = e.pointee.delivered
-        modules.pointee.bbr.policerLost = e.pointee.lostEver
+        modules.pointee.bbr.policerDelivered = e.cold.pointee.delivered
+        modules.pointee.bbr.policerLost = e.cold.pointee.lostEver
         modules.pointee.bbr.policerRound = 0
     }
 
@@ -369,8 +369,8 @@ extension TransportStack {
         guard modules.pointee.bbr.policerRound >= BBR.policerRounds else { return }
         if modules.pointee.bbr.policerRound > 4 * BBR.policerRounds { return resetPolicer(e, modules) }
         guard losses > 0 else { return }
-        let lost = UInt64(e.pointee.lostEver &- modules.pointee.bbr.policerLost)
-        let delivered = UInt64(e.pointee.delivered &- modules.pointee.bbr.policerDelivered)
+        let lost = UInt64(e.cold.pointee.lostEver &- modules.pointee.bbr.policerLost)
+        let delivered = UInt64(e.cold.pointee.delivered &- modules.pointee.bbr.policerDelivered)
         guard delivered > 0, lost << 8 >= BBR.policerLoss * delivered else { return }
         let elapsed = UInt32(truncatingIfNeeded: modules.pointee.rate.deliveredAt / 1000) &- modules.pointee.bbr.policerStamp
         guard Int32(bitPattern: elapsed) >= 1 else { return }
@@ -473,7 +473,7 @@ extension TransportStack {
     private func checkDrain(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         if modules.pointee.bbr.mode == .startup, modules.pointee.bbr.isFull {
             modules.pointee.bbr.mode = .drain
-            e.pointee.slowStartThreshold = inFlightGoal(e, modules, gain: BBR.unit)
+            e.cold.pointee.slowStartThreshold = inFlightGoal(e, modules, gain: BBR.unit)
         }
         if modules.pointee.bbr.mode == .drain, inNetwork(e, modules, inFlight: e.pointee.inFlight) <= inFlightGoal(e, modules, gain: BBR.unit) {
             beginProbing(modules)
@@ -501,7 +501,7 @@ extension TransportStack {
                 if e.pointee.inFlight <= Int(BBR.leastWindow) {
                     modules.pointee.bbr.probeDone = jiffies + BBR.probeLength
                     modules.pointee.bbr.probeRoundDone = false
-                    modules.pointee.bbr.nextRound = e.pointee.delivered
+                    modules.pointee.bbr.nextRound = e.cold.pointee.delivered
                 }
             } else {
                 if modules.pointee.bbr.isRoundStart { modules.pointee.bbr.probeRoundDone = true }

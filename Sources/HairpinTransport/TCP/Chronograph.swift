@@ -26,21 +26,21 @@ struct Chronograph: BitwiseCopyable {
 extension TransportStack {
     /// A tighter limit takes over from a looser one.
     func startChronograph(_ e: EndpointPointer, _ phase: Chronograph.Phase) {
-        if phase.rawValue > e.pointee.chronograph.phase.rawValue { e.pointee.chronograph.enter(phase, at: now.nanoseconds) }
+        if phase.rawValue > e.cold.pointee.chronograph.phase.rawValue { e.cold.pointee.chronograph.enter(phase, at: now.nanoseconds) }
     }
 
     /// The limit is gone; what remains is being busy, or nothing.
     func stopChronograph(_ e: EndpointPointer, _ phase: Chronograph.Phase) {
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0 {
-            if e.pointee.chronograph.phase != .idle { e.pointee.chronograph.enter(.idle, at: now.nanoseconds) }
-        } else if phase == e.pointee.chronograph.phase {
-            e.pointee.chronograph.enter(.busy, at: now.nanoseconds)
+            if e.cold.pointee.chronograph.phase != .idle { e.cold.pointee.chronograph.enter(.idle, at: now.nanoseconds) }
+        } else if phase == e.cold.pointee.chronograph.phase {
+            e.cold.pointee.chronograph.enter(.busy, at: now.nanoseconds)
         }
     }
 
     /// In microseconds (`tcp_get_info_chrono_stats`): all three phases are busy ones.
     func chronographTimes(_ e: EndpointPointer) -> (busy: Int, windowLimited: Int, bufferLimited: Int) {
-        var c = e.pointee.chronograph
+        var c = e.cold.pointee.chronograph
         c.enter(c.phase, at: now.nanoseconds)
         return (Int((c.busy + c.windowLimited + c.bufferLimited) / 1000), Int(c.windowLimited / 1000), Int(c.bufferLimited / 1000))
     }

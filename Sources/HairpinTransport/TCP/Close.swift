@@ -6,8 +6,8 @@ extension TransportStack {
     /// The peer has no more to say (`tcp_fin`).
     func receiveFIN(_ e: EndpointPointer) {
         e.pointee.flags.formUnion([.ackScheduled, .receiveShut, .finReceived])
-        for i in 0..<e.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.pointee.outOfOrder[i].truesize }
-        e.pointee.outOfOrder.release(pool)
+        for i in 0..<e.cold.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.cold.pointee.outOfOrder[i].truesize }
+        e.cold.pointee.outOfOrder.release(pool)
         switch e.pointee.state {
         case .established, .synReceived:
             e.pointee.state = .closeWait
@@ -37,7 +37,7 @@ extension TransportStack {
                 notify(e)
                 return true
             }
-            if e.pointee.linger2 < 0 {
+            if e.cold.pointee.linger2 < 0 {
                 statistics.ext.TCPAbortOnData += 1
                 destroy(e)
                 return false
@@ -94,12 +94,12 @@ extension TransportStack {
         default: break
         }
         let unread = e.pointee.receiveNext - e.pointee.copied - (hasReceivedFIN(e) ? 1 : 0) > 0
-        e.pointee.received.release(pool)
-        e.pointee.outOfOrder.release(pool)
-        e.pointee.receiveRing.release(pool)
+        e.cold.pointee.received.release(pool)
+        e.cold.pointee.outOfOrder.release(pool)
+        e.cold.pointee.receiveRing.release(pool)
         e.pointee.receiveMemory = 0
         e.pointee.copied = e.pointee.receiveNext
-        if unread || e.pointee.lingerTime == 0 {
+        if unread || e.cold.pointee.lingerTime == 0 {
             // RFC 2525 §2.17: unread data is answered with a reset. SO_LINGER with zero seconds aborts.
             if unread { statistics.ext.TCPAbortOnClose += 1 } else { statistics.ext.TCPAbortOnData += 1 }
             switch e.pointee.state {
@@ -115,7 +115,7 @@ extension TransportStack {
         e.pointee.flags.insert(.orphan)
         if e.pointee.state == .finWait2 {
             // TCP_LINGER2 below zero: no waiting for the peer's FIN.
-            guard e.pointee.linger2 >= 0 else {
+            guard e.cold.pointee.linger2 >= 0 else {
                 statistics.ext.TCPAbortOnLinger += 1
                 sendReset(e)
                 return destroy(e)
@@ -141,20 +141,20 @@ extension TransportStack {
     /// The listener stops listening; what it has not handed over is reset or forgotten.
     func closeListenerChildren(_ listener: EndpointPointer) {
         ports.removeListener(listener)
-        var child = listener.pointee.acceptHead
+        var child = listener.cold.pointee.acceptHead
         while let c = child {
-            child = c.pointee.acceptNext
-            c.pointee.listener = nil
+            child = c.cold.pointee.acceptNext
+            c.cold.pointee.listener = nil
             if c.pointee.state != .closed, c.pointee.state != .timeWait { sendReset(c) }
             destroy(c)
         }
         var handshakes: [EndpointPointer] = []
-        table.forEachStream { if $0.pointee.listener == listener, $0.pointee.state == .synReceived { handshakes.append($0) } }
+        table.forEachStream { if $0.cold.pointee.listener == listener, $0.pointee.state == .synReceived { handshakes.append($0) } }
         for h in handshakes {
-            h.pointee.listener = nil
+            h.cold.pointee.listener = nil
             destroy(h)
         }
-        (listener.pointee.acceptHead, listener.pointee.acceptTail, listener.pointee.acceptCount, listener.pointee.handshakes) = (nil, nil, 0, 0)
+        (listener.cold.pointee.acceptHead, listener.cold.pointee.acceptTail, listener.cold.pointee.acceptCount, listener.cold.pointee.handshakes) = (nil, nil, 0, 0)
         listener.pointee.state = .closed
     }
 
@@ -168,7 +168,7 @@ extension TransportStack {
     /// The connection ended with an error (`tcp_done_with_error`).
     func abort(_ e: EndpointPointer, _ error: Errno) {
         if e.pointee.flags.contains(.orphan) || (e.pointee.flags.contains(.unaccepted) && !e.pointee.flags.contains(.inAcceptQueue)) { return destroy(e) }
-        e.pointee.pendingError = error.rawValue
+        e.cold.pointee.pendingError = error.rawValue
         becomeClosed(e)
         notify(e)
     }
@@ -187,30 +187,30 @@ extension TransportStack {
         e.pointee.slowDeadline = .max
         timers.remove(e)
         stopModules(e)
-        e.pointee.sent.release(pool)
-        e.pointee.sendRing.release(pool)
-        e.pointee.queue.release(pool)
-        e.pointee.outOfOrder.release(pool)
+        e.cold.pointee.sent.release(pool)
+        e.cold.pointee.sendRing.release(pool)
+        e.cold.pointee.queue.release(pool)
+        e.cold.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0
         e.pointee.retransOut = 0
         e.pointee.writeEnd = e.pointee.sendNext
-        e.pointee.heldPackets = 0
+        e.cold.pointee.heldPackets = 0
     }
 
     /// Frees the endpoint. Its memory keeps the state `closed`, so that callers further up the stack see that it is gone.
     func destroy(_ e: EndpointPointer) {
         guard e.pointee.slot != 0 else { return }
-        if let listener = e.pointee.listener, e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.inAcceptQueue) {
-            listener.pointee.handshakes -= 1
+        if let listener = e.cold.pointee.listener, e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.inAcceptQueue) {
+            listener.cold.pointee.handshakes -= 1
         }
         becomeClosed(e)
         ports.release(e)
         if !streamExtras.isEmpty { streamExtras[e.pointee.socket.rawValue] = nil }
-        e.pointee.received.release(pool)
-        e.pointee.receiveRing.release(pool)
+        e.cold.pointee.received.release(pool)
+        e.cold.pointee.receiveRing.release(pool)
         freeModules(e)
         table.free(e)
-        e.pointee.slot = 0
+        e.pointee.socket = SocketID(0)
     }
 }

@@ -48,9 +48,9 @@ public enum CongestionInformation: Sendable, Hashable {
 extension TransportStack {
     /// The connection can transfer (`tcp_init_congestion_control`).
     func startCongestionControl(_ e: EndpointPointer) {
-        e.pointee.priorThreshold = 0
+        e.cold.pointee.priorThreshold = 0
         startCubic(e)
-        switch e.pointee.congestion {
+        switch e.cold.pointee.congestion {
         case .bbr: startBBR(e)
         case .dctcp: startDCTCP(e)
         case .cubic, .reno, .dctcpReno: break
@@ -59,10 +59,10 @@ extension TransportStack {
 
     /// TCP_CONGESTION on a socket in any state (`tcp_set_congestion_control`, `tcp_reinit_congestion_control`).
     func changeCongestionControl(_ e: EndpointPointer, _ algorithm: CongestionControl) {
-        guard e.pointee.congestion != algorithm else { return }
-        e.pointee.modules?.pointee.rate.isOn = false
-        e.pointee.modules?.pointee.rate.flights.release(pool)
-        e.pointee.congestion = algorithm
+        guard e.cold.pointee.congestion != algorithm else { return }
+        e.cold.pointee.modules?.pointee.rate.isOn = false
+        e.cold.pointee.modules?.pointee.rate.flights.release(pool)
+        e.cold.pointee.congestion = algorithm
         switch e.pointee.state {
         case .closed, .listen: break
         default: startCongestionControl(e)
@@ -72,22 +72,22 @@ extension TransportStack {
     /// TCP_CC_INFO; nil for modules that tell nothing, and for Reno.
     public func congestionInformation(_ socket: SocketID) -> CongestionInformation? {
         guard let e = table.stream(socket) else { return nil }
-        switch e.pointee.congestion {
+        switch e.cold.pointee.congestion {
         case .cubic, .reno: return nil
         case .dctcpReno: return .dctcp(isEnabled: false, ceState: 0, alpha: 0, markedBytes: 0, totalBytes: 0)
         case .bbr:
-            guard let modules = e.pointee.modules else { return nil }
+            guard let modules = e.cold.pointee.modules else { return nil }
             let bbr = modules.pointee.bbr
             return .bbr(
                 bandwidth: (bbr.presentRate &* UInt64(e.pointee.segmentSize) &* 1_000_000) >> BBR.rateShift, minimumRTT: bbr.minimumRTT,
                 pacingGain: Int(bbr.pacingGain), windowGain: Int(bbr.windowGain))
         case .dctcp:
-            guard let modules = e.pointee.modules else { return nil }
+            guard let modules = e.cold.pointee.modules else { return nil }
             let state = modules.pointee.dctcp
             let segment = Int(e.pointee.segmentSize)
             return .dctcp(
                 isEnabled: true, ceState: state.isMarked ? 1 : 0, alpha: Int(state.alpha),
-                markedBytes: Int(e.pointee.deliveredMarked &- state.oldMarked) * segment, totalBytes: Int(e.pointee.delivered &- state.oldDelivered) * segment)
+                markedBytes: Int(e.cold.pointee.deliveredMarked &- state.oldMarked) * segment, totalBytes: Int(e.cold.pointee.delivered &- state.oldDelivered) * segment)
         }
     }
 }

@@ -44,25 +44,25 @@ extension TransportStack {
     private var ticks32: UInt32 { UInt32(truncatingIfNeeded: TimerWheel.jiffies(now)) }
 
     func startCubic(_ e: EndpointPointer) {
-        e.pointee.cubic.reset()
+        e.cold.pointee.cubic.reset()
         beginRound(e)
     }
 
     /// `bictcp_hystart_reset`
     private func beginRound(_ e: EndpointPointer) {
-        e.pointee.cubic.roundStart = now.nanoseconds
-        e.pointee.cubic.lastAck = now.nanoseconds
-        e.pointee.cubic.roundEnd = e.pointee.sendNext
-        e.pointee.cubic.roundDelay = .max
-        e.pointee.cubic.samples = 0
+        e.cold.pointee.cubic.roundStart = now.nanoseconds
+        e.cold.pointee.cubic.lastAck = now.nanoseconds
+        e.cold.pointee.cubic.roundEnd = e.pointee.sendNext
+        e.cold.pointee.cubic.roundDelay = .max
+        e.cold.pointee.cubic.samples = 0
     }
 
     /// How many acknowledged segments are worth one more of window (`bictcp_update`).
     func cubicCount(_ e: EndpointPointer, acked: UInt32) -> UInt32 {
         let cwnd = e.pointee.window
         let tick = ticks32
-        var c = e.pointee.cubic
-        defer { e.pointee.cubic = c }
+        var c = e.cold.pointee.cubic
+        defer { e.cold.pointee.cubic = c }
         c.acked &+= acked
         if c.lastWindow == cwnd, Int32(bitPattern: tick &- c.lastTime) <= Int32(TransportStack.ticksPerSecond / 32) { return max(c.count, 2) }
         if c.epoch == 0 || tick != c.lastTime {
@@ -104,52 +104,52 @@ extension TransportStack {
     /// The threshold after a loss (`bictcp_recalc_ssthresh`); the present window is remembered as the plateau to come back to.
     func cubicThreshold(_ e: EndpointPointer) -> UInt32 {
         let cwnd = e.pointee.window
-        e.pointee.cubic.epoch = 0
+        e.cold.pointee.cubic.epoch = 0
         // Fast convergence: leave room for newcomers.
-        e.pointee.cubic.lastMaximum = cwnd < e.pointee.cubic.lastMaximum && settings.cubic_fast_convergence ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
+        e.cold.pointee.cubic.lastMaximum = cwnd < e.cold.pointee.cubic.lastMaximum && settings.cubic_fast_convergence ? cwnd * (1024 + TransportStack.decrease) / 2048 : cwnd
         return max(2, cwnd * TransportStack.decrease / 1024)
     }
 
     /// A pause of the program does not count as time on the curve (`bictcp_cwnd_event`).
     func cubicResume(_ e: EndpointPointer) {
-        let idle = Int32(bitPattern: ticks32 &- UInt32(truncatingIfNeeded: e.pointee.lastSent))
-        guard e.pointee.cubic.epoch != 0, idle > 0 else { return }
-        e.pointee.cubic.epoch = e.pointee.cubic.epoch &+ UInt32(idle)
-        if Int32(bitPattern: e.pointee.cubic.epoch &- ticks32) > 0 { e.pointee.cubic.epoch = max(1, ticks32) }
+        let idle = Int32(bitPattern: ticks32 &- UInt32(truncatingIfNeeded: e.cold.pointee.lastSent))
+        guard e.cold.pointee.cubic.epoch != 0, idle > 0 else { return }
+        e.cold.pointee.cubic.epoch = e.cold.pointee.cubic.epoch &+ UInt32(idle)
+        if Int32(bitPattern: e.cold.pointee.cubic.epoch &- ticks32) > 0 { e.cold.pointee.cubic.epoch = max(1, ticks32) }
     }
 
     /// A round-trip sample of an ACK, in µs (`bictcp_acked`).
     func cubicSample(_ e: EndpointPointer, microseconds: UInt32) {
-        guard e.pointee.congestion == .cubic else { return }
-        let epoch = e.pointee.cubic.epoch
+        guard e.cold.pointee.congestion == .cubic else { return }
+        let epoch = e.cold.pointee.cubic.epoch
         if epoch != 0, Int32(bitPattern: ticks32 &- epoch) < Int32(TransportStack.ticksPerSecond) { return }
         let delay = max(1, microseconds)
-        if e.pointee.cubic.minimumDelay == 0 || e.pointee.cubic.minimumDelay > delay { e.pointee.cubic.minimumDelay = delay }
-        if !e.pointee.cubic.hasFoundExit, e.pointee.window < e.pointee.slowStartThreshold, settings.cubic_hystart { hybridSlowStart(e, delay) }
+        if e.cold.pointee.cubic.minimumDelay == 0 || e.cold.pointee.cubic.minimumDelay > delay { e.cold.pointee.cubic.minimumDelay = delay }
+        if !e.cold.pointee.cubic.hasFoundExit, e.pointee.window < e.cold.pointee.slowStartThreshold, settings.cubic_hystart { hybridSlowStart(e, delay) }
     }
 
     /// `hystart_update`: slow start ends when ACKs of a round stretch over half the least delay, or when the delay of a round's first eight ACKs grew.
     private func hybridSlowStart(_ e: EndpointPointer, _ delay: UInt32) {
-        if e.pointee.unacknowledged.isAfter(e.pointee.cubic.roundEnd) { beginRound(e) }
+        if e.pointee.unacknowledged.isAfter(e.cold.pointee.cubic.roundEnd) { beginRound(e) }
         guard e.pointee.window >= 16 else { return }
-        if settings.cubic_hystart_detect & 1 != 0, now.nanoseconds &- e.pointee.cubic.lastAck <= 2_000_000 {
-            e.pointee.cubic.lastAck = now.nanoseconds
+        if settings.cubic_hystart_detect & 1 != 0, now.nanoseconds &- e.cold.pointee.cubic.lastAck <= 2_000_000 {
+            e.cold.pointee.cubic.lastAck = now.nanoseconds
             let rate = max(1, pacingRate(e))
             let ackDelay = min(1000, 65_536 * 4 * 1_000_000 / rate)
-            let threshold = (UInt64(e.pointee.cubic.minimumDelay) + ackDelay) >> 1
-            if (now.nanoseconds &- e.pointee.cubic.roundStart) / 1000 > threshold {
+            let threshold = (UInt64(e.cold.pointee.cubic.minimumDelay) + ackDelay) >> 1
+            if (now.nanoseconds &- e.cold.pointee.cubic.roundStart) / 1000 > threshold {
                 statistics.ext.TCPHystartTrainDetect += 1
                 statistics.ext.TCPHystartTrainCwnd += Int(e.pointee.window)
                 leaveSlowStart(e)
             }
         }
         if settings.cubic_hystart_detect & 2 != 0 {
-            e.pointee.cubic.roundDelay = min(e.pointee.cubic.roundDelay, delay)
-            if e.pointee.cubic.samples < 8 {
-                e.pointee.cubic.samples += 1
+            e.cold.pointee.cubic.roundDelay = min(e.cold.pointee.cubic.roundDelay, delay)
+            if e.cold.pointee.cubic.samples < 8 {
+                e.cold.pointee.cubic.samples += 1
             } else {
-                let least = e.pointee.cubic.minimumDelay
-                if e.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) {
+                let least = e.cold.pointee.cubic.minimumDelay
+                if e.cold.pointee.cubic.roundDelay > least + min(max(least >> 3, 4000), 16_000) {
                     statistics.ext.TCPHystartDelayDetect += 1
                     statistics.ext.TCPHystartDelayCwnd += Int(e.pointee.window)
                     leaveSlowStart(e)
@@ -159,8 +159,8 @@ extension TransportStack {
     }
 
     private func leaveSlowStart(_ e: EndpointPointer) {
-        e.pointee.cubic.hasFoundExit = true
-        e.pointee.slowStartThreshold = e.pointee.window
+        e.cold.pointee.cubic.hasFoundExit = true
+        e.cold.pointee.slowStartThreshold = e.pointee.window
     }
 
     /// The integer cube root; the kernel's table and one Newton step give the same to within a part in a thousand.

@@ -27,8 +27,8 @@ extension CongestionControl {
 extension TransportStack {
     /// `dctcp_init`; before the handshake nothing is decided.
     func startDCTCP(_ e: EndpointPointer) {
-        guard e.pointee.ecn.contains(.agreed) else {
-            e.pointee.congestion = .dctcpReno
+        guard e.cold.pointee.ecn.contains(.agreed) else {
+            e.cold.pointee.congestion = .dctcpReno
             return
         }
         let modules = requireModules(e)
@@ -38,15 +38,15 @@ extension TransportStack {
 
     private func beginObservation(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         modules.pointee.dctcp.nextSequence = e.pointee.sendNext
-        modules.pointee.dctcp.oldDelivered = e.pointee.delivered
-        modules.pointee.dctcp.oldMarked = e.pointee.deliveredMarked
+        modules.pointee.dctcp.oldDelivered = e.cold.pointee.delivered
+        modules.pointee.dctcp.oldMarked = e.cold.pointee.deliveredMarked
     }
 
     /// RFC 8257 §3.3 (`dctcp_update_alpha`): once a round trip.
     func updateAlpha(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         guard !e.pointee.unacknowledged.isBefore(modules.pointee.dctcp.nextSequence) else { return }
-        let delivered = e.pointee.delivered &- modules.pointee.dctcp.oldDelivered
-        let marked = e.pointee.deliveredMarked &- modules.pointee.dctcp.oldMarked
+        let delivered = e.cold.pointee.delivered &- modules.pointee.dctcp.oldDelivered
+        let marked = e.cold.pointee.deliveredMarked &- modules.pointee.dctcp.oldMarked
         var alpha = modules.pointee.dctcp.alpha
         // Below the weight of a sample it still goes down to zero.
         let decay = alpha >> DCTCP.gainShift
@@ -61,7 +61,7 @@ extension TransportStack {
 
     /// RFC 8257 §3.3, step 9 (`dctcp_ssthresh`).
     func thresholdDCTCP(_ e: EndpointPointer) -> UInt32 {
-        guard let modules = e.pointee.modules else { return max(2, e.pointee.window >> 1) }
+        guard let modules = e.cold.pointee.modules else { return max(2, e.pointee.window >> 1) }
         modules.pointee.dctcp.lossWindow = e.pointee.window
         let cut = (UInt64(e.pointee.window) * UInt64(modules.pointee.dctcp.alpha)) >> 11
         return max(2, e.pointee.window - UInt32(cut))
@@ -69,14 +69,14 @@ extension TransportStack {
 
     /// A loss halves the window (RFC 8257 §3.5, `dctcp_react_to_loss`).
     func loseDCTCP(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         modules.pointee.dctcp.lossWindow = e.pointee.window
-        e.pointee.slowStartThreshold = max(2, e.pointee.window >> 1)
+        e.cold.pointee.slowStartThreshold = max(2, e.pointee.window >> 1)
     }
 
     /// RFC 8257 §3.2 (`dctcp_ece_ack_update`): when the mark changes, what came before is acknowledged with the old state, and what comes now at once.
     func noteMark(_ e: EndpointPointer, isMarked: Bool) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         if modules.pointee.dctcp.isMarked != isMarked {
             if e.pointee.flags.contains(.ackTimer) {
                 demandCWR(e, modules.pointee.dctcp.isMarked)
@@ -93,6 +93,6 @@ extension TransportStack {
     }
 
     private func demandCWR(_ e: EndpointPointer, _ on: Bool) {
-        if on { e.pointee.ecn.insert(.demandsCWR) } else { e.pointee.ecn.remove(.demandsCWR) }
+        if on { e.cold.pointee.ecn.insert(.demandsCWR) } else { e.cold.pointee.ecn.remove(.demandsCWR) }
     }
 }

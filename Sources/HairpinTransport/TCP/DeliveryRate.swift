@@ -63,7 +63,7 @@ extension TransportStack {
 
     private func flight(_ e: EndpointPointer, _ modules: SenderModulesPointer, start: SequenceNumber, end: SequenceNumber) -> DeliveryRate.Flight {
         DeliveryRate.Flight(
-            start: start, end: end, delivered: e.pointee.delivered, isApplicationLimited: modules.pointee.rate.applicationLimit != 0,
+            start: start, end: end, delivered: e.cold.pointee.delivered, isApplicationLimited: modules.pointee.rate.applicationLimit != 0,
             deliveredAt: modules.pointee.rate.deliveredAt, firstSentAt: modules.pointee.rate.firstSentAt)
     }
 
@@ -134,7 +134,8 @@ extension TransportStack {
     func noteDelayedAck(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ findings: AckFindings) {
         let isRunt = e.pointee.unacknowledged - findings.priorUnacknowledged < Int(e.pointee.segmentSize)
         guard isRunt, findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked), findings.isDisjoint(with: .alarming),
-            modules.pointee.rate.sample.priorDelivered &+ 1 == e.pointee.delivered, e.pointee.sent.count == 0 || e.pointee.sent[0].start == e.pointee.unacknowledged
+            modules.pointee.rate.sample.priorDelivered &+ 1 == e.cold.pointee.delivered,
+            e.cold.pointee.sent.count == 0 || e.cold.pointee.sent[0].start == e.pointee.unacknowledged
         else { return }
         modules.pointee.rate.sample.isAckDelayed = true
     }
@@ -149,7 +150,7 @@ extension TransportStack {
     /// The sample of an ACK (`tcp_rate_gen`): over the slower of the time it took to send and the time it took to be acknowledged.
     func finishSample(_ e: EndpointPointer, _ modules: SenderModulesPointer, delivered: UInt32, lost: UInt32, isReneging: Bool) {
         let limit = modules.pointee.rate.applicationLimit
-        if limit != 0, Int32(bitPattern: e.pointee.delivered &- limit) > 0 { modules.pointee.rate.applicationLimit = 0 }
+        if limit != 0, Int32(bitPattern: e.cold.pointee.delivered &- limit) > 0 { modules.pointee.rate.applicationLimit = 0 }
         if delivered > 0 { modules.pointee.rate.deliveredAt = microseconds }
         var sample = modules.pointee.rate.sample
         defer { modules.pointee.rate.sample = sample }
@@ -159,10 +160,10 @@ extension TransportStack {
             (sample.delivered, sample.interval) = (-1, -1)
             return
         }
-        sample.delivered = Int64(e.pointee.delivered &- sample.priorDelivered)
+        sample.delivered = Int64(e.cold.pointee.delivered &- sample.priorDelivered)
         sample.interval = max(sample.interval, Int64(microseconds) - Int64(sample.priorTime))
         // Shorter than any round trip: the ACK was for the original of a retransmission.
-        if e.pointee.minimumRTT != .max, sample.interval < Int64(e.pointee.minimumRTT) {
+        if e.cold.pointee.minimumRTT != .max, sample.interval < Int64(e.cold.pointee.minimumRTT) {
             sample.interval = -1
             return
         }
@@ -178,7 +179,7 @@ extension TransportStack {
 
     /// The program writes: had it left the network idle (`tcp_rate_check_app_limited`)?
     func noteApplicationLimit(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules, modules.pointee.rate.isOn else { return }
+        guard let modules = e.cold.pointee.modules, modules.pointee.rate.isOn else { return }
         let inFlight = e.pointee.inFlight
         if e.pointee.unsent < Int(e.pointee.segmentSize), inFlight < Int(e.pointee.window), e.pointee.lostOut <= e.pointee.retransOut {
             limitByApplication(e, modules)
@@ -186,12 +187,12 @@ extension TransportStack {
     }
 
     func limitByApplication(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        modules.pointee.rate.applicationLimit = max(1, e.pointee.delivered &+ UInt32(max(0, e.pointee.inFlight)))
+        modules.pointee.rate.applicationLimit = max(1, e.cold.pointee.delivered &+ UInt32(max(0, e.pointee.inFlight)))
     }
 
     /// Bytes a second of the last sample, zero without one (`tcp_compute_delivery_rate`).
     func deliveryRate(_ e: EndpointPointer) -> UInt64 {
-        guard let modules = e.pointee.modules, modules.pointee.rate.rateDelivered > 0, modules.pointee.rate.rateInterval > 0 else { return 0 }
+        guard let modules = e.cold.pointee.modules, modules.pointee.rate.rateDelivered > 0, modules.pointee.rate.rateInterval > 0 else { return 0 }
         return UInt64(modules.pointee.rate.rateDelivered) * UInt64(e.pointee.segmentSize) * 1_000_000 / modules.pointee.rate.rateInterval
     }
 }

@@ -19,22 +19,22 @@ struct CongestionNotification: OptionSet, BitwiseCopyable {
 extension TransportStack {
     // MARK: handshake
 
-    func offersECN(_ e: EndpointPointer) -> Bool { settings.tcp_ecn == 1 || e.pointee.congestion.needsECN }
+    func offersECN(_ e: EndpointPointer) -> Bool { settings.tcp_ecn == 1 || e.cold.pointee.congestion.needsECN }
     /// A SYN with ECE and CWR asks; one with a code point of its own cannot be trusted (`tcp_ecn_create_request`).
     func acceptsECN(_ listener: EndpointPointer, _ segment: Segment) -> Bool {
         guard segment.flags.isSuperset(of: [.ece, .cwr]) else { return false }
-        return listener.pointee.congestion.needsECN || settings.tcp_ecn != 0 && segment.typeOfService & CongestionNotification.ce == 0
+        return listener.cold.pointee.congestion.needsECN || settings.tcp_ecn != 0 && segment.typeOfService & CongestionNotification.ce == 0
     }
     /// The answer: ECE alone (`tcp_ecn_rcv_synack`).
     func concludeECN(_ e: EndpointPointer, _ segment: Segment) {
-        if e.pointee.ecn.contains(.agreed), !segment.flags.contains(.ece) || segment.flags.contains(.cwr) { e.pointee.ecn = [] }
+        if e.cold.pointee.ecn.contains(.agreed), !segment.flags.contains(.ece) || segment.flags.contains(.cwr) { e.cold.pointee.ecn = [] }
     }
     func ecnFlags(_ e: EndpointPointer, isSYN: Bool, isSYNACK: Bool) -> TCPFlags {
-        guard e.pointee.ecn.contains(.agreed) else { return [] }
+        guard e.cold.pointee.ecn.contains(.agreed) else { return [] }
         if isSYNACK { return .ece }
         // A network that drops such SYNs must not keep the connection from opening (RFC 3168 §6.1.1.1, `tcp_ecn_clear_syn`).
-        if isSYN { return settings.tcp_ecn_fallback && e.pointee.synRetries > 0 ? [] : [.ece, .cwr] }
-        return e.pointee.ecn.contains(.demandsCWR) ? .ece : []
+        if isSYN { return settings.tcp_ecn_fallback && e.cold.pointee.synRetries > 0 ? [] : [.ece, .cwr] }
+        return e.cold.pointee.ecn.contains(.demandsCWR) ? .ece : []
     }
 
     // MARK: receiver
@@ -42,32 +42,32 @@ extension TransportStack {
     /// `tcp_ecn_check_ce`, `tcp_ecn_accept_cwr`
     func noteECN(_ e: EndpointPointer, _ segment: Segment) {
         if segment.flags.contains(.cwr) {
-            e.pointee.ecn.remove(.demandsCWR)
+            e.cold.pointee.ecn.remove(.demandsCWR)
             // The sender's window may be very small: it is not kept waiting.
             if !segment.payload.isEmpty { e.pointee.flags.insert(.ackNow) }
         }
-        guard e.pointee.ecn.contains(.agreed), !segment.payload.isEmpty else { return }
+        guard e.cold.pointee.ecn.contains(.agreed), !segment.payload.isEmpty else { return }
         switch segment.typeOfService & 3 {
         case 0:
-            if e.pointee.ecn.contains(.seen) { enterQuick(e, most: 2) }  // probably a retransmission
+            if e.cold.pointee.ecn.contains(.seen) { enterQuick(e, most: 2) }  // probably a retransmission
         case CongestionNotification.ce:
-            if e.pointee.congestion == .dctcp { noteMark(e, isMarked: true) }
-            if !e.pointee.ecn.contains(.demandsCWR) {
+            if e.cold.pointee.congestion == .dctcp { noteMark(e, isMarked: true) }
+            if !e.cold.pointee.ecn.contains(.demandsCWR) {
                 enterQuick(e, most: 2)
-                e.pointee.ecn.insert(.demandsCWR)
+                e.cold.pointee.ecn.insert(.demandsCWR)
             }
-            e.pointee.ecn.insert(.seen)
+            e.cold.pointee.ecn.insert(.seen)
         default:
-            if e.pointee.congestion == .dctcp { noteMark(e, isMarked: false) }
-            e.pointee.ecn.insert(.seen)
+            if e.cold.pointee.congestion == .dctcp { noteMark(e, isMarked: false) }
+            e.cold.pointee.ecn.insert(.seen)
         }
     }
 
     // MARK: sender
 
     func hearsCongestion(_ e: EndpointPointer, _ segment: Segment) -> Bool {
-        segment.flags.contains(.ece) && !segment.isSYN && e.pointee.ecn.contains(.agreed)
+        segment.flags.contains(.ece) && !segment.isSYN && e.cold.pointee.ecn.contains(.agreed)
     }
-    func queueCWR(_ e: EndpointPointer) { if e.pointee.ecn.contains(.agreed) { e.pointee.ecn.insert(.queuesCWR) } }
-    func withdrawCWR(_ e: EndpointPointer) { e.pointee.ecn.remove(.queuesCWR) }
+    func queueCWR(_ e: EndpointPointer) { if e.cold.pointee.ecn.contains(.agreed) { e.cold.pointee.ecn.insert(.queuesCWR) } }
+    func withdrawCWR(_ e: EndpointPointer) { e.cold.pointee.ecn.remove(.queuesCWR) }
 }

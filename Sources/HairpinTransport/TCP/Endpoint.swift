@@ -130,10 +130,12 @@ struct OutOfOrderRange: BitwiseCopyable {
     var touched: UInt32
 }
 
-/// A TCP connection or listener: one plain record at a stable address in a slab. Fields of the data path first.
+/// What every segment and every timer of a TCP connection or listener needs: a record of 160 bytes at a stable address in a slab, the rest of the
+/// connection's state behind `cold`. The order leaves no gaps.
 struct Endpoint {
     // Demultiplexing and dispatch.
     var hashNext: EndpointPointer?
+    let cold: UnsafeMutablePointer<EndpointDetails>
     var localAddress = IPv4Address.any
     var remoteAddress = IPv4Address.any
     var localPort: UInt16 = 0
@@ -142,8 +144,14 @@ struct Endpoint {
     var phase = RecoveryPhase.open
     var timer = RetransmitTimer.none
     var sendScale: UInt8 = 0
-    var receiveScale: UInt8 = 0
     var flags: EndpointFlags = []
+    var receiveScale: UInt8 = 0
+    var quickAcks: UInt8 = 0
+    var pingPong: UInt8 = 0
+    /// Share of kernel memory that is data, in 1/256 (`scaling_ratio`).
+    var scalingRatio: UInt8 = 128
+    /// Slot zero: the endpoint has been freed.
+    var socket: SocketID
 
     // Receiving (RFC 9293 §3.3.1 names in parentheses).
     /// RCV.NXT
@@ -155,223 +163,64 @@ struct Endpoint {
     var receiveWindow: UInt32 = 0
     /// The most that will be advertised for now (`rcv_ssthresh`).
     var windowThreshold: UInt32 = 0
-    var windowClamp: UInt32 = 0
-    var receiveBuffer: UInt32 = 0
     /// Kernel memory of all queued packets (`sk_rmem_alloc`).
     var receiveMemory: UInt32 = 0
     /// Estimate of the peer's segment size (`rcv_mss`).
     var peerSegment: UInt16 = 536
-    var lastSegment: UInt16 = 0
-    /// Share of kernel memory that is data, in 1/256 (`scaling_ratio`).
-    var scalingRatio: UInt8 = 128
-    var quickAcks: UInt8 = 0
-    var pingPong: UInt8 = 0
-    var timeToLive: UInt8 = 64
-    var typeOfService: UInt8 = 0
-    var identification: UInt16 = 0
     /// Delayed ACK estimate in ticks.
     var ackTimeout: UInt16 = 0
-    /// Jiffies of the last data (`icsk_ack.lrcvtime`).
-    var lastReceived: UInt64 = 0
 
     // Sending.
+    /// Sending MSS with the options every segment carries deducted.
+    var segmentSize: UInt16 = 536
+    var identification: UInt16 = 0
     /// SND.UNA
     var unacknowledged = SequenceNumber(0)
     /// SND.NXT
     var sendNext = SequenceNumber(0)
     /// The end of what the program wrote.
     var writeEnd = SequenceNumber(0)
-    var lastSmall = SequenceNumber(0)
     /// Up to where PSH was put on packets (`pushed_seq`).
     var pushed = SequenceNumber(0)
     var windowSequence = SequenceNumber(0)
     var sendWindow: UInt32 = 0
-    var maximumWindow: UInt32 = 0
-    /// Sending MSS with the options every segment carries deducted.
-    var segmentSize: UInt16 = 536
-    /// MSS advertised to the peer, less the timestamp option.
-    var advertisedSegment: UInt16 = 536
-    /// Bound by the peer's MSS option or TCP_MAXSEG.
-    var segmentClamp: UInt16 = 536
-    var pathMTU: UInt32 = 1500
+    /// In segments (`snd_cwnd`).
     var window: UInt32 = 10
-    var slowStartThreshold: UInt32 = .max
-    var windowCount: UInt32 = 0
     var sackedOut: UInt32 = 0
     var lostOut: UInt32 = 0
     var retransOut: UInt32 = 0
-    var maximumOut: UInt32 = 0
-    var windowUsedMark = SequenceNumber(0)
-    /// Timestamps: what to echo, when it was learned (ms), and this connection's offset.
-    var recentTimestamp: UInt32 = 0
-    var timestampOffset: UInt32 = 0
-    var recentTimestampAt: UInt64 = 0
-    var receivedEcho: UInt32 = 0
-    var lastSent: UInt64 = 0
 
     // Time.
-    /// Smoothed RTT × 8, mean deviation × 4, and its maximum of the last RTT × 4, all in microseconds, as the kernel keeps them.
-    var smoothedRTT: UInt32 = 0
-    var deviation: UInt32 = 0
-    var maximumDeviation: UInt32 = 0
-    var rttVariation: UInt32 = 0
-    var rttSequence = SequenceNumber(0)
+    /// Timestamps: what to echo, and this connection's offset.
+    var recentTimestamp: UInt32 = 0
+    var timestampOffset: UInt32 = 0
     /// In ticks.
     var retransmitTimeout: UInt32 = 250
+    var heapIndex: Int32 = -1
     var retransmitDeadline: UInt64 = .max
     var ackDeadline: UInt64 = .max
     /// SYN-ACK, keepalive, FIN-WAIT-2 or TIME-WAIT.
     var slowDeadline: UInt64 = .max
-    var heapIndex: Int32 = -1
-    var slot: UInt32 = 0
-    var generation: UInt32 = 0
 
-    // Buffers, none while empty.
-    var sendRing = ByteRing()
-    var receiveRing = ByteRing()
-    var queue = RecordRing<QueuedPacket>()
-    var sent = RecordRing<SentSegment>()
-    var received = RecordRing<ReceivedChunk>()
-    var outOfOrder = RecordRing<OutOfOrderRange>()
-
-    // Recovery.
-    var highSequence = SequenceNumber(0)
-    var probeHigh = SequenceNumber(0)
-    /// A loss probe is out (`tlp_high_seq` is set).
-    var probing = false
-    /// F-RTO is finding out whether the last timeout was spurious (`tp->frto`).
-    var testsTimeout = false
-    var rackAdvanced = false
-    var rackDuplicateSeen = false
-    /// Quarters of the least RTT in the reordering window, for how many recoveries more, and since when.
-    var rackSteps: UInt8 = 1
-    var rackPersist: UInt8 = 0
-    /// Zero: the namespace's setting.
-    var reordering: UInt16 = 0
-    var rackRoundEnd = SequenceNumber(0)
-    /// Where the highest SACKed segment ends.
-    var highestSacked = SequenceNumber(0)
-    /// Segments ever marked lost (`tp->lost`).
-    var lostEver: UInt32 = 0
-    var undoMark = SequenceNumber(0)
-    var undoRetransmissions: Int32 = 0
-    var priorWindow: UInt32 = 0
-    var priorThreshold: UInt32 = 0
-    var proportionalDelivered: UInt32 = 0
-    var proportionalOut: UInt32 = 0
-    var backoff: UInt8 = 0
-    var retransmits: UInt8 = 0
-    var probesOut: UInt8 = 0
-    var synRetries: UInt8 = 0
-    var retransmitStamp: UInt64 = 0
-    var recentAckAt: UInt64 = 0
-    var rackTime: UInt64 = 0
-    var rackEnd = SequenceNumber(0)
-    var rackRTT: UInt32 = 0
-    var minimumRTT: UInt32 = .max
-    var minimumRTTAt: UInt64 = 0
-
-    // Receive buffer tuning (`rcvq_space`, `rcv_rtt_est`).
-    var tuningSpace: UInt32 = 0
-    var tuningSequence = SequenceNumber(0)
-    var tuningTime: UInt64 = 0
-    var receiveRTT: UInt32 = 0
-    var receiveRTTEcho: UInt32 = 0
-    var duplicateStart = SequenceNumber(0)
-    var duplicateEnd = SequenceNumber(0)
-    var touchCount: UInt32 = 0
-    /// A FIN that arrived with data beyond a hole.
-    var outOfOrderFIN = false
-    var outOfOrderFINAt = SequenceNumber(0)
-    var synSentAt: UInt64 = 0
-    var timeWaitWindow: UInt32 = 0
-    var outOfWindowAnswer: UInt64 = 0
-
-    // Cold.
-    var initialSend = SequenceNumber(0)
-    var initialReceive = SequenceNumber(0)
-    var pendingError: Int32 = 0
-    var softError: Int32 = 0
-    var sendBuffer: UInt32 = 0
-    var userSegment: UInt16 = 0
-    var backlog: Int32 = 0
-    var acceptCount: Int32 = 0
-    var handshakes: Int32 = 0
-    var acceptHead: EndpointPointer?
-    var acceptTail: EndpointPointer?
-    var acceptNext: EndpointPointer?
-    var listener: EndpointPointer?
-    var lingerTime: Int64 = -1
-    var userTimeout: Int64 = 0
-    /// Index into the stack's list of device names; zero for none.
-    var device: UInt16 = 0
-    /// TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_LINGER2 in ns; zero: the namespace's setting. Linger2 below zero: no FIN-WAIT-2.
-    var keepIdle: Int64 = 0
-    var keepInterval: Int64 = 0
-    var linger2: Int64 = 0
-    var keepCount: UInt8 = 0
-    var synCount: UInt8 = 0
-    /// TCP_DEFER_ACCEPT as a number of SYN-ACK retransmissions (`rskq_defer_accept`).
-    var deferAccept: UInt8 = 0
-    var userClamp: UInt32 = 0
-    /// Zero: the namespace's setting.
-    var notSentLowWater: UInt32 = 0
-    var fastOpenQueue: Int32 = 0
-    /// Children of this listener that Fast Open made and whose handshake is not complete.
-    var fastOpenPending: Int32 = 0
-    /// The listener a Fast Open child counts at, by its socket.
-    var fastOpenListener: UInt32 = 0
-    /// What the next SYN or SYN-ACK says about Fast Open.
-    var cookie = FastOpenCookie()
-    var congestion = CongestionControl.cubic
-    /// Pacing, BBR, DCTCP, path MTU search: none for most connections.
-    var modules: SenderModulesPointer?
-    var ecn: CongestionNotification = []
-    /// When the window was first probed, in ns; zero: it is not (`icsk_probes_tstamp`).
-    var probingSince: UInt64 = 0
-    var cubic = CubicState()
-    /// Most segments out while the window was not in use, and since when (`snd_cwnd_used`, `snd_cwnd_stamp`).
-    var windowUsed: UInt32 = 0
-    var windowStamp: UInt64 = 0
-    /// Packets the kernel would hold for what is written and not acknowledged, each with memory of its own (`sk_wmem_queued`).
-    var heldPackets: UInt32 = 0
-    /// When something was last sent, in ns (`tcp_wstamp_ns`).
-    var lastTransmission: UInt64 = 0
-    // Counters of TCP_INFO.
-    var segmentsIn: UInt32 = 0
-    var segmentsOut: UInt32 = 0
-    var dataSegmentsIn: UInt32 = 0
-    var dataSegmentsOut: UInt32 = 0
-    var bytesSent: UInt64 = 0
-    var bytesRetransmitted: UInt64 = 0
-    var bytesAcknowledged: UInt64 = 0
-    var bytesReceived: UInt64 = 0
-    /// Delivered segments whose ACK said ECE.
-    var deliveredMarked: UInt32 = 0
-    var totalRetransmissions: UInt32 = 0
-    var delivered: UInt32 = 0
-    var reorderingEvents: UInt32 = 0
-    /// Segments that came beyond a hole; timeouts, and how many of them began a series (`rcv_ooopack`, `total_rto`, `total_rto_recoveries`).
-    var outOfOrderSegments: UInt32 = 0
-    var timeouts: UInt16 = 0
-    var timeoutSeries: UInt16 = 0
-    /// Time spent in series of timeouts that are over, in ms, and when the present one began (`total_rto_time`, `rto_stamp`).
-    var timeoutTime: UInt32 = 0
-    var timeoutStamp: UInt64 = 0
-    /// Timeouts that chose another hash for the path (`timeout_rehash`).
-    var rehashes: UInt32 = 0
-    var duplicateReports: UInt32 = 0
-    var chronograph = Chronograph()
+    init(socket: SocketID, cold: UnsafeMutablePointer<EndpointDetails>) {
+        self.socket = socket
+        self.cold = cold
+    }
 
     var unsent: Int { writeEnd - sendNext }
-    var packetsOut: Int { sent.count }
+    var packetsOut: Int { cold.pointee.sent.count }
     /// RFC 6675 "pipe" (`tcp_packets_in_flight`).
-    var inFlight: Int { sent.count - Int(sackedOut) - Int(lostOut) + Int(retransOut) }
+    var inFlight: Int { packetsOut - Int(sackedOut) - Int(lostOut) + Int(retransOut) }
     /// What is left of the advertised window (`tcp_receive_window`).
     var windowLeft: Int { max(0, Int(receiveWindow) - (receiveNext - windowUpdate)) }
     var windowEnd: SequenceNumber { unacknowledged + Int(sendWindow) }
+    /// Its place in the socket table.
+    var slot: UInt32 { socket.rawValue & 0xf_ffff }
     var isListener: Bool { state == .listen }
     /// Waits for the ACK of a SYN-ACK that answered a crossing SYN (RFC 9293 §3.5).
-    var hasCrossedSYN: Bool { state == .synReceived && listener == nil && !flags.contains(.fastOpenChild) }
-    var socket: SocketID { SocketID(generation << 20 | slot) }
+    var hasCrossedSYN: Bool { state == .synReceived && cold.pointee.listener == nil && !flags.contains(.fastOpenChild) }
+}
+
+extension EndpointPointer {
+    var cold: UnsafeMutablePointer<EndpointDetails> { pointee.cold }
 }

@@ -13,10 +13,10 @@ extension TransportStack {
         }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
-        let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.pointee.initialSend : e.pointee.unacknowledged
+        let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.cold.pointee.initialSend : e.pointee.unacknowledged
         guard sequence.isAtOrAfter(oldest), sequence.isAtOrBefore(e.pointee.sendNext) else { return }
         if error.type == ICMPv4.destinationUnreachable, error.code == ICMPv4.fragmentationNeeded {
-            if e.pointee.state != .synReceived || e.pointee.listener == nil { reducePathMTU(e, to: Int(error.information)) }
+            if e.pointee.state != .synReceived || e.cold.pointee.listener == nil { reducePathMTU(e, to: Int(error.information)) }
             return
         }
         guard let (errno, _) = error.verdict else { return }
@@ -35,10 +35,10 @@ extension TransportStack {
             }
         default:
             if e.pointee.flags.contains(.receiveErrors) {
-                e.pointee.pendingError = errno.rawValue
+                e.cold.pointee.pendingError = errno.rawValue
                 notify(e)
             } else {
-                e.pointee.softError = errno.rawValue
+                e.cold.pointee.softError = errno.rawValue
             }
         }
     }
@@ -47,16 +47,16 @@ extension TransportStack {
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
         guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
-        if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.pointee.device)]) { mtu = max(route.mtu, 68) }
-        guard mtu < Int(e.pointee.pathMTU) else { return }
-        e.pointee.pathMTU = UInt32(mtu)
+        if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) { mtu = max(route.mtu, 68) }
+        guard mtu < Int(e.cold.pointee.pathMTU) else { return }
+        e.cold.pointee.pathMTU = UInt32(mtu)
         if e.pointee.state == .synSent, e.pointee.flags.contains(.sentSynData) {
             // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
             synchronizeSegment(e)
             statistics.retransmitted += 1
             statistics.ext.TCPSynRetrans += 1
-            e.pointee.totalRetransmissions &+= 1
-            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            e.cold.pointee.totalRetransmissions &+= 1
+            transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
             return
         }
         guard e.pointee.state != .synSent, e.pointee.state != .synReceived else { return }
@@ -68,8 +68,8 @@ extension TransportStack {
     func resendOversized(_ e: EndpointPointer) {
         let segment = currentSegment(e)
         var anyLost = false
-        for i in 0..<e.pointee.sent.count {
-            let sent = e.pointee.sent.pointer(i)
+        for i in 0..<e.cold.pointee.sent.count {
+            let sent = e.cold.pointee.sent.pointer(i)
             if sent.pointee.payload > segment, sent.pointee.marks & SentSegment.sacked == 0 {
                 markLost(e, sent)
                 anyLost = true
@@ -83,25 +83,25 @@ extension TransportStack {
     func resendWithoutReduction(_ e: EndpointPointer) {
         recutLost(e, segment: currentSegment(e))
         if e.pointee.phase != .loss {
-            e.pointee.highSequence = e.pointee.sendNext
-            e.pointee.slowStartThreshold = currentThreshold(e)
-            e.pointee.priorThreshold = 0
-            e.pointee.undoMark = SequenceNumber(0)
+            e.cold.pointee.highSequence = e.pointee.sendNext
+            e.cold.pointee.slowStartThreshold = currentThreshold(e)
+            e.cold.pointee.priorThreshold = 0
+            e.cold.pointee.undoMark = SequenceNumber(0)
             e.pointee.phase = .loss
-            if e.pointee.congestion == .bbr { timeoutBBR(e) }
+            if e.cold.pointee.congestion == .bbr { timeoutBBR(e) }
         }
         retransmitLost(e)
     }
 
     /// Cuts the lost segments anew. Segments of one burst are one packet to the kernel, so cuts run across them, and only its last piece has PSH.
     private func recutLost(_ e: EndpointPointer, segment: Int) {
-        var old = e.pointee.sent
-        e.pointee.sent = RecordRing()
+        var old = e.cold.pointee.sent
+        e.cold.pointee.sent = RecordRing()
         var i = 0
         while i < old.count {
             let first = old[i]
             guard first.marks & SentSegment.lost != 0 else {
-                e.pointee.sent.append(first, pool)
+                e.cold.pointee.sent.append(first, pool)
                 i += 1
                 continue
             }
@@ -123,7 +123,7 @@ extension TransportStack {
                 var piece = SentSegment(start: start, end: isLast ? end : start + size, sentAt: first.sentAt, marks: SentSegment.lost)
                 piece.marks |= first.marks & SentSegment.everRetransmitted
                 if isLast { piece.marks |= SentSegment.endsBurst | (last.marks & (SentSegment.fin | SentSegment.psh)) | (several ? SentSegment.psh : 0) }
-                e.pointee.sent.append(piece, pool)
+                e.cold.pointee.sent.append(piece, pool)
                 start = start + size
             } while start.isBefore(dataEnd)
         }
@@ -131,8 +131,8 @@ extension TransportStack {
         var lost: UInt32 = 0
         var retransmitted: UInt32 = 0
         var sacked: UInt32 = 0
-        for i in 0..<e.pointee.sent.count {
-            let marks = e.pointee.sent[i].marks
+        for i in 0..<e.cold.pointee.sent.count {
+            let marks = e.cold.pointee.sent[i].marks
             if marks & SentSegment.lost != 0 { lost += 1 }
             if marks & SentSegment.retransmitted != 0 { retransmitted += 1 }
             if marks & SentSegment.sacked != 0 { sacked += 1 }

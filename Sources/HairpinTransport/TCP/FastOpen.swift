@@ -82,8 +82,8 @@ extension TransportStack {
     func opensFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) -> Bool {
         let hasData = !segment.payload.isEmpty || segment.isFIN
         let mode = settings.tcp_fastopen
-        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.pointee.fastOpenQueue > 0,
-            listener.pointee.fastOpenPending < listener.pointee.fastOpenQueue
+        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.cold.pointee.fastOpenQueue > 0,
+            listener.cold.pointee.fastOpenPending < listener.cold.pointee.fastOpenQueue
         else { return false }
         if mode & 0x200 != 0 || listener.pointee.flags.contains(.fastOpenNoCookie) { return true }
         let key = streamExtras[listener.pointee.socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
@@ -93,7 +93,7 @@ extension TransportStack {
         if segment.cookieLength > 0, let bytes = segment.cookie {
             if valid.equals(FastOpenCookie(bytes, length: segment.cookieLength, isExperimental: segment.isCookieExperimental)) { return true }
         }
-        if segment.cookieLength >= 0 { e.pointee.cookie = valid }
+        if segment.cookieLength >= 0 { e.cold.pointee.cookie = valid }
         if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
         return false
     }
@@ -102,14 +102,14 @@ extension TransportStack {
     func openFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) {
         statistics.ext.TCPFastOpenPassive += 1
         e.pointee.flags.formUnion([.fastOpenChild, .inAcceptQueue])
-        e.pointee.fastOpenListener = listener.pointee.socket.rawValue
-        listener.pointee.handshakes -= 1
-        listener.pointee.fastOpenPending += 1
-        listener.pointee.acceptCount += 1
-        if let tail = listener.pointee.acceptTail { tail.pointee.acceptNext = e } else { listener.pointee.acceptHead = e }
-        listener.pointee.acceptTail = e
-        e.pointee.unacknowledged = e.pointee.initialSend + 1
-        e.pointee.maximumWindow = e.pointee.sendWindow
+        e.cold.pointee.fastOpenListener = listener.pointee.socket.rawValue
+        listener.cold.pointee.handshakes -= 1
+        listener.cold.pointee.fastOpenPending += 1
+        listener.cold.pointee.acceptCount += 1
+        if let tail = listener.cold.pointee.acceptTail { tail.cold.pointee.acceptNext = e } else { listener.cold.pointee.acceptHead = e }
+        listener.cold.pointee.acceptTail = e
+        e.pointee.unacknowledged = e.cold.pointee.initialSend + 1
+        e.cold.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.windowSequence = segment.sequence
         prepareTransfer(e)
         if !segment.payload.isEmpty { e.pointee.flags.insert(.synData) }
@@ -121,8 +121,8 @@ extension TransportStack {
     /// The last ACK has come.
     func completeFastOpen(_ e: EndpointPointer) {
         e.pointee.flags.remove(.fastOpenChild)
-        guard let listener = table.stream(SocketID(e.pointee.fastOpenListener)) else { return }
-        listener.pointee.fastOpenPending = max(0, listener.pointee.fastOpenPending - 1)
+        guard let listener = table.stream(SocketID(e.cold.pointee.fastOpenListener)) else { return }
+        listener.cold.pointee.fastOpenPending = max(0, listener.cold.pointee.fastOpenPending - 1)
     }
 
     // MARK: client
@@ -132,36 +132,36 @@ extension TransportStack {
         let known = fastOpenMemory[e.pointee.remoteAddress]
         if settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) { return true }
         if let known, known.cookie.isThere {
-            e.pointee.cookie = known.cookie
+            e.cold.pointee.cookie = known.cookie
             return true
         }
-        e.pointee.cookie = .request(isExperimental: known?.experiment == 1)
+        e.cold.pointee.cookie = .request(isExperimental: known?.experiment == 1)
         return false
     }
 
     /// The SYN with as much of `bytes` as it can carry (`tcp_send_syn_data`); how much that was.
     func sendOpeningSYN(_ e: EndpointPointer, _ bytes: UnsafeRawBufferPointer) -> Int {
         let known = fastOpenMemory[e.pointee.remoteAddress]?.maximumSegment ?? 0
-        var clamp = known > 0 ? known : e.pointee.advertisedSegment
-        if e.pointee.userSegment > 0 { clamp = min(clamp, e.pointee.userSegment) }
-        e.pointee.segmentClamp = clamp
+        var clamp = known > 0 ? known : e.cold.pointee.advertisedSegment
+        if e.cold.pointee.userSegment > 0 { clamp = min(clamp, e.cold.pointee.userSegment) }
+        e.cold.pointee.segmentClamp = clamp
         synchronizeSegment(e)
-        let space = min(Int(e.pointee.pathMTU) - 40, Int(clamp)) - OptionSize.all
+        let space = min(Int(e.cold.pointee.pathMTU) - 40, Int(clamp)) - OptionSize.all
         let count = max(0, min(space, bytes.count))
-        let first = e.pointee.initialSend + 1
+        let first = e.cold.pointee.initialSend + 1
         if count > 0, let base = bytes.baseAddress {
-            e.pointee.sendRing.reserve(start: first.rawValue, kept: 0, span: count, pool)
-            e.pointee.sendRing.write(base, count: count, at: first.rawValue)
+            e.cold.pointee.sendRing.reserve(start: first.rawValue, kept: 0, span: count, pool)
+            e.cold.pointee.sendRing.write(base, count: count, at: first.rawValue)
         }
         let stamp = transmissionStamp()
-        transmit(e, sequence: e.pointee.initialSend, count: count, flags: .syn)
+        transmit(e, sequence: e.cold.pointee.initialSend, count: count, flags: .syn)
         guard count > 0, e.pointee.state == .synSent else { return count }
         e.pointee.writeEnd = first + count
         e.pointee.sendNext = first + count
         e.pointee.pushed = first + count
-        e.pointee.sent.append(
+        e.cold.pointee.sent.append(
             SentSegment(start: first, end: first + count, sentAt: stamp, marks: SentSegment.psh | SentSegment.endsBurst), pool)
-        e.pointee.heldPackets = 1
+        e.cold.pointee.heldPackets = 1
         e.pointee.flags.insert(.sentSynData)
         return count
     }
@@ -177,22 +177,22 @@ extension TransportStack {
         if segment.maximumSegment > 0 { memory.maximumSegment = segment.maximumSegment }
         if segment.cookieLength > 0, let bytes = segment.cookie {
             memory.cookie = FastOpenCookie(bytes, length: segment.cookieLength, isExperimental: segment.isCookieExperimental)
-        } else if segment.cookieLength < 0, !hadData, e.pointee.synRetries == 0 {
+        } else if segment.cookieLength < 0, !hadData, e.cold.pointee.synRetries == 0 {
             memory.experiment = max(memory.experiment, memory.experiment == 1 ? 2 : 1)
         }
         fastOpenMemory[e.pointee.remoteAddress] = memory
         guard hadData else { return false }
-        while e.pointee.sent.count > 0, e.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.pointee.sent.removeFirst(pool) }
-        e.pointee.heldPackets = UInt32(e.pointee.sent.count)
-        guard e.pointee.sent.count > 0 else {
+        while e.cold.pointee.sent.count > 0, e.cold.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.cold.pointee.sent.removeFirst(pool) }
+        e.cold.pointee.heldPackets = UInt32(e.cold.pointee.sent.count)
+        guard e.cold.pointee.sent.count > 0 else {
             e.pointee.flags.insert(.synData)
             statistics.ext.TCPFastOpenActive += 1
             return false
         }
-        if e.pointee.sent[0].start.isBefore(e.pointee.unacknowledged) { e.pointee.sent.pointer(0).pointee.start = e.pointee.unacknowledged }
+        if e.cold.pointee.sent[0].start.isBefore(e.pointee.unacknowledged) { e.cold.pointee.sent.pointer(0).pointee.start = e.pointee.unacknowledged }
         statistics.ext.TCPFastOpenActiveFail += 1
         // Not a sign of congestion (`tcp_non_congestion_loss_retransmit`).
-        markLost(e, e.pointee.sent.pointer(0))
+        markLost(e, e.cold.pointee.sent.pointer(0))
         resendWithoutReduction(e)
         return e.pointee.state == .established
     }

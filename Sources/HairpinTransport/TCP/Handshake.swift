@@ -10,7 +10,7 @@ extension TransportStack {
         let offset = keyed(addresses)
         let ports = UInt64(e.pointee.localPort) << 16 | UInt64(e.pointee.remotePort)
         e.pointee.timestampOffset = UInt32(truncatingIfNeeded: offset)
-        e.pointee.initialSend = SequenceNumber(UInt32(truncatingIfNeeded: keyed(offset ^ ports) &+ now.nanoseconds >> 6))
+        e.cold.pointee.initialSend = SequenceNumber(UInt32(truncatingIfNeeded: keyed(offset ^ ports) &+ now.nanoseconds >> 6))
         e.pointee.identification = random.next16()
     }
 
@@ -23,21 +23,21 @@ extension TransportStack {
     }
 
     private func startSequence(_ e: EndpointPointer) {
-        let iss = e.pointee.initialSend
+        let iss = e.cold.pointee.initialSend
         e.pointee.unacknowledged = iss
         e.pointee.sendNext = iss + 1
         e.pointee.writeEnd = iss + 1
-        e.pointee.lastSmall = iss
+        e.cold.pointee.lastSmall = iss
         e.pointee.pushed = iss + 1
-        e.pointee.windowUsedMark = iss
+        e.cold.pointee.windowUsedMark = iss
     }
 
     /// MSS from the route and TCP_MAXSEG; options this namespace offers (`tcp_connect_init`).
     private func prepare(_ e: EndpointPointer, route: TransportRoute) {
-        e.pointee.pathMTU = UInt32(route.mtu)
+        e.cold.pointee.pathMTU = UInt32(route.mtu)
         if route.isLocal { e.pointee.flags.insert(.localRoute) }
-        e.pointee.advertisedSegment = advertisedMaximum(e)
-        e.pointee.segmentClamp = e.pointee.userSegment == 0 ? 65_495 : e.pointee.userSegment
+        e.cold.pointee.advertisedSegment = advertisedMaximum(e)
+        e.cold.pointee.segmentClamp = e.cold.pointee.userSegment == 0 ? 65_495 : e.cold.pointee.userSegment
         e.pointee.window = 10
     }
 
@@ -48,14 +48,14 @@ extension TransportStack {
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
-        e.pointee.ecn = offersECN(e) ? .agreed : []
+        e.cold.pointee.ecn = offersECN(e) ? .agreed : []
         chooseNumbers(e)
         startSequence(e)
-        selectInitialWindow(e, segment: Int(e.pointee.advertisedSegment))
+        selectInitialWindow(e, segment: Int(e.cold.pointee.advertisedSegment))
         e.pointee.windowUpdate = SequenceNumber(0)
         e.pointee.retransmitTimeout = 250
         e.pointee.state = .synSent
-        e.pointee.synSentAt = now.nanoseconds
+        e.cold.pointee.synSentAt = now.nanoseconds
         statistics.activeOpens += 1
         var carried = 0
         if let bytes = fastOpen {
@@ -63,12 +63,12 @@ extension TransportStack {
             if prepareFastOpen(e) {
                 carried = sendOpeningSYN(e, bytes)
             } else {
-                transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+                transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
             }
             // A repeated SYN has neither cookie nor data (RFC 7413 §4.1.3).
-            e.pointee.cookie = FastOpenCookie()
+            e.cold.pointee.cookie = FastOpenCookie()
         } else {
-            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
         }
         if e.pointee.state == .synSent { arm(e, .retransmission, ticks: 250) }
         return carried
@@ -76,23 +76,23 @@ extension TransportStack {
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        let retries = e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
         statistics.timeouts += 1
-        if Int(e.pointee.synRetries) >= retries {
+        if Int(e.cold.pointee.synRetries) >= retries {
             statistics.attemptFails += 1
             return abortTimedOut(e)
         }
-        e.pointee.rehashes &+= 1
-        countTimeout(e, isFirst: e.pointee.synRetries == 0)
-        e.pointee.synRetries += 1
+        e.cold.pointee.rehashes &+= 1
+        countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
+        e.cold.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.
         if network.packetsHeld(by: e.pointee.socket) == 0 {
             statistics.retransmitted += 1
             statistics.ext.TCPSynRetrans += 1
-            transmit(e, sequence: e.pointee.initialSend, count: 0, flags: .syn)
+            transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
             guard e.pointee.state == .synSent else { return }
         }
-        if Int(e.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
+        if Int(e.cold.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
             e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
         }
         arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
@@ -100,12 +100,12 @@ extension TransportStack {
 
     /// What the peer's SYN settles: its options and its first sequence number.
     private func learnFromSYN(_ e: EndpointPointer, _ segment: Segment) {
-        e.pointee.initialReceive = segment.sequence
+        e.cold.pointee.initialReceive = segment.sequence
         e.pointee.receiveNext = segment.sequence + 1
         e.pointee.windowUpdate = e.pointee.receiveNext
         e.pointee.copied = e.pointee.receiveNext
         let offered = segment.maximumSegment == 0 ? 536 : segment.maximumSegment
-        e.pointee.segmentClamp = e.pointee.userSegment == 0 ? offered : min(offered, e.pointee.userSegment)
+        e.cold.pointee.segmentClamp = e.cold.pointee.userSegment == 0 ? offered : min(offered, e.cold.pointee.userSegment)
         if !segment.sackPermitted { e.pointee.flags.remove(.selectiveAcks) }
         if let scale = segment.windowScale, e.pointee.flags.contains(.windowScaling) {
             e.pointee.sendScale = scale
@@ -115,7 +115,7 @@ extension TransportStack {
         }
         if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
             e.pointee.recentTimestamp = segment.timestampValue
-            e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+            e.cold.pointee.recentTimestampAt = max(1, now.nanoseconds)
         } else {
             e.pointee.flags.remove(.timestamps)
         }
@@ -127,19 +127,19 @@ extension TransportStack {
         // SYNs that crossed leave the scale as it was offered (`tcp_rcv_synsent_state_process` clears it for a SYN-ACK only).
         if !e.pointee.flags.contains(.windowScaling), !isCrossed {
             e.pointee.receiveScale = 0
-            e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
+            e.cold.pointee.windowClamp = min(e.cold.pointee.windowClamp, 65_535)
         }
-        if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
+        if e.pointee.flags.contains(.timestamps) { e.cold.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
         e.pointee.unacknowledged = segment.acknowledgment
         e.pointee.sendWindow = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
-        e.pointee.maximumWindow = e.pointee.sendWindow
+        e.cold.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.windowSequence = segment.sequence
-        e.pointee.recentAckAt = now.nanoseconds
+        e.cold.pointee.recentAckAt = now.nanoseconds
         // Only the side that opens begins with the small MSS of the search: the other's is settled before (`tcp_v4_syn_recv_sock`, `tcp_mtup_init`).
-        if e.pointee.listener == nil { startMTUSearch(e) }
+        if e.cold.pointee.listener == nil { startMTUSearch(e) }
         synchronizeSegment(e)
-        if e.pointee.listener != nil { startMTUSearch(e) }
-        let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
+        if e.cold.pointee.listener != nil { startMTUSearch(e) }
+        let hint = min(Int(e.cold.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
         e.pointee.peerSegment = UInt16(max(hint, TransportStack.leastSegment))
         e.pointee.retransmitTimeout = 250
         if retries == 0 {
@@ -151,25 +151,25 @@ extension TransportStack {
             if delta < TransportStack.oldestEcho { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
         }
         e.pointee.window = retries > 1 ? 1 : 10
-        e.pointee.lastSent = TimerWheel.jiffies(now)
+        e.cold.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
         // The SYN itself is the first segment delivered; one that crossed another is counted again when its number is acknowledged.
-        e.pointee.delivered &+= isCrossed ? 2 : 1
-        if isCrossed { e.pointee.segmentsIn &+= 1 }
+        e.cold.pointee.delivered &+= isCrossed ? 2 : 1
+        if isCrossed { e.cold.pointee.segmentsIn &+= 1 }
         startCongestionControl(e)
-        if e.pointee.listener != nil { updatePacingRate(e) }
-        e.pointee.windowStamp = TimerWheel.jiffies(now)
+        if e.cold.pointee.listener != nil { updatePacingRate(e) }
+        e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
         disarm(e)
         e.pointee.slowDeadline = .max
-        if e.pointee.listener != nil {
+        if e.cold.pointee.listener != nil {
             // A child begins with the SYN, and the segment that makes it a connection; its SYN-ACK was the request's (`tcp_create_openreq_child`).
-            (e.pointee.segmentsIn, e.pointee.segmentsOut) = (2, 0)
-            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn = 1 }
-            e.pointee.lastReceived = TimerWheel.jiffies(now)
+            (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut) = (2, 0)
+            if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn = 1 }
+            e.cold.pointee.lastReceived = TimerWheel.jiffies(now)
         }
         // An active opener counts its SYN, and data that went with it.
-        if e.pointee.listener == nil { e.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.pointee.initialSend)) }
+        if e.cold.pointee.listener == nil { e.cold.pointee.bytesAcknowledged = UInt64(max(0, segment.acknowledgment - e.cold.pointee.initialSend)) }
         initializeBuffers(e)
         if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
     }
@@ -178,33 +178,33 @@ extension TransportStack {
     func prepareTransfer(_ e: EndpointPointer) {
         if !e.pointee.flags.contains(.windowScaling) {
             e.pointee.receiveScale = 0
-            e.pointee.windowClamp = min(e.pointee.windowClamp, 65_535)
+            e.cold.pointee.windowClamp = min(e.cold.pointee.windowClamp, 65_535)
         }
-        if e.pointee.flags.contains(.timestamps) { e.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
+        if e.pointee.flags.contains(.timestamps) { e.cold.pointee.advertisedSegment -= UInt16(OptionSize.timestamps) }
         synchronizeSegment(e)
-        let hint = min(Int(e.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
+        let hint = min(Int(e.cold.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
         e.pointee.peerSegment = UInt16(max(hint, TransportStack.leastSegment))
         e.pointee.retransmitTimeout = 250
         startMTUSearch(e)
         startCongestionControl(e)
-        e.pointee.windowStamp = TimerWheel.jiffies(now)
+        e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
         initializeBuffers(e)
     }
 
     /// The last ACK of a connection that Fast Open opened (`tcp_rcv_synrecv_state_fastopen`).
     private func establishFast(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         completeFastOpen(e)
-        if e.pointee.synRetries == 0 {
-            let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.pointee.synSentAt) / 1000))
+        if e.cold.pointee.synRetries == 0 {
+            let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.cold.pointee.synSentAt) / 1000))
             updateMinimumRTT(e, microseconds: sample)
             addRTTSample(e, microseconds: sample)
         }
         e.pointee.slowDeadline = .max
-        e.pointee.delivered &+= 1
+        e.cold.pointee.delivered &+= 1
         e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
-        e.pointee.maximumWindow = max(e.pointee.maximumWindow, e.pointee.sendWindow)
+        e.cold.pointee.maximumWindow = max(e.cold.pointee.maximumWindow, e.pointee.sendWindow)
         e.pointee.windowSequence = segment.sequence
-        e.pointee.lastSent = TimerWheel.jiffies(now)
+        e.cold.pointee.lastSent = TimerWheel.jiffies(now)
         if e.pointee.state == .synReceived { e.pointee.state = .established }
         e.pointee.flags.insert(.handshakeDone)
         statistics.passiveOpens += 1
@@ -217,12 +217,12 @@ extension TransportStack {
     // MARK: active
 
     func receiveSynSent(_ e: EndpointPointer, _ segment: Segment) -> Reception {
-        e.pointee.segmentsIn &+= 1
-        if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+        e.cold.pointee.segmentsIn &+= 1
+        if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
         if segment.isACK {
             guard segment.acknowledgment.isAfter(e.pointee.unacknowledged), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
                 // It may be of an earlier connection, which the reset ends: the SYN is tried again at once.
-                if e.pointee.synRetries == 0 { arm(e, .retransmission, ticks: 2) }
+                if e.cold.pointee.synRetries == 0 { arm(e, .retransmission, ticks: 2) }
                 if !segment.isReset { sendReset(to: segment) }
                 return .delivered
             }
@@ -234,8 +234,8 @@ extension TransportStack {
             guard segment.isSYN else { return .delivered }
             learnFromSYN(e, segment)
             concludeECN(e, segment)
-            establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: e.pointee.synRetries)
-            e.pointee.lastReceived = TimerWheel.jiffies(now)
+            establish(e, segment, roundTripSince: e.cold.pointee.synSentAt, retries: e.cold.pointee.synRetries)
+            e.cold.pointee.lastReceived = TimerWheel.jiffies(now)
             e.pointee.flags.insert(.confirmsNeighbour)
             let usesFastOpen = !e.pointee.flags.isDisjoint(with: [.fastOpenAsked, .sentSynData])
             let resent = concludeFastOpen(e, segment)
@@ -251,22 +251,22 @@ extension TransportStack {
         // Both called at once (RFC 9293 §3.5, figure 7).
         learnFromSYN(e, segment)
         e.pointee.sendWindow = UInt32(segment.window)
-        e.pointee.maximumWindow = e.pointee.sendWindow
+        e.cold.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.state = .synReceived
         synchronizeSegment(e)
         // The timer of the SYN goes on.
         e.pointee.slowDeadline = e.pointee.retransmitDeadline
         disarm(e)
-        e.pointee.synRetries = 0
+        e.cold.pointee.synRetries = 0
         sendSynAck(e)
-        e.pointee.synSentAt = now.nanoseconds
+        e.cold.pointee.synSentAt = now.nanoseconds
         schedule(e)
         return .delivered
     }
 
     // MARK: passive
 
-    func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
+    func sendSynAck(_ e: EndpointPointer) { transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: [.syn, .ack]) }
 
     /// `tcp_rtx_synack`
     private func repeatSynAck(_ e: EndpointPointer) {
@@ -285,35 +285,35 @@ extension TransportStack {
         }
         guard segment.isSYN, !segment.isFIN else { return .delivered }
         // `tcp_conn_request`: no room for another request, no room for another connection.
-        let isFull = listener.pointee.handshakes > listener.pointee.backlog
+        let isFull = listener.cold.pointee.handshakes > listener.cold.pointee.backlog
         let wantsCookie = settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
-        guard listener.pointee.acceptCount <= listener.pointee.backlog, !isFull || wantsCookie else {
+        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog, !isFull || wantsCookie else {
             statistics.listenOverflows += 1
             return .bufferFull
         }
         if wantsCookie { return answerWithCookie(listener, segment) }
         // Without cookies the last quarter of the namespace's bound is for peers that are known to be alive, of whom nobody keeps a record.
         let most = settings.tcp_max_syn_backlog
-        if settings.tcp_syncookies == 0, most - Int(listener.pointee.handshakes) < most >> 2 {
+        if settings.tcp_syncookies == 0, most - Int(listener.cold.pointee.handshakes) < most >> 2 {
             statistics.listenOverflows += 1
             return .bufferFull
         }
         guard let e = makeChild(of: listener, segment) else { return .bufferFull }
         numberChild(e, nil)
-        listener.pointee.handshakes += 1
+        listener.cold.pointee.handshakes += 1
         connections.insert(e)
-        e.pointee.synSentAt = now.nanoseconds
+        e.cold.pointee.synSentAt = now.nanoseconds
         if opensFast(e, listener, segment) { openFast(e, listener, segment) }
         sendSynAck(e)
         // The cookie goes once; a repeated SYN-ACK has none.
-        e.pointee.cookie = FastOpenCookie()
+        e.cold.pointee.cookie = FastOpenCookie()
         armSlow(e, ticks: 250)
         return .delivered
     }
 
     /// An endpoint for the answer to a SYN: what the listener hands down, what the SYN says, and what both support (`tcp_openreq_init`).
     func makeChild(of listener: EndpointPointer, _ segment: Segment) -> EndpointPointer? {
-        guard let route = try? network.route(to: segment.source, from: segment.destination, device: devices[Int(listener.pointee.device)]),
+        guard let route = try? network.route(to: segment.source, from: segment.destination, device: devices[Int(listener.cold.pointee.device)]),
             let e = table.makeStream()
         else { return nil }
         e.pointee.localAddress = segment.destination
@@ -326,10 +326,10 @@ extension TransportStack {
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
         learnFromSYN(e, segment)
-        if acceptsECN(listener, segment) { e.pointee.ecn = .agreed }
+        if acceptsECN(listener, segment) { e.cold.pointee.ecn = .agreed }
         e.pointee.sendWindow = UInt32(segment.window)
         e.pointee.state = .synReceived
-        e.pointee.listener = listener
+        e.cold.pointee.listener = listener
         e.pointee.flags.insert(.unaccepted)
         return e
     }
@@ -337,62 +337,64 @@ extension TransportStack {
     /// Its first sequence number (nil: any) and window, in whole segments of `segment` bytes (nil: the largest that fit the route).
     func numberChild(_ e: EndpointPointer, _ number: SequenceNumber?, segment: Int? = nil) {
         chooseNumbers(e)
-        if let number { e.pointee.initialSend = number }
+        if let number { e.cold.pointee.initialSend = number }
         startSequence(e)
         let stamps = e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0
-        selectInitialWindow(e, segment: segment ?? Int(e.pointee.advertisedSegment) - stamps)
+        selectInitialWindow(e, segment: segment ?? Int(e.cold.pointee.advertisedSegment) - stamps)
     }
 
     func inherit(_ e: EndpointPointer, from listener: EndpointPointer) {
-        e.pointee.receiveBuffer = listener.pointee.receiveBuffer
-        e.pointee.sendBuffer = listener.pointee.sendBuffer
-        e.pointee.timeToLive = listener.pointee.timeToLive
-        e.pointee.typeOfService = listener.pointee.typeOfService
-        e.pointee.userSegment = listener.pointee.userSegment
-        e.pointee.lingerTime = listener.pointee.lingerTime
-        e.pointee.userTimeout = listener.pointee.userTimeout
-        e.pointee.device = listener.pointee.device
-        e.pointee.congestion = listener.pointee.congestion
-        e.pointee.keepIdle = listener.pointee.keepIdle
-        e.pointee.keepInterval = listener.pointee.keepInterval
-        e.pointee.keepCount = listener.pointee.keepCount
-        e.pointee.linger2 = listener.pointee.linger2
-        e.pointee.notSentLowWater = listener.pointee.notSentLowWater
-        e.pointee.userClamp = listener.pointee.userClamp
-        if listener.pointee.modules != nil { inheritModules(e, from: listener) }
-        e.pointee.flags = listener.pointee.flags.intersection([.noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline])
+        e.cold.pointee.receiveBuffer = listener.cold.pointee.receiveBuffer
+        e.cold.pointee.sendBuffer = listener.cold.pointee.sendBuffer
+        e.cold.pointee.timeToLive = listener.cold.pointee.timeToLive
+        e.cold.pointee.typeOfService = listener.cold.pointee.typeOfService
+        e.cold.pointee.userSegment = listener.cold.pointee.userSegment
+        e.cold.pointee.lingerTime = listener.cold.pointee.lingerTime
+        e.cold.pointee.userTimeout = listener.cold.pointee.userTimeout
+        e.cold.pointee.device = listener.cold.pointee.device
+        e.cold.pointee.congestion = listener.cold.pointee.congestion
+        e.cold.pointee.keepIdle = listener.cold.pointee.keepIdle
+        e.cold.pointee.keepInterval = listener.cold.pointee.keepInterval
+        e.cold.pointee.keepCount = listener.cold.pointee.keepCount
+        e.cold.pointee.linger2 = listener.cold.pointee.linger2
+        e.cold.pointee.notSentLowWater = listener.cold.pointee.notSentLowWater
+        e.cold.pointee.userClamp = listener.cold.pointee.userClamp
+        if listener.cold.pointee.modules != nil { inheritModules(e, from: listener) }
+        e.pointee.flags = listener.pointee.flags.intersection([
+            .noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline,
+        ])
     }
 
     /// `reqsk_timer_handler`: 1 s, 2 s, 4 s …
     func synAckTimeout(_ e: EndpointPointer) {
-        let deferral = e.pointee.listener?.pointee.deferAccept ?? 0
+        let deferral = e.cold.pointee.listener?.cold.pointee.deferAccept ?? 0
         let wasAcknowledged = e.pointee.flags.contains(.ackDeferred)
         let isFast = e.pointee.flags.contains(.fastOpenChild)
-        let retries = (e.pointee.synCount > 0 ? Int(e.pointee.synCount) : settings.tcp_synack_retries) + (isFast ? 1 : 0)
+        let retries = (e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_synack_retries) + (isFast ? 1 : 0)
         // Lower the window after the second timeout, as a connection opened the usual way begins with less.
-        if isFast, e.pointee.synRetries == 1 { enterLoss(e) }
-        guard Int(e.pointee.synRetries) < retries || (wasAcknowledged && e.pointee.synRetries < deferral) else {
+        if isFast, e.cold.pointee.synRetries == 1 { enterLoss(e) }
+        guard Int(e.cold.pointee.synRetries) < retries || (wasAcknowledged && e.cold.pointee.synRetries < deferral) else {
             if e.pointee.flags.contains(.unaccepted), !isFast { return destroy(e) }
             return abort(e, .timedOut)
         }
-        e.pointee.synRetries += 1
+        e.cold.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
-        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.pointee.synRetries) >= Int(deferral) - 1 {
+        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1 {
             repeatSynAck(e)
         }
-        armSlow(e, ticks: 250 << UInt64(e.pointee.synRetries))
+        armSlow(e, ticks: 250 << UInt64(e.cold.pointee.synRetries))
     }
 
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
-        if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.pointee.initialReceive, !failsPAWS(e, segment) {
+        if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.cold.pointee.initialReceive, !failsPAWS(e, segment) {
             if !isRateLimited(e, segment) { repeatSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
         let isFast = e.pointee.flags.contains(.fastOpenChild)
         let isCrossed = e.pointee.flags.contains(.sentSynData)
-        if segment.isACK, !isFast, segment.acknowledgment != e.pointee.initialSend + 1,
-            !isCrossed || !segment.acknowledgment.isAfter(e.pointee.initialSend) || segment.acknowledgment.isAfter(e.pointee.sendNext)
+        if segment.isACK, !isFast, segment.acknowledgment != e.cold.pointee.initialSend + 1,
+            !isCrossed || !segment.acknowledgment.isAfter(e.cold.pointee.initialSend) || segment.acknowledgment.isAfter(e.pointee.sendNext)
         {
             if !segment.isReset { sendReset(to: segment) }
             return .delivered
@@ -401,20 +403,20 @@ extension TransportStack {
         let inWindow =
             segment.sequence == next && segment.end == next
             || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow)))
-            || (e.pointee.listener == nil && !isFast && segment.isSYN && segment.sequence == e.pointee.initialReceive)
+            || (e.cold.pointee.listener == nil && !isFast && segment.isSYN && segment.sequence == e.cold.pointee.initialReceive)
         if failsPAWS(e, segment) || !inWindow {
             if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }
             return .delivered
         }
         if segment.hasTimestamp, !segment.sequence.isAfter(next) {
             e.pointee.recentTimestamp = segment.timestampValue
-            e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+            e.cold.pointee.recentTimestampAt = max(1, now.nanoseconds)
         }
         if segment.isReset, segment.sequence != next {
             if !isRateLimited(e, segment) { sendAck(e) }  // RFC 5961 §3.2, as `tcp_check_req`
             return .delivered
         }
-        if segment.isReset || (segment.isSYN && segment.sequence != e.pointee.initialReceive) {
+        if segment.isReset || (segment.isSYN && segment.sequence != e.cold.pointee.initialReceive) {
             statistics.attemptFails += 1
             if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
@@ -431,7 +433,7 @@ extension TransportStack {
         guard segment.isACK else { return .delivered }
         if isFast {
             // Data may have been sent already: anything up to SND.NXT is good.
-            guard segment.acknowledgment.isAfter(e.pointee.initialSend), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
+            guard segment.acknowledgment.isAfter(e.cold.pointee.initialSend), !segment.acknowledgment.isAfter(e.pointee.sendNext) else {
                 sendReset(to: segment)
                 return .delivered
             }
@@ -439,14 +441,14 @@ extension TransportStack {
         }
         // TCP_DEFER_ACCEPT: an ACK without data is only remembered, until the waiting time is over.
         let hasCookie = e.pointee.flags.contains(.cookieChild)
-        if let listener = e.pointee.listener, e.pointee.synRetries < listener.pointee.deferAccept, segment.end == e.pointee.initialReceive + 1, !hasCookie {
+        if let listener = e.cold.pointee.listener, e.cold.pointee.synRetries < listener.cold.pointee.deferAccept, segment.end == e.cold.pointee.initialReceive + 1, !hasCookie {
             e.pointee.flags.insert(.ackDeferred)
             statistics.ext.TCPDeferAcceptDrop += 1
             return .delivered
         }
-        if let listener = e.pointee.listener {
+        if let listener = e.cold.pointee.listener {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated; or a reset tells the peer (`tcp_abort_on_overflow`).
-            guard listener.pointee.acceptCount <= listener.pointee.backlog else {
+            guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
                 statistics.listenOverflows += 1
                 if settings.tcp_abort_on_overflow {
                     sendReset(to: segment)
@@ -454,23 +456,23 @@ extension TransportStack {
                 }
                 return .bufferFull
             }
-            listener.pointee.handshakes -= 1
-            listener.pointee.acceptCount += 1
+            listener.cold.pointee.handshakes -= 1
+            listener.cold.pointee.acceptCount += 1
             e.pointee.flags.insert(.inAcceptQueue)
-            if let tail = listener.pointee.acceptTail { tail.pointee.acceptNext = e } else { listener.pointee.acceptHead = e }
-            listener.pointee.acceptTail = e
+            if let tail = listener.cold.pointee.acceptTail { tail.cold.pointee.acceptNext = e } else { listener.cold.pointee.acceptHead = e }
+            listener.cold.pointee.acceptTail = e
             statistics.passiveOpens += 1
             network.readinessChanged(listener.pointee.socket)
         }
         // Nobody knows when the SYN-ACK of a cookie was sent, but its timestamp.
-        establish(e, segment, roundTripSince: e.pointee.synSentAt, retries: hasCookie ? 1 : e.pointee.synRetries)
+        establish(e, segment, roundTripSince: e.cold.pointee.synSentAt, retries: hasCookie ? 1 : e.cold.pointee.synRetries)
         // SYNs that crossed, ours with data: what is not acknowledged yet is repeated after RTO.
         if isCrossed {
             e.pointee.flags.subtract([.sentSynData, .fastOpenAsked])
-            while e.pointee.sent.count > 0, e.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.pointee.sent.removeFirst(pool) }
-            if e.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
+            while e.cold.pointee.sent.count > 0, e.cold.pointee.sent[0].end.isAtOrBefore(e.pointee.unacknowledged) { e.cold.pointee.sent.removeFirst(pool) }
+            if e.cold.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
         }
-        if e.pointee.listener == nil { notify(e) }
+        if e.cold.pointee.listener == nil { notify(e) }
         if segment.isSYN {
             // The SYN of the crossing SYN-ACK has been seen before.
             noteDuplicate(e, segment.sequence, segment.sequence + 1)

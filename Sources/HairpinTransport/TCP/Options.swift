@@ -8,7 +8,7 @@ extension TransportStack {
         var size = OptionSize.maximumSegment
         if flags.contains(.timestamps) { size += OptionSize.timestamps } else if flags.contains(.selectiveAcks) { size += 4 }
         if flags.contains(.windowScaling) { size += 4 }
-        return size + e.pointee.cookie.optionSize
+        return size + e.cold.pointee.cookie.optionSize
     }
 
     /// Which options go with a SYN or SYN-ACK. The SYN-ACK of SYNs that crossed is the SYN again, with all it offered (`tcp_send_synack`).
@@ -40,12 +40,12 @@ extension TransportStack {
             p.put(UInt32(0x0103_0300) | UInt32(e.pointee.receiveScale), at: at)
             at += 4
         }
-        e.pointee.cookie.put(p + at)
+        e.cold.pointee.cookie.put(p + at)
     }
 
     /// The MSS option: what fits the MTU of the route (RFC 9293 §3.7.1), or less by TCP_MAXSEG.
     func advertisedMaximum(_ e: EndpointPointer) -> UInt16 {
-        let fromRoute = max(Int(e.pointee.pathMTU) - 40, TransportStack.leastSegment)
-        return UInt16(min(fromRoute, 65_495, e.pointee.userSegment == 0 ? .max : Int(e.pointee.userSegment)))
+        let fromRoute = max(Int(e.cold.pointee.pathMTU) - 40, TransportStack.leastSegment)
+        return UInt16(min(fromRoute, 65_495, e.cold.pointee.userSegment == 0 ? .max : Int(e.cold.pointee.userSegment)))
     }
 }

@@ -21,24 +21,24 @@ struct Pacing: BitwiseCopyable {
 extension TransportStack {
     /// SO_MAX_PACING_RATE: `.max` takes the bound away, but pacing stays on (`sk_setsockopt`).
     func setMaximumPacingRate(_ e: EndpointPointer, _ rate: UInt64) {
-        if rate == .max, e.pointee.modules == nil { return }
+        if rate == .max, e.cold.pointee.modules == nil { return }
         let modules = requireModules(e)
         if rate != .max { modules.pointee.pacing.isOn = true }
         modules.pointee.pacing.maximumRate = rate
         modules.pointee.pacing.rate = min(modules.pointee.pacing.rate, rate)
     }
 
-    func maximumPacingRate(_ e: EndpointPointer) -> UInt64 { e.pointee.modules?.pointee.pacing.maximumRate ?? .max }
+    func maximumPacingRate(_ e: EndpointPointer) -> UInt64 { e.cold.pointee.modules?.pointee.pacing.maximumRate ?? .max }
 
     /// After an ACK, for congestion controls that do not set the rate themselves (`tcp_update_pacing_rate`).
     func updatePacingRate(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules, modules.pointee.pacing.isOn, e.pointee.congestion != .bbr else { return }
+        guard let modules = e.cold.pointee.modules, modules.pointee.pacing.isOn, e.cold.pointee.congestion != .bbr else { return }
         modules.pointee.pacing.rate = min(windowRate(e), modules.pointee.pacing.maximumRate)
     }
 
     /// Whether the next packet has to wait; sets the timer if so (`tcp_pacing_check`).
     func waitsForPacing(_ e: EndpointPointer) -> Bool {
-        guard let modules = e.pointee.modules, modules.pointee.pacing.isOn, modules.pointee.pacing.next > now.nanoseconds else { return false }
+        guard let modules = e.cold.pointee.modules, modules.pointee.pacing.isOn, modules.pointee.pacing.next > now.nanoseconds else { return false }
         if modules.pointee.pacing.deadline == .max {
             modules.pointee.pacing.deadline = modules.pointee.pacing.next
             schedule(e)
@@ -52,7 +52,7 @@ extension TransportStack {
         let before = max(modules.pointee.pacing.next, previous)
         var next = max(before, now.nanoseconds)
         let rate = modules.pointee.pacing.rate
-        if modules.pointee.pacing.isOn, rate != .max, rate != 0, e.pointee.dataSegmentsOut >= Pacing.unpacedSegments {
+        if modules.pointee.pacing.isOn, rate != .max, rate != 0, e.cold.pointee.dataSegmentsOut >= Pacing.unpacedSegments {
             let length = UInt64(payload) * 1_000_000_000 / rate
             next += length - min(length / 2, next - before)
         }
@@ -61,7 +61,7 @@ extension TransportStack {
 
     /// By how many ticks pacing puts off the next packet: timers of what is in flight wait so much longer (`tcp_pacing_delay`).
     func pacingDelay(_ e: EndpointPointer) -> UInt64 {
-        guard let modules = e.pointee.modules, modules.pointee.pacing.next > now.nanoseconds else { return 0 }
+        guard let modules = e.cold.pointee.modules, modules.pointee.pacing.next > now.nanoseconds else { return 0 }
         return (modules.pointee.pacing.next - now.nanoseconds) / TimerWheel.tick
     }
 

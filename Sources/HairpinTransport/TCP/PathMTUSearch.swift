@@ -23,7 +23,7 @@ extension TransportStack {
 
     /// `tcp_mtu_to_mss`
     func segmentSize(_ e: EndpointPointer, ofMTU mtu: Int) -> Int {
-        max(min(mtu - 40, Int(e.pointee.segmentClamp)) - optionsOfAll(e), settings.tcp_min_snd_mss)
+        max(min(mtu - 40, Int(e.cold.pointee.segmentClamp)) - optionsOfAll(e), settings.tcp_min_snd_mss)
     }
 
     /// `tcp_mss_to_mtu`
@@ -39,15 +39,15 @@ extension TransportStack {
         let modules = requireModules(e)
         modules.pointee.search = PathMTUSearch()
         modules.pointee.search.isOn = true
-        modules.pointee.search.high = min(Int(e.pointee.segmentClamp) + 40, Int(e.pointee.pathMTU))
+        modules.pointee.search.high = min(Int(e.cold.pointee.segmentClamp) + 40, Int(e.cold.pointee.pathMTU))
         modules.pointee.search.low = mtu(e, ofSegment: settings.tcp_base_mss)
         modules.pointee.search.since = TimerWheel.jiffies(now)
     }
 
     /// The sending MSS goes no further than what is known to pass (`tcp_sync_mss`).
     func boundToSearch(_ e: EndpointPointer, _ size: Int) -> Int {
-        guard let modules = e.pointee.modules, modules.pointee.search.isOn else { return size }
-        modules.pointee.search.high = min(modules.pointee.search.high, Int(e.pointee.pathMTU))
+        guard let modules = e.cold.pointee.modules, modules.pointee.search.isOn else { return size }
+        modules.pointee.search.high = min(modules.pointee.search.high, Int(e.cold.pointee.pathMTU))
         return min(size, segmentSize(e, ofMTU: modules.pointee.search.low))
     }
 
@@ -56,7 +56,7 @@ extension TransportStack {
     /// Sends a probe if this is a time for one (`tcp_mtu_probe`). `wait`: there is data for one, but the windows must open first.
     func probePathMTU(_ e: EndpointPointer, _ modules: SenderModulesPointer) -> MTUProbe {
         let search = modules.pointee.search
-        guard search.isOn, search.probeSize == 0, e.pointee.phase == .open, e.pointee.window >= 11, e.pointee.outOfOrder.count == 0,
+        guard search.isOn, search.probeSize == 0, e.pointee.phase == .open, e.pointee.window >= 11, e.cold.pointee.outOfOrder.count == 0,
             !e.pointee.flags.contains(.duplicateSACK)
         else { return .none }
         let size = segmentSize(e, ofMTU: (search.high + search.low) >> 1)
@@ -83,8 +83,8 @@ extension TransportStack {
     private func joinsFront(_ e: EndpointPointer, _ size: Int) -> Bool {
         var start = e.pointee.sendNext
         var left = size
-        for i in 0..<e.pointee.queue.count {
-            let packet = e.pointee.queue[i]
+        for i in 0..<e.cold.pointee.queue.count {
+            let packet = e.cold.pointee.queue[i]
             let length = packet.end - start
             if left <= length { return true }
             if packet.marks & (QueuedPacket.endOfRecord | QueuedPacket.stamped) != 0 { return false }
@@ -99,7 +99,7 @@ extension TransportStack {
         let jiffies = TimerWheel.jiffies(now)
         guard jiffies &- modules.pointee.search.since >= TimerWheel.ticks(settings.tcp_probe_interval) else { return }
         modules.pointee.search.probeSize = 0
-        modules.pointee.search.high = Int(e.pointee.segmentClamp) + 40
+        modules.pointee.search.high = Int(e.cold.pointee.segmentClamp) + 40
         modules.pointee.search.low = mtu(e, ofSegment: currentSegment(e))
         modules.pointee.search.since = jiffies
     }
@@ -108,11 +108,11 @@ extension TransportStack {
     func concludeProbe(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         let probe = modules.pointee.search.probeSize
         guard probe != 0, !modules.pointee.search.probeEnd.isAfter(e.pointee.unacknowledged) else { return }
-        e.pointee.priorThreshold = currentThreshold(e)
+        e.cold.pointee.priorThreshold = currentThreshold(e)
         e.pointee.window = max(1, UInt32(Int(e.pointee.window) * mtu(e, ofSegment: Int(e.pointee.segmentSize)) / probe))
-        e.pointee.windowCount = 0
-        e.pointee.windowStamp = TimerWheel.jiffies(now)
-        e.pointee.slowStartThreshold = currentThreshold(e)
+        e.cold.pointee.windowCount = 0
+        e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
+        e.cold.pointee.slowStartThreshold = currentThreshold(e)
         modules.pointee.search.low = probe
         modules.pointee.search.probeSize = 0
         synchronizeSegment(e)
@@ -120,7 +120,7 @@ extension TransportStack {
 
     /// Something is lost: if it is the probe, that is no congestion. It goes out again in pieces (`tcp_mtup_probe_failed`). True if it was.
     func losesProbe(_ e: EndpointPointer) -> Bool {
-        guard let modules = e.pointee.modules, modules.pointee.search.probeSize != 0, e.pointee.unacknowledged == modules.pointee.search.probeStart,
+        guard let modules = e.cold.pointee.modules, modules.pointee.search.probeSize != 0, e.pointee.unacknowledged == modules.pointee.search.probeStart,
             e.pointee.phase == .open || e.pointee.phase == .disorder
         else { return false }
         modules.pointee.search.high = modules.pointee.search.probeSize - 1
@@ -133,7 +133,7 @@ extension TransportStack {
     /// Timeouts in a row: large segments may vanish without a word, so smaller ones are tried (`tcp_mtu_probing`; RFC 4821 §7.7).
     func doubtPath(_ e: EndpointPointer) {
         guard settings.tcp_mtu_probing > 0 else { return }
-        if let modules = e.pointee.modules, modules.pointee.search.isOn {
+        if let modules = e.cold.pointee.modules, modules.pointee.search.isOn {
             var size = min(settings.tcp_base_mss, segmentSize(e, ofMTU: modules.pointee.search.low) >> 1)
             size = max(size, settings.tcp_mtu_probe_floor, settings.tcp_min_snd_mss)
             modules.pointee.search.low = mtu(e, ofSegment: size)

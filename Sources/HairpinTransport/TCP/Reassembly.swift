@@ -5,7 +5,7 @@ import HairpinWire
 extension TransportStack {
     func queueData(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         guard segment.end != segment.sequence else { return .delivered }
-        if segment.typeOfService & 3 != 0 || e.pointee.ecn.rawValue != 0 || segment.flags.contains(.cwr) { noteECN(e, segment) }
+        if segment.typeOfService & 3 != 0 || e.cold.pointee.ecn.rawValue != 0 || segment.flags.contains(.cwr) { noteECN(e, segment) }
         let next = e.pointee.receiveNext
         if segment.sequence == next || (segment.sequence.isBefore(next) && segment.end.isAfter(next)) {
             if segment.sequence != next { noteDuplicate(e, segment.sequence, next) }
@@ -36,27 +36,27 @@ extension TransportStack {
 
     private func makeRoom(_ e: EndpointPointer, until end: SequenceNumber) {
         let kept: Int
-        if e.pointee.outOfOrder.count > 0 {
-            kept = e.pointee.outOfOrder[e.pointee.outOfOrder.count - 1].end - e.pointee.copied
+        if e.cold.pointee.outOfOrder.count > 0 {
+            kept = e.cold.pointee.outOfOrder[e.cold.pointee.outOfOrder.count - 1].end - e.pointee.copied
         } else {
             kept = e.pointee.receiveNext - e.pointee.copied
         }
-        e.pointee.receiveRing.reserve(start: e.pointee.copied.rawValue, kept: kept, span: end - e.pointee.copied, pool)
+        e.cold.pointee.receiveRing.reserve(start: e.pointee.copied.rawValue, kept: kept, span: end - e.pointee.copied, pool)
     }
 
     /// Room for one more packet (`tcp_try_rmem_schedule`): a buffer nobody fixed grows to what is in it (`tcp_clamp_window`), a fixed one has its
     /// packets copied together (`tcp_collapse`).
     private func findMemory(_ e: EndpointPointer) -> Bool {
-        guard e.pointee.receiveMemory > e.pointee.receiveBuffer else { return true }
-        if !e.pointee.flags.contains(.receiveBufferSet), Int(e.pointee.receiveBuffer) < settings.tcp_rmem.maximum {
-            e.pointee.receiveBuffer = UInt32(min(Int(e.pointee.receiveMemory), settings.tcp_rmem.maximum))
+        guard e.pointee.receiveMemory > e.cold.pointee.receiveBuffer else { return true }
+        if !e.pointee.flags.contains(.receiveBufferSet), Int(e.cold.pointee.receiveBuffer) < settings.tcp_rmem.maximum {
+            e.cold.pointee.receiveBuffer = UInt32(min(Int(e.pointee.receiveMemory), settings.tcp_rmem.maximum))
         }
-        if e.pointee.receiveMemory > e.pointee.receiveBuffer {
-            e.pointee.windowThreshold = min(e.pointee.windowClamp, 2 * UInt32(e.pointee.advertisedSegment))
+        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer {
+            e.pointee.windowThreshold = min(e.cold.pointee.windowClamp, 2 * UInt32(e.cold.pointee.advertisedSegment))
             statistics.ext.PruneCalled += 1
             collapse(e)
         }
-        return e.pointee.receiveMemory <= e.pointee.receiveBuffer
+        return e.pointee.receiveMemory <= e.cold.pointee.receiveBuffer
     }
 
     /// Pages of 4 KiB hold 3776 bytes beside `struct skb_shared_info`.
@@ -67,11 +67,11 @@ extension TransportStack {
         guard queued > 0 else { return }
         let count = (queued + page - 1) / page
         var before: UInt32 = 0
-        for i in 0..<e.pointee.received.count { before += e.pointee.received[i].truesize }
+        for i in 0..<e.cold.pointee.received.count { before += e.cold.pointee.received[i].truesize }
         guard count * cost < Int(before) else { return }
         let start = e.pointee.copied
-        e.pointee.received.release(pool)
-        for i in 1...count { e.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost), room: 0), pool) }
+        e.cold.pointee.received.release(pool)
+        for i in 1...count { e.cold.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost), room: 0), pool) }
         e.pointee.receiveMemory = e.pointee.receiveMemory - before + UInt32(count * cost)
     }
 
@@ -80,7 +80,7 @@ extension TransportStack {
         let skip = next - segment.sequence
         let count = segment.payload.count - skip
         if count > 0 {
-            if !findMemory(e), e.pointee.received.count > 0 {
+            if !findMemory(e), e.cold.pointee.received.count > 0 {
                 // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
                 e.pointee.flags.formUnion([.ackScheduled, .ackNow])
                 statistics.receiveBufferErrors += 1
@@ -88,21 +88,21 @@ extension TransportStack {
                 return .bufferFull
             }
             makeRoom(e, until: next + count)
-            e.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
+            e.cold.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
             if skip > 0 || !joins(e, end: next + count, count) {
-                e.pointee.received.append(ReceivedChunk(end: next + count, truesize: segment.memory.truesize, room: segment.memory.room(after: segment.payload.count)), pool)
+                e.cold.pointee.received.append(ReceivedChunk(end: next + count, truesize: segment.memory.truesize, room: segment.memory.room(after: segment.payload.count)), pool)
                 e.pointee.receiveMemory += segment.memory.truesize
             }
         }
         e.pointee.receiveNext = segment.end
-        e.pointee.bytesReceived &+= UInt64(max(0, segment.end - next))
+        e.cold.pointee.bytesReceived &+= UInt64(max(0, segment.end - next))
         if count > 0 { dataReceived(e, segment) }
         if segment.isFIN { receiveFIN(e) }
         guard e.pointee.state != .closed, e.pointee.state != .timeWait else { return .delivered }
-        if e.pointee.outOfOrder.count > 0 {
+        if e.cold.pointee.outOfOrder.count > 0 {
             drainOutOfOrder(e)
             // RFC 5681 §4.2: the hole is filled, say so at once.
-            if e.pointee.outOfOrder.count == 0 { e.pointee.flags.insert(.ackNow) }
+            if e.cold.pointee.outOfOrder.count == 0 { e.pointee.flags.insert(.ackNow) }
         }
         if !e.pointee.flags.contains(.orphan), count > 0 { notify(e) }
         return .delivered
@@ -111,8 +111,8 @@ extension TransportStack {
     /// The last packet of the receive queue takes over the next `count` bytes when they fit behind its own: they cost no memory then
     /// (`tcp_try_coalesce`, `skb_try_coalesce`).
     private func joins(_ e: EndpointPointer, end: SequenceNumber, _ count: Int) -> Bool {
-        guard e.pointee.received.count > 0 else { return false }
-        let last = e.pointee.received.pointer(e.pointee.received.count - 1)
+        guard e.cold.pointee.received.count > 0 else { return false }
+        let last = e.cold.pointee.received.pointer(e.cold.pointee.received.count - 1)
         guard count <= Int(last.pointee.room) else { return false }
         last.pointee.end = end
         last.pointee.room -= UInt32(count)
@@ -122,30 +122,30 @@ extension TransportStack {
 
     /// Ranges that now follow on join the stream.
     private func drainOutOfOrder(_ e: EndpointPointer) {
-        while e.pointee.outOfOrder.count > 0 {
-            let range = e.pointee.outOfOrder[0]
+        while e.cold.pointee.outOfOrder.count > 0 {
+            let range = e.cold.pointee.outOfOrder[0]
             guard range.start.isAtOrBefore(e.pointee.receiveNext) else { return }
             if range.start.isBefore(e.pointee.receiveNext), settings.tcp_dsack {
                 noteDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
             }
-            e.pointee.outOfOrder.removeFirst(pool)
-            let end = e.pointee.outOfOrderFIN && range.end == e.pointee.outOfOrderFINAt + 1 ? e.pointee.outOfOrderFINAt : range.end
+            e.cold.pointee.outOfOrder.removeFirst(pool)
+            let end = e.cold.pointee.outOfOrderFIN && range.end == e.cold.pointee.outOfOrderFINAt + 1 ? e.cold.pointee.outOfOrderFINAt : range.end
             if end.isAfter(e.pointee.receiveNext) {
                 let next = e.pointee.receiveNext
-                e.pointee.bytesReceived &+= UInt64(end - next)
+                e.cold.pointee.bytesReceived &+= UInt64(end - next)
                 e.pointee.receiveNext = end
                 if range.start == next, joins(e, end: end, end - next) {
                     e.pointee.receiveMemory -= range.truesize
                 } else {
-                    e.pointee.received.append(ReceivedChunk(end: end, truesize: range.truesize, room: range.room), pool)
+                    e.cold.pointee.received.append(ReceivedChunk(end: end, truesize: range.truesize, room: range.room), pool)
                 }
             } else {
                 e.pointee.receiveMemory -= range.truesize
             }
-            if e.pointee.outOfOrderFIN, e.pointee.receiveNext == e.pointee.outOfOrderFINAt {
-                e.pointee.outOfOrderFIN = false
+            if e.cold.pointee.outOfOrderFIN, e.pointee.receiveNext == e.cold.pointee.outOfOrderFINAt {
+                e.cold.pointee.outOfOrderFIN = false
                 e.pointee.receiveNext = e.pointee.receiveNext + 1
-                e.pointee.bytesReceived &+= 1
+                e.cold.pointee.bytesReceived &+= 1
                 receiveFIN(e)
                 if e.pointee.state == .closed || e.pointee.state == .timeWait { return }
             }
@@ -156,8 +156,8 @@ extension TransportStack {
     private func queueOutOfOrder(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         e.pointee.flags.insert(.ackScheduled)
         if segment.isFIN {
-            e.pointee.outOfOrderFIN = true
-            e.pointee.outOfOrderFINAt = segment.end - 1
+            e.cold.pointee.outOfOrderFIN = true
+            e.cold.pointee.outOfOrderFINAt = segment.end - 1
         }
         let start = segment.sequence
         // A FIN takes a number in the queue as well, and is in SACK blocks.
@@ -167,24 +167,24 @@ extension TransportStack {
             return .bufferFull
         }
         statistics.ext.TCPOFOQueue += 1
-        e.pointee.outOfOrderSegments &+= 1
+        e.cold.pointee.outOfOrderSegments &+= 1
         if !segment.payload.isEmpty { measurePeerSegment(e, segment) }
         makeRoom(e, until: start + segment.payload.count)
         // Where among the ranges?
         var index = 0
-        while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
-        e.pointee.touchCount &+= 1
-        if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(start), e.pointee.outOfOrder[index].end.isAtOrAfter(end) {
+        while index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
+        e.cold.pointee.touchCount &+= 1
+        if index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].start.isAtOrBefore(start), e.cold.pointee.outOfOrder[index].end.isAtOrAfter(end) {
             noteDuplicate(e, start, end)  // all of it is here
             statistics.ext.TCPOFOMerge += 1
             return .delivered
         }
         if let bytes = segment.payload.baseAddress, !segment.payload.isEmpty {
-            e.pointee.receiveRing.write(bytes, count: segment.payload.count, at: start.rawValue)
+            e.cold.pointee.receiveRing.write(bytes, count: segment.payload.count, at: start.rawValue)
         }
-        var merged = OutOfOrderRange(start: start, end: end, truesize: 0, room: 0, touched: e.pointee.touchCount)
-        if index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].end == start, segment.payload.count <= Int(e.pointee.outOfOrder[index].room) {
-            merged.room = e.pointee.outOfOrder[index].room - UInt32(segment.payload.count)
+        var merged = OutOfOrderRange(start: start, end: end, truesize: 0, room: 0, touched: e.cold.pointee.touchCount)
+        if index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].end == start, segment.payload.count <= Int(e.cold.pointee.outOfOrder[index].room) {
+            merged.room = e.cold.pointee.outOfOrder[index].room - UInt32(segment.payload.count)
             statistics.ext.TCPRcvCoalesce += 1
         } else {
             // Before it waits, it is charged for all of the memory it lies in (`skb_condense`).
@@ -192,17 +192,17 @@ extension TransportStack {
             (merged.truesize, merged.room) = (memory.truesize, memory.room(after: segment.payload.count))
             e.pointee.receiveMemory += memory.truesize
         }
-        while index < e.pointee.outOfOrder.count, e.pointee.outOfOrder[index].start.isAtOrBefore(end) {
-            let other = e.pointee.outOfOrder[index]
+        while index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].start.isAtOrBefore(end) {
+            let other = e.cold.pointee.outOfOrder[index]
             let overlapStart = other.start.isAfter(start) ? other.start : start
             let overlapEnd = other.end.isBefore(end) ? other.end : end
             if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
             if other.start.isBefore(merged.start) { merged.start = other.start }
             if other.end.isAfter(merged.end) { (merged.end, merged.room) = (other.end, other.room) }
             merged.truesize += other.truesize
-            e.pointee.outOfOrder.remove(at: index, pool)
+            e.cold.pointee.outOfOrder.remove(at: index, pool)
         }
-        e.pointee.outOfOrder.insert(merged, at: index, pool)
+        e.cold.pointee.outOfOrder.insert(merged, at: index, pool)
         growWindow(e, segment)
         return .delivered
     }
@@ -212,7 +212,7 @@ extension TransportStack {
         guard settings.tcp_dsack, e.pointee.flags.contains(.selectiveAcks), end.isAfter(start) else { return }
         if start.isBefore(e.pointee.receiveNext) { statistics.ext.TCPDSACKOldSent += 1 } else { statistics.ext.TCPDSACKOfoSent += 1 }
         e.pointee.flags.insert(.duplicateSACK)
-        e.pointee.duplicateStart = start
-        e.pointee.duplicateEnd = end
+        e.cold.pointee.duplicateStart = start
+        e.cold.pointee.duplicateEnd = end
     }
 }

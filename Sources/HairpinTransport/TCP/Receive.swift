@@ -27,8 +27,8 @@ extension TransportStack {
             return .refused
         }
         if e == owner, !backlog.isDraining {
-            e.pointee.segmentsIn &+= 1
-            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+            e.cold.pointee.segmentsIn &+= 1
+            if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
             if backlog.append(ip, tcp, memory.condensed) { statistics.ext.TCPBacklogCoalesce += 1 }
             return .delivered
         }
@@ -65,8 +65,8 @@ extension TransportStack {
     /// All states with both sequence numbers known.
     func receiveSynchronized(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         if !segment.isCounted {
-            e.pointee.segmentsIn &+= 1
-            if !segment.payload.isEmpty { e.pointee.dataSegmentsIn &+= 1 }
+            e.cold.pointee.segmentsIn &+= 1
+            if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
         }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
@@ -150,7 +150,7 @@ extension TransportStack {
         guard segment.end.isAtOrAfter(e.pointee.windowUpdate) else { return false }
         let limit = e.pointee.receiveNext + e.pointee.windowLeft
         if (segment.isFIN ? segment.end - 1 : segment.end).isAtOrBefore(limit) { return true }
-        return segment.sequence.isAtOrBefore(limit) && e.pointee.received.count == 0
+        return segment.sequence.isAtOrBefore(limit) && e.cold.pointee.received.count == 0
     }
 
     /// A pure duplicate ACK that was overtaken is not held against its timestamp (`tcp_disordered_ack`).
@@ -166,19 +166,19 @@ extension TransportStack {
             && (e.pointee.state == .closeWait || e.pointee.state == .lastAck || e.pointee.state == .closing)
     }
     private func isResetAfterHole(_ e: EndpointPointer, _ segment: Segment) -> Bool {
-        let count = e.pointee.outOfOrder.count
-        return count > 0 && segment.sequence == e.pointee.outOfOrder[count - 1].end
+        let count = e.cold.pointee.outOfOrder.count
+        return count > 0 && segment.sequence == e.cold.pointee.outOfOrder[count - 1].end
     }
 
     /// At most one answer in 500 ms to segments without data that are out of the window (`tcp_oow_rate_limited`).
     func isRateLimited(_ e: EndpointPointer, _ segment: Segment, counting counter: WritableKeyPath<ExtendedCounters, Int> = \.TCPACKSkippedSeq) -> Bool {
         if segment.end != segment.sequence, !segment.isSYN { return false }
-        let last = e.pointee.outOfWindowAnswer
+        let last = e.cold.pointee.outOfWindowAnswer
         if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) {
             statistics.ext[keyPath: counter] += 1
             return true
         }
-        e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
+        e.cold.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
         return false
     }
 
@@ -215,12 +215,12 @@ extension TransportStack {
 
     /// An ACK the peer must confirm before anything happens to the connection (RFC 5961 §7: rate limited, for the namespace and the connection).
     func sendChallenge(_ e: EndpointPointer) {
-        let last = e.pointee.outOfWindowAnswer
+        let last = e.cold.pointee.outOfWindowAnswer
         if last != 0, now.nanoseconds &- last < UInt64(settings.tcp_invalid_ratelimit.nanoseconds) {
             statistics.ext.TCPACKSkippedChallenge += 1
             return
         }
-        e.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
+        e.cold.pointee.outOfWindowAnswer = max(1, now.nanoseconds)
         let second = now.nanoseconds / 1_000_000_000
         if challengeSecond != second {
             challengeSecond = second

@@ -8,13 +8,13 @@ extension TransportStack {
         guard e.pointee.lostOut > e.pointee.retransOut else { return }
         var index = 0
         var rearms = false
-        while index < e.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
-            if e.pointee.modules != nil, waitsForPacing(e) { break }
-            let sent = e.pointee.sent[index]
+        while index < e.cold.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
+            if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
+            let sent = e.cold.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
                 guard retransmit(e, index: index), e.pointee.state != .closed else { break }
                 if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
-                if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += 1 }
+                if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += 1 }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
             }
             index += 1
@@ -30,24 +30,24 @@ extension TransportStack {
             statistics.ext.TCPSpuriousRtxHostQueues += 1
             return false
         }
-        if index > 0, !e.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
+        if index > 0, !e.cold.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
         // What lies beyond a window that shrank stays (`__tcp_retransmit_skb`).
-        let room = e.pointee.windowEnd - e.pointee.sent[index].start
+        let room = e.pointee.windowEnd - e.cold.pointee.sent[index].start
         let segment = room > 0 ? min(currentSegment(e), room) : currentSegment(e)
-        e.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
-        if e.pointee.sent[index].payload > segment {
+        e.cold.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
+        if e.cold.pointee.sent[index].payload > segment {
             cut(e, index, segment)
         } else if settings.tcp_retrans_collapse {
             joinFollowing(e, index, segment)
         }
-        let sent = e.pointee.sent[index]
+        let sent = e.cold.pointee.sent[index]
         var flags: TCPFlags = .ack
         if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
         if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
         statistics.retransmitted += 1
-        e.pointee.totalRetransmissions &+= 1
-        e.pointee.bytesRetransmitted &+= UInt64(sent.payload)
-        let record = e.pointee.sent.pointer(index)
+        e.cold.pointee.totalRetransmissions &+= 1
+        e.cold.pointee.bytesRetransmitted &+= UInt64(sent.payload)
+        let record = e.cold.pointee.sent.pointer(index)
         if !isProbe, record.pointee.marks & SentSegment.retransmitted == 0 {
             record.pointee.marks |= SentSegment.retransmitted
             e.pointee.retransOut += 1
@@ -56,37 +56,37 @@ extension TransportStack {
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
         record.pointee.sentAt = transmissionStamp()
         if !isProbe {
-            if e.pointee.retransmitStamp == 0 { e.pointee.retransmitStamp = now.nanoseconds }
-            e.pointee.undoRetransmissions = max(e.pointee.undoRetransmissions, 0) + 1
+            if e.cold.pointee.retransmitStamp == 0 { e.cold.pointee.retransmitStamp = now.nanoseconds }
+            e.cold.pointee.undoRetransmissions = max(e.cold.pointee.undoRetransmissions, 0) + 1
         }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
-        let previous = e.pointee.lastTransmission
+        let previous = e.cold.pointee.lastTransmission
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
-        if let modules = e.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
+        if let modules = e.cold.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
         return true
     }
 
     /// The segment is larger than segments are now: the front of it goes, the rest stays (`tcp_fragment`).
     private func cut(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
-        let whole = e.pointee.sent[index]
+        let whole = e.cold.pointee.sent[index]
         var rest = whole
         rest.start = whole.start + segment
-        let front = e.pointee.sent.pointer(index)
+        let front = e.cold.pointee.sent.pointer(index)
         front.pointee.end = rest.start
         front.pointee.marks &= ~(SentSegment.psh | SentSegment.fin | SentSegment.endOfRecord | SentSegment.stamped)
         front.pointee.marks |= SentSegment.endsBurst
         if whole.marks & SentSegment.lost != 0 { e.pointee.lostOut += 1 }
         if whole.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut += 1 }
-        e.pointee.heldPackets += 1
-        e.pointee.sent.insert(rest, at: index + 1, pool)
+        e.cold.pointee.heldPackets += 1
+        e.cold.pointee.sent.insert(rest, at: index + 1, pool)
     }
 
     /// Small packets that follow go with it, as far as they fit (`tcp_retrans_try_collapse`); not across MSG_EOR or what was SACKed.
     private func joinFollowing(_ e: EndpointPointer, _ index: Int, _ segment: Int) {
-        while index + 1 < e.pointee.sent.count {
-            let record = e.pointee.sent.pointer(index)
-            let next = e.pointee.sent[index + 1]
+        while index + 1 < e.cold.pointee.sent.count {
+            let record = e.cold.pointee.sent.pointer(index)
+            let next = e.cold.pointee.sent[index + 1]
             guard record.pointee.marks & next.marks & SentSegment.endsBurst != 0, record.pointee.marks & (SentSegment.endOfRecord | SentSegment.fin) == 0,
                 next.marks & SentSegment.sacked == 0, record.pointee.payload + next.payload <= segment, next.end.isAtOrBefore(e.pointee.windowEnd)
             else { return }
@@ -95,8 +95,8 @@ extension TransportStack {
                 next.marks & (SentSegment.psh | SentSegment.fin | SentSegment.everRetransmitted | SentSegment.endOfRecord | SentSegment.stamped)
             if next.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             if next.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut -= 1 }
-            if e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
-            e.pointee.sent.remove(at: index + 1, pool)
+            if e.cold.pointee.heldPackets > 0 { e.cold.pointee.heldPackets -= 1 }
+            e.cold.pointee.sent.remove(at: index + 1, pool)
         }
     }
 }

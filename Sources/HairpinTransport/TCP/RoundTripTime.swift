@@ -12,52 +12,52 @@ extension TransportStack {
     /// A sample in microseconds, at least one.
     func addRTTSample(_ e: EndpointPointer, microseconds: UInt32) {
         var m = Int64(max(1, microseconds))
-        var srtt = Int64(e.pointee.smoothedRTT)
+        var srtt = Int64(e.cold.pointee.smoothedRTT)
         if srtt != 0 {
             m -= srtt >> 3
             srtt += m
             if m < 0 {
                 m = -m
-                m -= Int64(e.pointee.deviation >> 2)
+                m -= Int64(e.cold.pointee.deviation >> 2)
                 if m > 0 { m >>= 3 }  // RTT falling: do not raise the deviation as fast
             } else {
-                m -= Int64(e.pointee.deviation >> 2)
+                m -= Int64(e.cold.pointee.deviation >> 2)
             }
-            e.pointee.deviation = UInt32(clamping: Int64(e.pointee.deviation) + m)
-            if e.pointee.deviation > e.pointee.maximumDeviation {
-                e.pointee.maximumDeviation = e.pointee.deviation
-                if e.pointee.maximumDeviation > e.pointee.rttVariation { e.pointee.rttVariation = e.pointee.maximumDeviation }
+            e.cold.pointee.deviation = UInt32(clamping: Int64(e.cold.pointee.deviation) + m)
+            if e.cold.pointee.deviation > e.cold.pointee.maximumDeviation {
+                e.cold.pointee.maximumDeviation = e.cold.pointee.deviation
+                if e.cold.pointee.maximumDeviation > e.cold.pointee.rttVariation { e.cold.pointee.rttVariation = e.cold.pointee.maximumDeviation }
             }
-            if e.pointee.unacknowledged.isAfter(e.pointee.rttSequence) {
-                if e.pointee.maximumDeviation < e.pointee.rttVariation {
-                    e.pointee.rttVariation -= (e.pointee.rttVariation - e.pointee.maximumDeviation) >> 2
+            if e.pointee.unacknowledged.isAfter(e.cold.pointee.rttSequence) {
+                if e.cold.pointee.maximumDeviation < e.cold.pointee.rttVariation {
+                    e.cold.pointee.rttVariation -= (e.cold.pointee.rttVariation - e.cold.pointee.maximumDeviation) >> 2
                 }
-                e.pointee.rttSequence = e.pointee.sendNext
-                e.pointee.maximumDeviation = minimumDeviation
+                e.cold.pointee.rttSequence = e.pointee.sendNext
+                e.cold.pointee.maximumDeviation = minimumDeviation
             }
         } else {
             srtt = m << 3
-            e.pointee.deviation = UInt32(truncatingIfNeeded: min(m << 1, Int64(UInt32.max)))
-            e.pointee.rttVariation = max(e.pointee.deviation, minimumDeviation)
-            e.pointee.maximumDeviation = e.pointee.rttVariation
-            e.pointee.rttSequence = e.pointee.sendNext
+            e.cold.pointee.deviation = UInt32(truncatingIfNeeded: min(m << 1, Int64(UInt32.max)))
+            e.cold.pointee.rttVariation = max(e.cold.pointee.deviation, minimumDeviation)
+            e.cold.pointee.maximumDeviation = e.cold.pointee.rttVariation
+            e.cold.pointee.rttSequence = e.pointee.sendNext
         }
-        e.pointee.smoothedRTT = UInt32(min(max(1, srtt), Int64(UInt32.max)))
-        e.pointee.backoff = 0
+        e.cold.pointee.smoothedRTT = UInt32(min(max(1, srtt), Int64(UInt32.max)))
+        e.cold.pointee.backoff = 0
         setTimeout(e)
     }
 
     /// RTO = SRTT + deviation (`__tcp_set_rto`), bounded.
     func setTimeout(_ e: EndpointPointer) {
-        let microseconds = UInt64(e.pointee.smoothedRTT >> 3) + UInt64(e.pointee.rttVariation)
+        let microseconds = UInt64(e.cold.pointee.smoothedRTT >> 3) + UInt64(e.cold.pointee.rttVariation)
         e.pointee.retransmitTimeout = UInt32(min(TimerWheel.ticks(.microseconds(Int64(microseconds))), UInt64(maximumTimeoutTicks)))
     }
 
     /// The least RTT of the last five minutes (`tcp_update_rtt_min`), for RACK and for the size of bursts.
     func updateMinimumRTT(_ e: EndpointPointer, microseconds: UInt32) {
-        if microseconds <= e.pointee.minimumRTT || now.nanoseconds &- e.pointee.minimumRTTAt > 300_000_000_000 {
-            e.pointee.minimumRTT = max(1, microseconds)
-            e.pointee.minimumRTTAt = now.nanoseconds
+        if microseconds <= e.cold.pointee.minimumRTT || now.nanoseconds &- e.cold.pointee.minimumRTTAt > 300_000_000_000 {
+            e.cold.pointee.minimumRTT = max(1, microseconds)
+            e.cold.pointee.minimumRTTAt = now.nanoseconds
         }
     }
 }

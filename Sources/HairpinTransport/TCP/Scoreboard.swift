@@ -11,34 +11,34 @@ extension TransportStack {
     func age(_ stamp: UInt64) -> UInt64 { now.nanoseconds > stamp ? now.nanoseconds - stamp : 0 }
 
     /// Where the highest SACKed segment ends; SND.UNA without any (`tcp_highest_sack_seq`).
-    func highestSack(_ e: EndpointPointer) -> SequenceNumber { e.pointee.sackedOut > 0 ? e.pointee.highestSacked : e.pointee.unacknowledged }
+    func highestSack(_ e: EndpointPointer) -> SequenceNumber { e.pointee.sackedOut > 0 ? e.cold.pointee.highestSacked : e.pointee.unacknowledged }
 
     func tagSelectiveAcks(_ e: EndpointPointer, _ segment: Segment, _ findings: inout AckFindings) {
-        if e.pointee.sackedOut == 0 { e.pointee.highestSacked = e.pointee.unacknowledged }
+        if e.pointee.sackedOut == 0 { e.cold.pointee.highestSacked = e.pointee.unacknowledged }
         for i in 0..<segment.sackCount {
             let (start, end) = segment.sackBlock(i)
             guard end.isAfter(start), !end.isAfter(e.pointee.sendNext) else { continue }
             let isDuplicate = i == 0 && reportsDuplicate(e, segment, start, end, &findings)
             guard isValid(e, start, end, isDuplicate: isDuplicate) else { continue }
             var index = firstSent(e, from: start)
-            while index < e.pointee.sent.count {
-                let sent = e.pointee.sent.pointer(index)
+            while index < e.cold.pointee.sent.count {
+                let sent = e.cold.pointee.sent.pointer(index)
                 guard sent.pointee.end.isAtOrBefore(end) else { break }
                 tag(e, sent, isDuplicate: isDuplicate, &findings)
                 index += 1
             }
         }
-        if let low = findings.reordered, e.pointee.phase != .loss || e.pointee.undoMark.rawValue != 0 { checkReordering(e, from: low) }
+        if let low = findings.reordered, e.pointee.phase != .loss || e.cold.pointee.undoMark.rawValue != 0 { checkReordering(e, from: low) }
         findings.reordered = nil
     }
 
     /// A block lies beyond SND.UNA, or reports a duplicate below it while that can undo something (`tcp_is_sackblock_valid`).
     private func isValid(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber, isDuplicate: Bool) -> Bool {
         if start.isAfter(e.pointee.unacknowledged) { return true }
-        let mark = e.pointee.undoMark
+        let mark = e.cold.pointee.undoMark
         guard isDuplicate, mark.rawValue != 0, !end.isAfter(e.pointee.unacknowledged) else { return false }
         if !start.isBefore(mark) { return true }
-        return end.isAfter(mark) && end - start <= Int(e.pointee.maximumWindow)
+        return end.isAfter(mark) && end - start <= Int(e.cold.pointee.maximumWindow)
     }
 
     /// RFC 2883 §4: below the cumulative ACK, or inside the second block (`tcp_check_dsack`, `tcp_dsack_seen`).
@@ -52,7 +52,7 @@ extension TransportStack {
             statistics.ext.TCPDSACKRecv += 1
         }
         let length = end - start
-        guard length <= Int(e.pointee.maximumWindow) else {
+        guard length <= Int(e.cold.pointee.maximumWindow) else {
             statistics.ext.TCPDSACKIgnoredDubious += 1
             return false
         }
@@ -60,21 +60,21 @@ extension TransportStack {
         var segments = 1
         if length > size {
             segments = (length + size - 1) / size
-        } else if e.pointee.probing, e.pointee.probeHigh == end {
+        } else if e.cold.pointee.probing, e.cold.pointee.probeHigh == end {
             findings.insert(.duplicateProbe)
         }
-        e.pointee.duplicateReports += UInt32(segments)
+        e.cold.pointee.duplicateReports += UInt32(segments)
         // More duplicates than were ever sent again are not ours.
-        guard e.pointee.duplicateReports <= e.pointee.totalRetransmissions else {
+        guard e.cold.pointee.duplicateReports <= e.cold.pointee.totalRetransmissions else {
             statistics.ext.TCPDSACKIgnoredDubious += 1
             return false
         }
         statistics.ext.TCPDSACKRecvSegs += segments
-        if e.pointee.reorderingEvents > 0, !findings.contains(.duplicateProbe) { e.pointee.rackDuplicateSeen = true }
+        if e.cold.pointee.reorderingEvents > 0, !findings.contains(.duplicateProbe) { e.cold.pointee.rackDuplicateSeen = true }
         findings.insert(.duplicateReport)
-        e.pointee.delivered &+= UInt32(segments)
-        if e.pointee.undoMark.rawValue != 0, e.pointee.undoRetransmissions > 0, !end.isAfter(findings.priorUnacknowledged), end.isAfter(e.pointee.undoMark) {
-            e.pointee.undoRetransmissions = max(0, e.pointee.undoRetransmissions - Int32(segments))
+        e.cold.pointee.delivered &+= UInt32(segments)
+        if e.cold.pointee.undoMark.rawValue != 0, e.cold.pointee.undoRetransmissions > 0, !end.isAfter(findings.priorUnacknowledged), end.isAfter(e.cold.pointee.undoMark) {
+            e.cold.pointee.undoRetransmissions = max(0, e.cold.pointee.undoRetransmissions - Int32(segments))
         }
         return true
     }
@@ -82,10 +82,10 @@ extension TransportStack {
     /// Index of the first segment in flight that starts at or after `sequence`.
     private func firstSent(_ e: EndpointPointer, from sequence: SequenceNumber) -> Int {
         var low = 0
-        var high = e.pointee.sent.count
+        var high = e.cold.pointee.sent.count
         while low < high {
             let middle = (low + high) / 2
-            if e.pointee.sent[middle].start.isBefore(sequence) { low = middle + 1 } else { high = middle }
+            if e.cold.pointee.sent[middle].start.isBefore(sequence) { low = middle + 1 } else { high = middle }
         }
         return low
     }
@@ -95,8 +95,8 @@ extension TransportStack {
         let marks = sent.pointee.marks
         let wasSentAgain = marks & (SentSegment.retransmitted | SentSegment.everRetransmitted) != 0
         if isDuplicate, wasSentAgain {
-            if e.pointee.undoMark.rawValue != 0, e.pointee.undoRetransmissions > 0, sent.pointee.end.isAfter(e.pointee.undoMark) {
-                e.pointee.undoRetransmissions -= 1
+            if e.cold.pointee.undoMark.rawValue != 0, e.cold.pointee.undoRetransmissions > 0, sent.pointee.end.isAfter(e.cold.pointee.undoMark) {
+                e.cold.pointee.undoRetransmissions -= 1
             }
             if marks & SentSegment.sacked != 0 { noteReordering(sent.pointee.start, &findings) }
         }
@@ -113,7 +113,7 @@ extension TransportStack {
             } else {
                 if !wasSentAgain {
                     if sent.pointee.start.isBefore(highestSack(e)) { noteReordering(sent.pointee.start, &findings) }
-                    if !sent.pointee.end.isAfter(e.pointee.highSequence) { findings.insert(.originalArrived) }
+                    if !sent.pointee.end.isAfter(e.cold.pointee.highSequence) { findings.insert(.originalArrived) }
                     let trip = Int64(age(sent.pointee.sentAt))
                     if findings.firstSackRoundTrip < 0 { findings.firstSackRoundTrip = trip }
                     findings.lastSackRoundTrip = trip
@@ -125,10 +125,10 @@ extension TransportStack {
             }
             sent.pointee.marks |= SentSegment.sacked
             findings.insert(.sacked)
-            if let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent.pointee) }
-            if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.pointee.highestSacked) { e.pointee.highestSacked = sent.pointee.end }
+            if let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent.pointee) }
+            if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.cold.pointee.highestSacked) { e.cold.pointee.highestSacked = sent.pointee.end }
             e.pointee.sackedOut += 1
-            e.pointee.delivered &+= 1
+            e.cold.pointee.delivered &+= 1
         }
         if isDuplicate, sent.pointee.marks & SentSegment.retransmitted != 0 {
             sent.pointee.marks &= ~SentSegment.retransmitted
@@ -148,14 +148,14 @@ extension TransportStack {
         let distance = high - low
         let size = max(1, Int(e.pointee.segmentSize))
         if distance > reorderingDegree(e) * size {
-            e.pointee.reordering = UInt16(clamping: min((distance + size - 1) / size, settings.tcp_max_reordering))
+            e.cold.pointee.reordering = UInt16(clamping: min((distance + size - 1) / size, settings.tcp_max_reordering))
         }
         if byTimestamp { statistics.ext.TCPTSReorder += 1 } else { statistics.ext.TCPSACKReorder += 1 }
-        e.pointee.reorderingEvents &+= 1
+        e.cold.pointee.reorderingEvents &+= 1
     }
 
     /// How far segments have been seen to be displaced, in segments (`tp->reordering`).
-    func reorderingDegree(_ e: EndpointPointer) -> Int { e.pointee.reordering == 0 ? settings.tcp_reordering : Int(e.pointee.reordering) }
+    func reorderingDegree(_ e: EndpointPointer) -> Int { e.cold.pointee.reordering == 0 ? settings.tcp_reordering : Int(e.cold.pointee.reordering) }
 
     /// Takes what the cumulative ACK covers off the queue (`tcp_clean_rtx_queue`). `priorSack` is the highest SACKed number before this ACK.
     func removeAcknowledged(_ e: EndpointPointer, _ priorSack: SequenceNumber, _ findings: inout AckFindings) {
@@ -166,8 +166,8 @@ extension TransportStack {
         let priorSackedOut = e.pointee.sackedOut
         // Whether the packet of the queue that the head belongs to has lost segments to this ACK.
         var isCutInto = false
-        while e.pointee.sent.count > 0 {
-            let head = e.pointee.sent.pointer(0)
+        while e.cold.pointee.sent.count > 0 {
+            let head = e.cold.pointee.sent.pointer(0)
             guard head.pointee.end.isAtOrBefore(una) else {
                 // Half a segment acknowledged: the rest stays. Linux trims packets of several segments only (`tcp_tso_acked`).
                 if head.pointee.start.isBefore(una) {
@@ -186,30 +186,30 @@ extension TransportStack {
                 // A packet that was not trimmed still begins below what the ACK before covered.
                 let start = sent.marks & SentSegment.trimmed != 0 ? sent.start - 1 : sent.start
                 if reordered == nil || start.isBefore(reordered!) { reordered = start }
-                if !sent.end.isAfter(e.pointee.highSequence) { findings.insert(.originalArrived) }
+                if !sent.end.isAfter(e.cold.pointee.highSequence) { findings.insert(.originalArrived) }
             }
             if sent.marks & SentSegment.sacked != 0 {
                 e.pointee.sackedOut -= 1
             } else if hasSACK {
-                e.pointee.delivered &+= 1
+                e.cold.pointee.delivered &+= 1
                 if !isSpurious(e, sent) { advanceRACK(e, sent) }
             }
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
-            if sent.marks & SentSegment.sacked == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
+            if sent.marks & SentSegment.sacked == 0, let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
             acked += 1
             isCutInto = sent.marks & SentSegment.endsBurst == 0
             findings.insert(.acked)
-            if sent.marks & SentSegment.endsBurst != 0, e.pointee.heldPackets > 0 { e.pointee.heldPackets -= 1 }
+            if sent.marks & SentSegment.endsBurst != 0, e.cold.pointee.heldPackets > 0 { e.cold.pointee.heldPackets -= 1 }
             if sent.marks & SentSegment.stamped != 0 { stampAcknowledgment(e, end: sent.start + sent.payload, payload: sent.payload) }
-            e.pointee.sent.removeFirst(pool)
+            e.cold.pointee.sent.removeFirst(pool)
         }
-        if e.pointee.sent.count == 0 { stopChronograph(e, .busy) }
-        if e.pointee.sent.count > 0, e.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
-        if acked == 1, priorSackedOut == 0, let modules = e.pointee.modules, modules.pointee.rate.isOn { noteDelayedAck(e, modules, findings) }
+        if e.cold.pointee.sent.count == 0 { stopChronograph(e, .busy) }
+        if e.cold.pointee.sent.count > 0, e.cold.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
+        if acked == 1, priorSackedOut == 0, let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { noteDelayedAck(e, modules, findings) }
         let hasSample = updateRoundTrip(e, findings)
         if acked > 0 {
             findings.insert(.setsTimer)
-            if let modules = e.pointee.modules, modules.pointee.search.probeSize != 0 { concludeProbe(e, modules) }
+            if let modules = e.cold.pointee.modules, modules.pointee.search.probeSize != 0 { concludeProbe(e, modules) }
             if !hasSACK {
                 removeRenoSacks(e, acked: acked)
                 // Without SACK nobody can tell whether the original or the retransmission arrived.
@@ -217,7 +217,7 @@ extension TransportStack {
             } else if let reordered, reordered.isBefore(priorSack) {
                 checkReordering(e, from: reordered)
             }
-        } else if e.pointee.sent.count > 0, hasSample, findings.firstSackRoundTrip >= 0, findings.firstSackRoundTrip > Int64(age(e.pointee.sent[0].sentAt)) {
+        } else if e.cold.pointee.sent.count > 0, hasSample, findings.firstSackRoundTrip >= 0, findings.firstSackRoundTrip > Int64(age(e.cold.pointee.sent[0].sentAt)) {
             // Not when the sample is of data sent after the head was last sent: the timeout would go on being put off.
             findings.insert(.setsTimer)
         }
@@ -227,10 +227,10 @@ extension TransportStack {
 
     /// An ACK that echoes a stamp from before the retransmission is for the original (`tcp_skb_spurious_retrans`).
     private func isSpurious(_ e: EndpointPointer, _ sent: SentSegment) -> Bool {
-        guard sent.marks & (SentSegment.retransmitted | SentSegment.everRetransmitted) != 0, e.pointee.flags.contains(.timestamps), e.pointee.receivedEcho != 0
+        guard sent.marks & (SentSegment.retransmitted | SentSegment.everRetransmitted) != 0, e.pointee.flags.contains(.timestamps), e.cold.pointee.receivedEcho != 0
         else { return false }
         let stamp = UInt32(truncatingIfNeeded: sent.sentAt / 1_000_000) &+ e.pointee.timestampOffset
-        return Int32(bitPattern: e.pointee.receivedEcho &- stamp) < 0
+        return Int32(bitPattern: e.cold.pointee.receivedEcho &- stamp) < 0
     }
 
     // MARK: without SACK
@@ -241,13 +241,13 @@ extension TransportStack {
         let before = e.pointee.sackedOut
         e.pointee.sackedOut += UInt32(duplicates)
         limitRenoSacks(e, added: 0)
-        if e.pointee.sackedOut > before { e.pointee.delivered &+= e.pointee.sackedOut - before }
+        if e.pointee.sackedOut > before { e.cold.pointee.delivered &+= e.pointee.sackedOut - before }
     }
 
     /// One ACK covered the hole, the others eat duplicate ACKs (`tcp_remove_reno_sacks`).
     private func removeRenoSacks(_ e: EndpointPointer, acked: Int) {
         let sacked = Int(e.pointee.sackedOut)
-        e.pointee.delivered &+= UInt32(max(acked - sacked, 1))
+        e.cold.pointee.delivered &+= UInt32(max(acked - sacked, 1))
         e.pointee.sackedOut = UInt32(max(0, sacked - (acked - 1)))
         limitRenoSacks(e, added: acked)
     }
@@ -257,8 +257,8 @@ extension TransportStack {
         let holes = min(max(Int(e.pointee.lostOut), 1), e.pointee.packetsOut)
         guard Int(e.pointee.sackedOut) + holes > e.pointee.packetsOut else { return }
         e.pointee.sackedOut = UInt32(e.pointee.packetsOut - holes)
-        e.pointee.reordering = UInt16(clamping: min(e.pointee.packetsOut + added, settings.tcp_max_reordering))
+        e.cold.pointee.reordering = UInt16(clamping: min(e.pointee.packetsOut + added, settings.tcp_max_reordering))
         statistics.ext.TCPRenoReorder += 1
-        e.pointee.reorderingEvents &+= 1
+        e.cold.pointee.reorderingEvents &+= 1
     }
 }

@@ -22,16 +22,16 @@ extension TransportStack {
 
     /// `tcp_sync_mss`: sending MSS for a path MTU, bound by the peer's MSS and by half of the largest window it offered.
     func synchronizeSegment(_ e: EndpointPointer) {
-        var size = min(max(Int(e.pointee.pathMTU) - 40, 48), Int(e.pointee.segmentClamp))
+        var size = min(max(Int(e.cold.pointee.pathMTU) - 40, 48), Int(e.cold.pointee.segmentClamp))
         if e.pointee.flags.contains(.timestamps) { size -= OptionSize.timestamps }
         size = max(size, 48)
         size = boundToHalfWindow(e, size)
-        e.pointee.segmentSize = UInt16(e.pointee.modules == nil ? size : boundToSearch(e, size))
+        e.pointee.segmentSize = UInt16(e.cold.pointee.modules == nil ? size : boundToSearch(e, size))
     }
 
     /// `tcp_bound_to_half_wnd`
     private func boundToHalfWindow(_ e: EndpointPointer, _ size: Int) -> Int {
-        let most = Int(e.pointee.maximumWindow)
+        let most = Int(e.cold.pointee.maximumWindow)
         let cutoff = most > 536 ? most >> 1 : most
         return cutoff > 0 && size > cutoff ? max(cutoff, 68 - 20) : size
     }
@@ -45,13 +45,13 @@ extension TransportStack {
     /// Most segments of a burst (`tcp_tso_segs`): a millisecond's worth at the present rate, more on short paths.
     private func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
         var bytes = pacingRate(e) >> 10
-        let shift = e.pointee.minimumRTT == .max ? 32 : e.pointee.minimumRTT >> 9
+        let shift = e.cold.pointee.minimumRTT == .max ? 32 : e.cold.pointee.minimumRTT >> 9
         if shift < 32 { bytes &+= 65_536 >> UInt64(shift) }
         return max(Int(min(bytes, 65_536 - 320)) / segment, leastBurst(e))
     }
 
     private func leastBurst(_ e: EndpointPointer) -> Int {
-        if e.pointee.congestion == .bbr, let modules = e.pointee.modules { return leastBurstBBR(modules) }
+        if e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { return leastBurstBBR(modules) }
         return settings.tcp_min_tso_segs
     }
 
@@ -71,7 +71,7 @@ extension TransportStack {
     @discardableResult
     func writeSegments(_ e: EndpointPointer, segment: Int, nagle: Nagle, push: Push = .all) -> Bool {
         var sentSegments = 0
-        if push == .all, let modules = e.pointee.modules, modules.pointee.search.isOn {
+        if push == .all, let modules = e.cold.pointee.modules, modules.pointee.search.isOn {
             switch probePathMTU(e, modules) {
             case .none: break
             case .wait: return false
@@ -83,11 +83,11 @@ extension TransportStack {
         var windowLimited = false
         var congestionLimited = false
         let fin = e.pointee.flags.contains(.finQueued)
-        let mayWait = e.pointee.modules != nil
-        while e.pointee.queue.count > 0 || finUnsent(e) {
+        let mayWait = e.cold.pointee.modules != nil
+        while e.cold.pointee.queue.count > 0 || finUnsent(e) {
             if mayWait, waitsForPacing(e) { break }
-            var head = e.pointee.queue.count > 0 ? e.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
-            var isLast = e.pointee.queue.count <= 1
+            var head = e.cold.pointee.queue.count > 0 ? e.cold.pointee.queue[0] : QueuedPacket(end: e.pointee.sendNext)
+            var isLast = e.cold.pointee.queue.count <= 1
             var waiting = head.end - e.pointee.sendNext
             var carriesFIN = fin && isLast
             // Congestion window (`tcp_cwnd_test`): bursts of at most half of it.
@@ -104,8 +104,8 @@ extension TransportStack {
             }
             quota = min(quota, most)
             if !isLast, quota * segment > waiting, !settings.sendsAsBefore6_10, growHead(e, by: quota * segment - waiting) {
-                head = e.pointee.queue[0]
-                isLast = e.pointee.queue.count == 1
+                head = e.cold.pointee.queue[0]
+                isLast = e.cold.pointee.queue.count == 1
                 waiting = head.end - e.pointee.sendNext
                 carriesFIN = fin && isLast
             }
@@ -130,12 +130,12 @@ extension TransportStack {
                 take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
             let isWhole = take == waiting
-            if e.pointee.queue.count == 0 || !isWhole { e.pointee.heldPackets += 1 }
-            if e.pointee.queue.count > 0, isWhole { e.pointee.queue.removeFirst(pool) }
+            if e.cold.pointee.queue.count == 0 || !isWhole { e.cold.pointee.heldPackets += 1 }
+            if e.cold.pointee.queue.count > 0, isWhole { e.cold.pointee.queue.removeFirst(pool) }
             if isWhole, head.marks & QueuedPacket.stamped != 0 { stampTransmission(e, end: head.end, payload: take) }
             sendBurst(e, count: take, segment: segment, fin: isWhole && carriesFIN, push: isWhole && head.marks & QueuedPacket.psh != 0)
-            if isWhole, head.marks & (QueuedPacket.stamped | QueuedPacket.endOfRecord) != 0, e.pointee.sent.count > 0 {
-                let last = e.pointee.sent.pointer(e.pointee.sent.count - 1)
+            if isWhole, head.marks & (QueuedPacket.stamped | QueuedPacket.endOfRecord) != 0, e.cold.pointee.sent.count > 0 {
+                let last = e.cold.pointee.sent.pointer(e.cold.pointee.sent.count - 1)
                 if head.marks & QueuedPacket.stamped != 0 { last.pointee.marks |= SentSegment.stamped }
                 if head.marks & QueuedPacket.endOfRecord != 0 { last.pointee.marks |= SentSegment.endOfRecord }
             }
@@ -143,8 +143,8 @@ extension TransportStack {
             guard e.pointee.state != .closed else { return false }
             let segments = max(1, (take + segment - 1) / segment)
             sentSegments += segments
-            if take % segment != 0 || take == 0 { e.pointee.lastSmall = e.pointee.sendNext }
-            if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.pointee.proportionalOut += UInt32(segments) }
+            if take % segment != 0 || take == 0 { e.cold.pointee.lastSmall = e.pointee.sendNext }
+            if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += UInt32(segments) }
             if push != .all { break }
         }
         if windowLimited { startChronograph(e, .windowLimited) } else { stopChronograph(e, .windowLimited) }
@@ -161,27 +161,27 @@ extension TransportStack {
     func sendProbe(_ e: EndpointPointer, count: Int) {
         let end = e.pointee.sendNext + count
         var isPushed = false
-        while e.pointee.queue.count > 0, e.pointee.queue[0].end.isAtOrBefore(end) {
-            if e.pointee.queue[0].marks & QueuedPacket.psh != 0 { isPushed = true }
-            e.pointee.queue.removeFirst(pool)
-            e.pointee.heldPackets -= 1
+        while e.cold.pointee.queue.count > 0, e.cold.pointee.queue[0].end.isAtOrBefore(end) {
+            if e.cold.pointee.queue[0].marks & QueuedPacket.psh != 0 { isPushed = true }
+            e.cold.pointee.queue.removeFirst(pool)
+            e.cold.pointee.heldPackets -= 1
         }
-        e.pointee.heldPackets += 1
+        e.cold.pointee.heldPackets += 1
         sendBurst(e, count: count, segment: count, fin: false, push: isPushed)
         letSoftirqsRun(e)
     }
 
     /// The first packet takes over up to `amount` bytes of the second, for larger bursts (`tcp_grow_skb`). False if it may not.
     private func growHead(_ e: EndpointPointer, by amount: Int) -> Bool {
-        let head = e.pointee.queue.pointer(0)
-        let next = e.pointee.queue[1]
+        let head = e.cold.pointee.queue.pointer(0)
+        let next = e.cold.pointee.queue[1]
         guard head.pointee.marks & QueuedPacket.endOfRecord == 0 else { return false }
         let length = next.end - head.pointee.end
         if amount >= length {
             head.pointee.end = next.end
             head.pointee.marks |= next.marks
-            e.pointee.queue.remove(at: 1, pool)
-            e.pointee.heldPackets -= 1
+            e.cold.pointee.queue.remove(at: 1, pool)
+            e.cold.pointee.heldPackets -= 1
         } else {
             head.pointee.end = head.pointee.end + amount
         }
@@ -200,12 +200,12 @@ extension TransportStack {
 
     /// The window is open, but by less than a segment: one packet of what fits (`tcp_write_wakeup`).
     func sendWindowProbeData(_ e: EndpointPointer, most: Int) {
-        let waiting = e.pointee.queue[0].end - e.pointee.sendNext
+        let waiting = e.cold.pointee.queue[0].end - e.pointee.sendNext
         let take = min(waiting, most)
-        if e.pointee.pushed.isBefore(e.pointee.queue[0].end) { e.pointee.pushed = e.pointee.queue[0].end }
+        if e.pointee.pushed.isBefore(e.cold.pointee.queue[0].end) { e.pointee.pushed = e.cold.pointee.queue[0].end }
         let isWhole = take == waiting
-        let fin = isWhole && e.pointee.queue.count == 1 && e.pointee.flags.contains(.finQueued)
-        if isWhole { e.pointee.queue.removeFirst(pool) } else { e.pointee.heldPackets += 1 }
+        let fin = isWhole && e.cold.pointee.queue.count == 1 && e.pointee.flags.contains(.finQueued)
+        if isWhole { e.cold.pointee.queue.removeFirst(pool) } else { e.cold.pointee.heldPackets += 1 }
         sendBurst(e, count: take, segment: max(take, 1), fin: fin, push: true)
     }
 
@@ -214,7 +214,7 @@ extension TransportStack {
         guard partial else { return false }
         if nagle == .cork { return true }
         guard nagle == .on, e.pointee.packetsOut > 0 else { return false }
-        return e.pointee.lastSmall.isAfter(e.pointee.unacknowledged) && !e.pointee.lastSmall.isAfter(e.pointee.sendNext)
+        return e.cold.pointee.lastSmall.isAfter(e.pointee.unacknowledged) && !e.cold.pointee.lastSmall.isAfter(e.pointee.sendNext)
     }
 
     /// Whether a burst waits to become larger (`tcp_tso_should_defer`).
@@ -224,7 +224,7 @@ extension TransportStack {
     ) -> Bool {
         guard e.pointee.phase != .recovery, e.pointee.phase != .loss else { return false }
         // Only while the last transmission is less than a millisecond ago.
-        if now.nanoseconds >= e.pointee.lastTransmission + 1_000_000 { return false }
+        if now.nanoseconds >= e.cold.pointee.lastTransmission + 1_000_000 { return false }
         let cwnd = Int(e.pointee.window)
         let congestion = (cwnd - e.pointee.inFlight) * segment
         let limit = min(room, congestion)
@@ -232,10 +232,10 @@ extension TransportStack {
         if !isLast, limit >= waiting { return false }
         let chunk = min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor
         if limit >= chunk { return false }
-        guard e.pointee.sent.count > 0 else { return false }
+        guard e.cold.pointee.sent.count > 0 else { return false }
         // Not when the next ACK is far away: less than half a round trip since the oldest was sent.
-        let oldest = e.pointee.sent[0].sentAt
-        if Int64(age(oldest)) < Int64(e.pointee.smoothedRTT >> 4) * 1000 { return false }
+        let oldest = e.cold.pointee.sent[0].sentAt
+        if Int64(age(oldest)) < Int64(e.cold.pointee.smoothedRTT >> 4) * 1000 { return false }
         if congestion < room {
             if congestion <= waiting {
                 congestionLimited = true
@@ -255,7 +255,7 @@ extension TransportStack {
         let burstEnd = e.pointee.sendNext + count
         let isBurst = count > segment
         let stamp = transmissionStamp()
-        let (first, previous) = (e.pointee.sendNext, e.pointee.lastTransmission)
+        let (first, previous) = (e.pointee.sendNext, e.cold.pointee.lastTransmission)
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
@@ -276,11 +276,11 @@ extension TransportStack {
             }
             transmit(e, sequence: start, count: size, flags: flags, cutFromBurst: isBurst)
             guard e.pointee.state != .closed else { return }
-            e.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
+            e.cold.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
         statistics.ext.TCPOrigDataSent += max(1, (count + segment - 1) / segment)
-        if let modules = e.pointee.modules { moduleSent(e, modules, start: first, previous: previous, payload: count, wasIdle: wasIdle) }
+        if let modules = e.cold.pointee.modules { moduleSent(e, modules, start: first, previous: previous, payload: count, wasIdle: wasIdle) }
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
     }
 }

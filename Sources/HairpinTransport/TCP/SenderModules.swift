@@ -18,33 +18,33 @@ typealias SenderModulesPointer = UnsafeMutablePointer<SenderModules>
 extension TransportStack {
     /// The modules of a connection, made if there are none yet.
     func requireModules(_ e: EndpointPointer) -> SenderModulesPointer {
-        if let modules = e.pointee.modules { return modules }
+        if let modules = e.cold.pointee.modules { return modules }
         let modules = SenderModulesPointer.allocate(capacity: 1)
         modules.initialize(to: SenderModules())
-        modules.pointee.pacing.next = e.pointee.lastTransmission
-        e.pointee.modules = modules
+        modules.pointee.pacing.next = e.cold.pointee.lastTransmission
+        e.cold.pointee.modules = modules
         return modules
     }
 
     /// The connection has left the wire: no more pacing, and nothing in flight to take samples of.
     func stopModules(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         modules.pointee.pacing.deadline = .max
         modules.pointee.rate.flights.release(pool)
         modules.pointee.search.probeSize = 0
     }
 
     func freeModules(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules else { return }
+        guard let modules = e.cold.pointee.modules else { return }
         modules.pointee.rate.flights.release(pool)
         modules.deinitialize(count: 1)
         modules.deallocate()
-        e.pointee.modules = nil
+        e.cold.pointee.modules = nil
     }
 
     /// A child of a listener takes over its rate limit (`sk_clone`).
     func inheritModules(_ e: EndpointPointer, from listener: EndpointPointer) {
-        guard let source = listener.pointee.modules, source.pointee.pacing.isOn else { return }
+        guard let source = listener.cold.pointee.modules, source.pointee.pacing.isOn else { return }
         let modules = requireModules(e)
         modules.pointee.pacing.isOn = true
         modules.pointee.pacing.maximumRate = source.pointee.pacing.maximumRate

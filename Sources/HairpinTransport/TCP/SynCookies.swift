@@ -49,9 +49,9 @@ extension TransportStack {
         // Without timestamps there is room for the MSS only.
         if !e.pointee.flags.contains(.timestamps) {
             e.pointee.flags.subtract([.selectiveAcks, .windowScaling])
-            e.pointee.ecn = []
+            e.cold.pointee.ecn = []
         }
-        let offered = e.pointee.segmentClamp
+        let offered = e.cold.pointee.segmentClamp
         var index = SynCookie.segments.count - 1
         while index > 0, SynCookie.segments[index] > offered { index -= 1 }
         numberChild(e, cookie(segment, index: index))
@@ -59,7 +59,7 @@ extension TransportStack {
         streamExtras[listener.pointee.socket.rawValue, default: StreamExtras()].cookiesSentAt = max(1, now.nanoseconds)
         statistics.cookiesSent += 1
         sendSynAck(e)
-        e.pointee.listener = nil
+        e.cold.pointee.listener = nil
         destroy(e)
         return .delivered
     }
@@ -69,7 +69,7 @@ extension TransportStack {
         let clock = timestamp(e) &- e.pointee.timestampOffset
         var options = e.pointee.flags.contains(.windowScaling) ? UInt32(e.pointee.sendScale) : SynCookie.noScale
         if e.pointee.flags.contains(.selectiveAcks) { options |= SynCookie.sack }
-        if e.pointee.ecn.contains(.agreed) { options |= SynCookie.ecn }
+        if e.cold.pointee.ecn.contains(.agreed) { options |= SynCookie.ecn }
         let period: UInt32 = 1 << SynCookie.stampBits
         var value = clock & ~(period - 1) | options
         if value > clock { value = value &- period }
@@ -86,17 +86,17 @@ extension TransportStack {
             return nil
         }
         statistics.cookiesReceived += 1
-        guard listener.pointee.acceptCount <= listener.pointee.backlog else {
+        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
             statistics.listenOverflows += 1
             return .bufferFull
         }
         guard let e = makeChild(of: listener, openingSYN(segment, size)) else { return .bufferFull }
-        if e.pointee.ecn.contains(.agreed), settings.tcp_ecn == 0 { e.pointee.ecn = [] }
+        if e.cold.pointee.ecn.contains(.agreed), settings.tcp_ecn == 0 { e.cold.pointee.ecn = [] }
         numberChild(e, segment.acknowledgment - 1, segment: Int(size))
         connections.insert(e)
-        listener.pointee.handshakes += 1
+        listener.cold.pointee.handshakes += 1
         e.pointee.flags.insert(.cookieChild)
-        e.pointee.synSentAt = now.nanoseconds
+        e.cold.pointee.synSentAt = now.nanoseconds
         let reception = receiveSynReceived(e, segment)
         if e.pointee.state == .synReceived { destroy(e) }
         return reception

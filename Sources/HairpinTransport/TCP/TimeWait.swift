@@ -6,14 +6,14 @@ extension TransportStack {
     private static let length = Duration.seconds(60)
 
     func enterTimeWait(_ e: EndpointPointer, finWait2: Bool) {
-        e.pointee.timeWaitWindow = UInt32(e.pointee.windowLeft)
+        e.cold.pointee.timeWaitWindow = UInt32(e.pointee.windowLeft)
         disarm(e)
         e.pointee.ackDeadline = .max
         stopModules(e)
-        e.pointee.sent.release(pool)
-        e.pointee.sendRing.release(pool)
-        e.pointee.queue.release(pool)
-        e.pointee.outOfOrder.release(pool)
+        e.cold.pointee.sent.release(pool)
+        e.cold.pointee.sendRing.release(pool)
+        e.cold.pointee.queue.release(pool)
+        e.cold.pointee.outOfOrder.release(pool)
         e.pointee.sackedOut = 0
         e.pointee.lostOut = 0
         e.pointee.retransOut = 0
@@ -38,8 +38,8 @@ extension TransportStack {
         if limited, isRateLimited(e, segment) { return }
         sendBare(
             from: e.pointee.localAddress, e.pointee.localPort, to: e.pointee.remoteAddress, e.pointee.remotePort, sequence: e.pointee.sendNext,
-            acknowledgment: e.pointee.receiveNext, flags: .ack, window: UInt16(min(e.pointee.timeWaitWindow >> UInt32(e.pointee.receiveScale), 65_535)),
-            stamps: e.pointee.flags.contains(.timestamps) ? (timestamp(e), e.pointee.recentTimestamp) : nil, typeOfService: e.pointee.typeOfService)
+            acknowledgment: e.pointee.receiveNext, flags: .ack, window: UInt16(min(e.cold.pointee.timeWaitWindow >> UInt32(e.pointee.receiveScale), 65_535)),
+            stamps: e.pointee.flags.contains(.timestamps) ? (timestamp(e), e.pointee.recentTimestamp) : nil, typeOfService: e.cold.pointee.typeOfService)
     }
 
     /// `tcp_timewait_state_process`
@@ -47,7 +47,7 @@ extension TransportStack {
         let isOld = failsPAWS(e, segment)
         let next = e.pointee.receiveNext
         if e.pointee.flags.contains(.timeWaitFin2) {
-            let end = next + Int(e.pointee.timeWaitWindow)
+            let end = next + Int(e.cold.pointee.timeWaitWindow)
             let inWindow =
                 segment.sequence == next || (segment.end.isAfter(next) && segment.sequence.isBefore(end)) || (segment.sequence == end && segment.sequence == segment.end)
             if isOld || !inWindow {
@@ -66,7 +66,7 @@ extension TransportStack {
             e.pointee.receiveNext = segment.end
             if segment.hasTimestamp {
                 e.pointee.recentTimestamp = segment.timestampValue
-                e.pointee.recentTimestampAt = max(1, now.nanoseconds)
+                e.cold.pointee.recentTimestampAt = max(1, now.nanoseconds)
             }
             restartTimeWait(e)
             acknowledgeTimeWait(e, segment, limited: false)
@@ -106,8 +106,8 @@ extension TransportStack {
 
     /// Whether a client may take over the four-tuple of an earlier connection (`tcp_twsk_unique`): only with timestamps, after a while.
     func reusable(_ e: EndpointPointer) -> Bool {
-        guard e.pointee.state == .timeWait, !e.pointee.flags.contains(.timeWaitFin2), e.pointee.recentTimestampAt != 0 else { return false }
+        guard e.pointee.state == .timeWait, !e.pointee.flags.contains(.timeWaitFin2), e.cold.pointee.recentTimestampAt != 0 else { return false }
         guard settings.tcp_tw_reuse == 1 || (settings.tcp_tw_reuse == 2 && e.pointee.flags.contains(.localRoute)) else { return false }
-        return now.nanoseconds &- e.pointee.recentTimestampAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
+        return now.nanoseconds &- e.cold.pointee.recentTimestampAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
     }
 }

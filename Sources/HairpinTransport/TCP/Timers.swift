@@ -12,14 +12,14 @@ extension TransportStack {
     @inline(__always)
     func deadline(_ e: EndpointPointer) -> UInt64 {
         let earliest = min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline)
-        guard let modules = e.pointee.modules else { return earliest }
+        guard let modules = e.cold.pointee.modules else { return earliest }
         return min(earliest, modules.pointee.pacing.deadline)
     }
 
     /// `pacing`: the timer is about a packet that pacing may hold back (`tcp_reset_xmit_timer`).
     func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64, pacing: Bool = true) {
         e.pointee.timer = timer
-        let ticks = pacing && e.pointee.modules != nil ? ticks + pacingDelay(e) : ticks
+        let ticks = pacing && e.cold.pointee.modules != nil ? ticks + pacingDelay(e) : ticks
         e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks)))
         schedule(e)
     }
@@ -46,7 +46,7 @@ extension TransportStack {
             }
             if isProbed { probe(e, timer) }
         }
-        if let modules = e.pointee.modules, modules.pointee.pacing.deadline <= now.nanoseconds {
+        if let modules = e.cold.pointee.modules, modules.pointee.pacing.deadline <= now.nanoseconds {
             modules.pointee.pacing.deadline = .max
             pacingTimeout(e)
         }
@@ -72,7 +72,7 @@ extension TransportStack {
         }
         var ticks = UInt64(e.pointee.retransmitTimeout)
         if e.pointee.timer == .lossProbe || e.pointee.timer == .reordering {
-            let due = e.pointee.sent[0].sentAt + ticks * TimerWheel.tick
+            let due = e.cold.pointee.sent[0].sentAt + ticks * TimerWheel.tick
             ticks = due > now.nanoseconds ? max(1, TimerWheel.ticks(Duration(nanoseconds: Int64(due - now.nanoseconds)))) : 1
         }
         arm(e, .retransmission, ticks: ticks)
@@ -87,14 +87,14 @@ extension TransportStack {
         statistics.timeouts += 1
         if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
         if hasTimedOut(e) { return abortTimedOut(e) }
-        e.pointee.rehashes &+= 1
-        if e.pointee.retransmits == 0 { countFailure(e) }
+        e.cold.pointee.rehashes &+= 1
+        if e.cold.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
-        countTimeout(e, isFirst: e.pointee.retransmits == 0)
-        e.pointee.retransmits = e.pointee.retransmits == .max ? .max : e.pointee.retransmits + 1
+        countTimeout(e, isFirst: e.cold.pointee.retransmits == 0)
+        e.cold.pointee.retransmits = e.cold.pointee.retransmits == .max ? .max : e.cold.pointee.retransmits + 1
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
-        e.pointee.backoff = min(e.pointee.backoff + 1, 63)
+        e.cold.pointee.backoff = min(e.cold.pointee.backoff + 1, 63)
         e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
         arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
     }
@@ -102,26 +102,26 @@ extension TransportStack {
     /// `tcp_update_rto_stats`
     func countTimeout(_ e: EndpointPointer, isFirst: Bool) {
         if isFirst {
-            e.pointee.timeoutSeries &+= 1
-            e.pointee.timeoutStamp = now.nanoseconds
+            e.cold.pointee.timeoutSeries &+= 1
+            e.cold.pointee.timeoutStamp = now.nanoseconds
         }
-        e.pointee.timeouts &+= 1
+        e.cold.pointee.timeouts &+= 1
     }
 
     /// A series of timeouts is over (`tcp_update_rto_time`).
     func endTimeouts(_ e: EndpointPointer) {
-        guard e.pointee.timeoutStamp != 0 else { return }
-        e.pointee.timeoutTime &+= timeInTimeouts(e)
-        e.pointee.timeoutStamp = 0
+        guard e.cold.pointee.timeoutStamp != 0 else { return }
+        e.cold.pointee.timeoutTime &+= timeInTimeouts(e)
+        e.cold.pointee.timeoutStamp = 0
     }
 
     /// Since the present series began, in ms of the clock of timestamps.
-    func timeInTimeouts(_ e: EndpointPointer) -> UInt32 { UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000 &- e.pointee.timeoutStamp / 1_000_000) }
+    func timeInTimeouts(_ e: EndpointPointer) -> UInt32 { UInt32(truncatingIfNeeded: now.nanoseconds / 1_000_000 &- e.cold.pointee.timeoutStamp / 1_000_000) }
 
     /// `tcp_write_err`
     func abortTimedOut(_ e: EndpointPointer) {
         statistics.ext.TCPAbortOnTimeout += 1
-        abort(e, e.pointee.softError != 0 ? Errno(e.pointee.softError) : .timedOut)
+        abort(e, e.cold.pointee.softError != 0 ? Errno(e.cold.pointee.softError) : .timedOut)
     }
 
     /// What the first of several timeouts interrupts (`tcp_retransmit_timer`).
@@ -139,28 +139,28 @@ extension TransportStack {
     /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
     private func boundToUserTimeout(_ e: EndpointPointer) -> UInt64 {
         let timeout = UInt64(e.pointee.retransmitTimeout)
-        guard e.pointee.userTimeout > 0, e.pointee.retransmitStamp != 0 else { return timeout }
-        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.retransmitStamp)
+        guard e.cold.pointee.userTimeout > 0, e.cold.pointee.retransmitStamp != 0 else { return timeout }
+        let left = e.cold.pointee.userTimeout - Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp)
         return left <= 0 ? 1 : min(timeout, TimerWheel.ticks(Duration(nanoseconds: left)))
     }
 
     /// Whether retransmission has gone on for as long as so many doublings of the least RTO would take (`retransmits_timed_out`).
     private func hasTimedOut(_ e: EndpointPointer) -> Bool {
-        guard e.pointee.retransmits > 0 else { return false }
-        if e.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= e.pointee.userTimeout }
+        guard e.cold.pointee.retransmits > 0 else { return false }
+        if e.cold.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= e.cold.pointee.userTimeout }
         var boundary = settings.tcp_retries2
         if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
         return haveTimedOut(e, boundary)
     }
 
     private func haveTimedOut(_ e: EndpointPointer, _ boundary: Int) -> Bool {
-        guard e.pointee.retransmits > 0 else { return false }
+        guard e.cold.pointee.retransmits > 0 else { return false }
         let base = settings.tcp_rto_min.nanoseconds
         let most = settings.tcp_rto_max.nanoseconds
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
         let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
-        return Int64(now.nanoseconds &- e.pointee.retransmitStamp) >= limit
+        return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= limit
     }
 
     // MARK: closed windows
@@ -168,7 +168,7 @@ extension TransportStack {
     /// The first probe waits an RTO, at least the least one; each further one twice as long (`tcp_probe0_when`).
     private func probeTicks(_ e: EndpointPointer) -> UInt64 {
         let base = max(UInt64(e.pointee.retransmitTimeout), TimerWheel.ticks(settings.tcp_rto_min))
-        return min(base << UInt64(min(e.pointee.backoff, 20)), UInt64(maximumTimeoutTicks))
+        return min(base << UInt64(min(e.cold.pointee.backoff, 20)), UInt64(maximumTimeoutTicks))
     }
 
     func checkProbeTimer(_ e: EndpointPointer) {
@@ -181,8 +181,8 @@ extension TransportStack {
         guard e.pointee.unsent > 0 || finUnsent(e) else { return }
         let first = min(e.pointee.unsent, currentSegment(e)) + (finUnsent(e) ? 1 : 0)
         if e.pointee.windowEnd - e.pointee.sendNext >= first {
-            e.pointee.backoff = 0
-            e.pointee.probingSince = 0
+            e.cold.pointee.backoff = 0
+            e.cold.pointee.probingSince = 0
             if e.pointee.timer == .windowProbe { disarm(e) }
         } else {
             arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
@@ -191,25 +191,25 @@ extension TransportStack {
 
     /// `tcp_clamp_probe0_to_user_timeout`
     private func boundProbeToUserTimeout(_ e: EndpointPointer, _ ticks: UInt64) -> UInt64 {
-        guard e.pointee.userTimeout > 0, e.pointee.probingSince != 0 else { return ticks }
-        let left = e.pointee.userTimeout - Int64(now.nanoseconds &- e.pointee.probingSince)
+        guard e.cold.pointee.userTimeout > 0, e.cold.pointee.probingSince != 0 else { return ticks }
+        let left = e.cold.pointee.userTimeout - Int64(now.nanoseconds &- e.cold.pointee.probingSince)
         return left <= 0 ? 1 : min(ticks, max(1, TimerWheel.ticks(Duration(nanoseconds: left))))
     }
 
     /// `tcp_probe_timer`, `tcp_send_probe0`
     private func windowProbeTimeout(_ e: EndpointPointer) {
         guard e.pointee.packetsOut == 0, e.pointee.unsent > 0 || finUnsent(e) else {
-            e.pointee.probesOut = 0
-            e.pointee.probingSince = 0
+            e.cold.pointee.probesOut = 0
+            e.cold.pointee.probingSince = 0
             return
         }
-        if e.pointee.probingSince == 0 {
-            e.pointee.probingSince = now.nanoseconds
-        } else if e.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.pointee.probingSince) >= e.pointee.userTimeout {
+        if e.cold.pointee.probingSince == 0 {
+            e.cold.pointee.probingSince = now.nanoseconds
+        } else if e.cold.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.cold.pointee.probingSince) >= e.cold.pointee.userTimeout {
             return abortTimedOut(e)
         }
         let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
-        if Int(e.pointee.probesOut) >= most { return abortTimedOut(e) }
+        if Int(e.cold.pointee.probesOut) >= most { return abortTimedOut(e) }
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
             // The window is open, but by less than a segment: send what fits (`tcp_write_wakeup`).
@@ -219,23 +219,23 @@ extension TransportStack {
             transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         }
         guard e.pointee.state != .closed, e.pointee.packetsOut == 0 else {
-            e.pointee.probesOut = 0
+            e.cold.pointee.probesOut = 0
             return
         }
-        e.pointee.probesOut += 1
-        if Int(e.pointee.backoff) < settings.tcp_retries2 { e.pointee.backoff += 1 }
+        e.cold.pointee.probesOut += 1
+        if Int(e.cold.pointee.backoff) < settings.tcp_retries2 { e.cold.pointee.backoff += 1 }
         arm(e, .windowProbe, ticks: boundProbeToUserTimeout(e, probeTicks(e)))
     }
 
     // MARK: keepalive
 
-    private func keepIdleTime(_ e: EndpointPointer) -> Duration { e.pointee.keepIdle > 0 ? .nanoseconds(e.pointee.keepIdle) : settings.tcp_keepalive_time }
+    private func keepIdleTime(_ e: EndpointPointer) -> Duration { e.cold.pointee.keepIdle > 0 ? .nanoseconds(e.cold.pointee.keepIdle) : settings.tcp_keepalive_time }
     private func keepIntervalTime(_ e: EndpointPointer) -> Duration {
-        e.pointee.keepInterval > 0 ? .nanoseconds(e.pointee.keepInterval) : settings.tcp_keepalive_intvl
+        e.cold.pointee.keepInterval > 0 ? .nanoseconds(e.cold.pointee.keepInterval) : settings.tcp_keepalive_intvl
     }
     /// Since anything came (`keepalive_time_elapsed`).
     private func idleTime(_ e: EndpointPointer) -> Duration {
-        .nanoseconds(Int64(now.nanoseconds &- max(e.pointee.recentAckAt, e.pointee.lastReceived * TimerWheel.tick)))
+        .nanoseconds(Int64(now.nanoseconds &- max(e.cold.pointee.recentAckAt, e.cold.pointee.lastReceived * TimerWheel.tick)))
     }
 
     func startKeepAlive(_ e: EndpointPointer) {
@@ -256,8 +256,8 @@ extension TransportStack {
         guard idle >= wanted else { return armSlow(e, ticks: max(1, TimerWheel.ticks(wanted - idle))) }
         // TCP_USER_TIMEOUT, where set, replaces the number of probes.
         let isDead =
-            e.pointee.userTimeout > 0 ? idle.nanoseconds >= e.pointee.userTimeout && e.pointee.probesOut > 0
-            : Int(e.pointee.probesOut) >= (e.pointee.keepCount > 0 ? Int(e.pointee.keepCount) : settings.tcp_keepalive_probes)
+            e.cold.pointee.userTimeout > 0 ? idle.nanoseconds >= e.cold.pointee.userTimeout && e.cold.pointee.probesOut > 0
+            : Int(e.cold.pointee.probesOut) >= (e.cold.pointee.keepCount > 0 ? Int(e.cold.pointee.keepCount) : settings.tcp_keepalive_probes)
         if isDead {
             sendReset(e)
             return abortTimedOut(e)
@@ -265,13 +265,13 @@ extension TransportStack {
         statistics.ext.TCPKeepAlive += 1
         transmit(e, sequence: e.pointee.unacknowledged - 1, count: 0, flags: .ack)
         guard e.pointee.state != .closed else { return }
-        e.pointee.probesOut += 1
+        e.cold.pointee.probesOut += 1
         armSlow(e, ticks: TimerWheel.ticks(keepIntervalTime(e)))
     }
 
     /// How long FIN-WAIT-2 of a closed socket lasts (`tcp_fin_time`): TCP_LINGER2 or the setting, but no less than three and a half RTOs.
     func finTime(_ e: EndpointPointer) -> Duration {
-        let wanted = e.pointee.linger2 > 0 ? Duration.nanoseconds(e.pointee.linger2) : settings.tcp_fin_timeout
+        let wanted = e.cold.pointee.linger2 > 0 ? Duration.nanoseconds(e.cold.pointee.linger2) : settings.tcp_fin_timeout
         let rto = Int64(e.pointee.retransmitTimeout) * Int64(TimerWheel.tick)
         return max(wanted, .nanoseconds((rto << 2) - (rto >> 1)))
     }

@@ -15,7 +15,7 @@ extension TransportStack {
 
     func selectiveAckCount(_ e: EndpointPointer, room: Int) -> Int {
         guard e.pointee.flags.contains(.selectiveAcks) else { return 0 }
-        let wanted = e.pointee.outOfOrder.count + (e.pointee.flags.contains(.duplicateSACK) ? 1 : 0)
+        let wanted = e.cold.pointee.outOfOrder.count + (e.pointee.flags.contains(.duplicateSACK) ? 1 : 0)
         return min(wanted, 4, (room - OptionSize.selectiveAckBase) / OptionSize.selectiveAckBlock)
     }
 
@@ -25,18 +25,18 @@ extension TransportStack {
         var slot = 0
         var below = UInt32.max
         if e.pointee.flags.contains(.duplicateSACK) {
-            p.put(e.pointee.duplicateStart.rawValue, at: 4)
-            p.put(e.pointee.duplicateEnd.rawValue, at: 8)
+            p.put(e.cold.pointee.duplicateStart.rawValue, at: 4)
+            p.put(e.cold.pointee.duplicateEnd.rawValue, at: 8)
             slot = 1
         }
         while slot < count {
             var best = -1
-            for i in 0..<e.pointee.outOfOrder.count {
-                let range = e.pointee.outOfOrder[i]
-                if range.touched < below, best < 0 || range.touched > e.pointee.outOfOrder[best].touched { best = i }
+            for i in 0..<e.cold.pointee.outOfOrder.count {
+                let range = e.cold.pointee.outOfOrder[i]
+                if range.touched < below, best < 0 || range.touched > e.cold.pointee.outOfOrder[best].touched { best = i }
             }
             guard best >= 0 else { break }
-            let range = e.pointee.outOfOrder[best]
+            let range = e.cold.pointee.outOfOrder[best]
             p.put(range.start.rawValue, at: 4 + 8 * slot)
             p.put(range.end.rawValue, at: 8 + 8 * slot)
             below = range.touched
@@ -55,7 +55,7 @@ extension TransportStack {
             optionBytes = synOptionSize(e)
         } else {
             optionBytes = stamps ? OptionSize.timestamps : 0
-            if e.pointee.flags.contains(.duplicateSACK) || e.pointee.outOfOrder.count > 0 {
+            if e.pointee.flags.contains(.duplicateSACK) || e.cold.pointee.outOfOrder.count > 0 {
                 blocks = selectiveAckCount(e, room: OptionSize.all - optionBytes)
                 if blocks > 0 { optionBytes += OptionSize.selectiveAckBase + blocks * OptionSize.selectiveAckBlock }
             }
@@ -65,14 +65,14 @@ extension TransportStack {
         let isSYNACK = isSYN && flags.contains(.ack)
         var flags = flags
         // DCTCP marks every packet (`INET_ECN_xmit`).
-        var codePoint: UInt8 = e.pointee.congestion == .dctcp ? CongestionNotification.ect0 : 0
-        if e.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
+        var codePoint: UInt8 = e.cold.pointee.congestion == .dctcp ? CongestionNotification.ect0 : 0
+        if e.cold.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
             flags.formUnion(ecnFlags(e, isSYN: isSYN, isSYNACK: isSYNACK))
             // New data only: neither ACKs nor what is sent again (RFC 3168 §6.1.4, §6.1.5).
-            if count > 0, !isSYN, !sequence.isBefore(e.pointee.sendNext), e.pointee.ecn.contains(.agreed) {
+            if count > 0, !isSYN, !sequence.isBefore(e.pointee.sendNext), e.cold.pointee.ecn.contains(.agreed) {
                 codePoint = CongestionNotification.ect0
-                if e.pointee.ecn.contains(.queuesCWR) {
-                    e.pointee.ecn.remove(.queuesCWR)
+                if e.cold.pointee.ecn.contains(.queuesCWR) {
+                    e.cold.pointee.ecn.remove(.queuesCWR)
                     flags.insert(.cwr)
                 }
             }
@@ -103,18 +103,18 @@ extension TransportStack {
             p.put(e.pointee.recentTimestamp, at: 28)
         }
         if blocks > 0 { putSelectiveAcks(e, p + 20 + (stamps ? OptionSize.timestamps : 0), count: blocks) }
-        if count > 0 { e.pointee.sendRing.read(p + header, count: count, at: (isSYN ? sequence + 1 : sequence).rawValue) }
+        if count > 0 { e.cold.pointee.sendRing.read(p + header, count: count, at: (isSYN ? sequence + 1 : sequence).rawValue) }
         if !isSYN { e.pointee.flags.remove(.duplicateSACK) }
 
         if flags.contains(.ack) { ackSent(e) }
-        e.pointee.segmentsOut &+= 1
+        e.cold.pointee.segmentsOut &+= 1
         if count > 0 {
-            e.pointee.dataSegmentsOut &+= 1
-            e.pointee.bytesSent &+= UInt64(count)
+            e.cold.pointee.dataSegmentsOut &+= 1
+            e.cold.pointee.bytesSent &+= UInt64(count)
             dataSent(e)
         }
         statistics.segmentsSent += 1
-        e.pointee.lastTransmission = now.nanoseconds
+        e.cold.pointee.lastTransmission = now.nanoseconds
         return emit(
             e, packet, count: header + count, codePoint: codePoint, identification: isSYNACK ? .zero : .value(nextIdentification(e)), cutFromBurst: cutFromBurst)
     }
@@ -136,8 +136,8 @@ extension TransportStack {
                 source: e.pointee.localAddress, destination: e.pointee.remoteAddress, protocol: IPProtocol.tcp.rawValue, length: count))
         p.put(sum, at: TCPOffset.checksum)
         var request = SendRequest(source: e.pointee.localAddress, destination: e.pointee.remoteAddress, proto: .tcp)
-        request.timeToLive = e.pointee.timeToLive
-        request.typeOfService = e.pointee.typeOfService & ~3 | codePoint
+        request.timeToLive = e.cold.pointee.timeToLive
+        request.typeOfService = e.cold.pointee.typeOfService & ~3 | codePoint
         request.dontFragment = true
         request.identification = identification
         request.socket = e.pointee.socket
@@ -153,10 +153,10 @@ extension TransportStack {
     private func dataSent(_ e: EndpointPointer) {
         let jiffies = TimerWheel.jiffies(now)
         if e.pointee.inFlight == 0 {
-            if e.pointee.congestion == .cubic { cubicResume(e) } else if e.pointee.congestion == .bbr { resumeBBR(e) }
+            if e.cold.pointee.congestion == .cubic { cubicResume(e) } else if e.cold.pointee.congestion == .bbr { resumeBBR(e) }
         }
-        e.pointee.lastSent = jiffies
-        if jiffies &- e.pointee.lastReceived < UInt64(e.pointee.ackTimeout), e.pointee.pingPong < .max { e.pointee.pingPong += 1 }
+        e.cold.pointee.lastSent = jiffies
+        if jiffies &- e.cold.pointee.lastReceived < UInt64(e.pointee.ackTimeout), e.pointee.pingPong < .max { e.pointee.pingPong += 1 }
     }
 
     /// A pure ACK (`tcp_send_ack`).

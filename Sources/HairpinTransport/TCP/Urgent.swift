@@ -46,7 +46,7 @@ extension TransportStack {
     /// Of `available` bytes to read, how many come before the urgent one; stands the program before it, then it is stepped over
     /// (`tcp_recvmsg_locked`).
     func readableBeforeUrgent(_ e: EndpointPointer, _ available: Int) -> Int {
-        guard let modules = e.pointee.modules, modules.pointee.urgent.arrival != .none else { return available }
+        guard let modules = e.cold.pointee.modules, modules.pointee.urgent.arrival != .none else { return available }
         let offset = modules.pointee.urgent.sequence - e.pointee.copied
         guard 0 <= offset, offset < available else { return available }
         if offset > 0 { return offset }
@@ -58,14 +58,14 @@ extension TransportStack {
 
     /// The same without moving (`tcp_inq`).
     func bytesBeforeUrgent(_ e: EndpointPointer, _ available: Int) -> Int {
-        guard let modules = e.pointee.modules, modules.pointee.urgent.arrival != .none, !e.pointee.flags.contains(.urgentInline) else { return available }
+        guard let modules = e.cold.pointee.modules, modules.pointee.urgent.arrival != .none, !e.pointee.flags.contains(.urgentInline) else { return available }
         let offset = modules.pointee.urgent.sequence - e.pointee.copied
         return 0 <= offset && offset < available ? offset : available
     }
 
     /// The program has read beyond the urgent byte.
     func passUrgent(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules, modules.pointee.urgent.arrival != .none, e.pointee.copied.isAfter(modules.pointee.urgent.sequence) else { return }
+        guard let modules = e.cold.pointee.modules, modules.pointee.urgent.arrival != .none, e.pointee.copied.isAfter(modules.pointee.urgent.sequence) else { return }
         modules.pointee.urgent.arrival = .none
         e.pointee.flags.remove(.urgentIn)
     }
@@ -73,14 +73,14 @@ extension TransportStack {
     /// SIOCATMARK: the next byte to read is the urgent one.
     public func isAtMark(_ socket: SocketID) throws(Errno) -> Bool {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
-        guard let modules = e.pointee.modules else { return false }
+        guard let modules = e.cold.pointee.modules else { return false }
         return modules.pointee.urgent.arrival != .none && modules.pointee.urgent.sequence == e.pointee.copied
     }
 
     /// recv(2) with MSG_OOB: the urgent byte. Throws EINVAL if there is none or it is in the stream, EAGAIN if only its pointer has come; nil at the end.
     public func receiveUrgent(_ socket: SocketID, keeping: Bool = false) throws(Errno) -> UInt8? {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
-        guard let modules = e.pointee.modules, !e.pointee.flags.contains(.urgentInline) else { throw .invalid }
+        guard let modules = e.cold.pointee.modules, !e.pointee.flags.contains(.urgentInline) else { throw .invalid }
         switch modules.pointee.urgent.arrival {
         case .none, .read: throw .invalid
         case .here:
@@ -94,12 +94,12 @@ extension TransportStack {
 
     /// The next byte is the urgent one, and not for read(2) (`tcp_poll`).
     func isBeforeUrgent(_ e: EndpointPointer) -> Bool {
-        guard let modules = e.pointee.modules, !e.pointee.flags.contains(.urgentInline) else { return false }
+        guard let modules = e.cold.pointee.modules, !e.pointee.flags.contains(.urgentInline) else { return false }
         return modules.pointee.urgent.arrival != .none && modules.pointee.urgent.sequence == e.pointee.copied
     }
 
     /// Whether the urgent byte can be had (EPOLLPRI).
-    func hasUrgentByte(_ e: EndpointPointer) -> Bool { e.pointee.modules?.pointee.urgent.arrival == .here }
+    func hasUrgentByte(_ e: EndpointPointer) -> Bool { e.cold.pointee.modules?.pointee.urgent.arrival == .here }
 
     // MARK: sender
 
@@ -110,13 +110,13 @@ extension TransportStack {
     }
 
     func retireUrgent(_ e: EndpointPointer) {
-        guard let modules = e.pointee.modules, e.pointee.flags.contains(.urgentOut) else { return }
+        guard let modules = e.cold.pointee.modules, e.pointee.flags.contains(.urgentOut) else { return }
         if !modules.pointee.urgent.sendUpTo.isAfter(e.pointee.unacknowledged) { e.pointee.flags.remove(.urgentOut) }
     }
 
     /// The urgent pointer of a segment that begins at `sequence`; nil: it has none.
     func urgentPointer(_ e: EndpointPointer, _ sequence: SequenceNumber) -> UInt16? {
-        guard let modules = e.pointee.modules, sequence.isBefore(modules.pointee.urgent.sendUpTo) else { return nil }
+        guard let modules = e.cold.pointee.modules, sequence.isBefore(modules.pointee.urgent.sendUpTo) else { return nil }
         let distance = modules.pointee.urgent.sendUpTo - sequence
         if distance < 0x1_0000 { return UInt16(distance) }
         return (sequence + 0xffff).isAfter(e.pointee.sendNext) ? 0xffff : nil

@@ -8,10 +8,10 @@ extension TransportStack {
 
     func windowFromSpace(_ e: EndpointPointer, _ space: Int) -> Int { (space * Int(e.pointee.scalingRatio)) >> 8 }
     func spaceFromWindow(_ e: EndpointPointer, _ window: Int) -> Int { (window << 8) / max(1, Int(e.pointee.scalingRatio)) }
-    func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.pointee.receiveBuffer)) }
+    func fullSpace(_ e: EndpointPointer) -> Int { windowFromSpace(e, Int(e.cold.pointee.receiveBuffer)) }
     /// `tcp_space`: what waits in the backlog takes room too, until all of it is worked off.
     func freeSpace(_ e: EndpointPointer) -> Int {
-        windowFromSpace(e, Int(e.pointee.receiveBuffer) - Int(e.pointee.receiveMemory) - (e == owner ? backlog.memory + spareBacklog.memory : 0))
+        windowFromSpace(e, Int(e.cold.pointee.receiveBuffer) - Int(e.pointee.receiveMemory) - (e == owner ? backlog.memory + spareBacklog.memory : 0))
     }
 
     /// The window of the SYN or SYN-ACK: as many whole segments as fit (RFC 9293 §3.8.6), and the scale the largest buffer will need.
@@ -29,37 +29,37 @@ extension TransportStack {
         } else {
             e.pointee.receiveScale = 0
         }
-        e.pointee.windowClamp = UInt32(min(65_535 << Int(e.pointee.receiveScale), clamp))
+        e.cold.pointee.windowClamp = UInt32(min(65_535 << Int(e.pointee.receiveScale), clamp))
         e.pointee.windowThreshold = e.pointee.receiveWindow
     }
 
     /// When the connection is up (`tcp_init_buffer_space`).
     func initializeBuffers(_ e: EndpointPointer) {
         if !e.pointee.flags.contains(.sendBufferSet) { expandSendBuffer(e) }
-        let advertised = UInt32(e.pointee.advertisedSegment)
+        let advertised = UInt32(e.cold.pointee.advertisedSegment)
         let most = UInt32(fullSpace(e))
-        e.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
-        e.pointee.tuningTime = now.nanoseconds
-        e.pointee.tuningSequence = e.pointee.copied
-        if e.pointee.windowClamp >= most {
-            e.pointee.windowClamp = most
+        e.cold.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
+        e.cold.pointee.tuningTime = now.nanoseconds
+        e.cold.pointee.tuningSequence = e.pointee.copied
+        if e.cold.pointee.windowClamp >= most {
+            e.cold.pointee.windowClamp = most
             if settings.tcp_app_win > 0, most > 4 * advertised {
-                e.pointee.windowClamp = max(most - (most >> UInt32(settings.tcp_app_win)), 4 * advertised)
+                e.cold.pointee.windowClamp = max(most - (most >> UInt32(settings.tcp_app_win)), 4 * advertised)
             }
         }
         // One segment is kept back for the application.
-        if settings.tcp_app_win > 0, e.pointee.windowClamp > 2 * advertised, e.pointee.windowClamp + advertised > most {
-            e.pointee.windowClamp = max(2 * advertised, most - advertised)
+        if settings.tcp_app_win > 0, e.cold.pointee.windowClamp > 2 * advertised, e.cold.pointee.windowClamp + advertised > most {
+            e.cold.pointee.windowClamp = max(2 * advertised, most - advertised)
         }
-        e.pointee.windowThreshold = min(e.pointee.windowThreshold, e.pointee.windowClamp)
+        e.pointee.windowThreshold = min(e.pointee.windowThreshold, e.cold.pointee.windowClamp)
     }
 
     /// The window there is room for now, a multiple of the scale (`__tcp_select_window`).
     func roomForWindow(_ e: EndpointPointer) -> Int {
         var segment = Int(e.pointee.peerSegment)
         var free = freeSpace(e)
-        let allowed = windowFromSpace(e, Int(e.pointee.receiveBuffer))
-        let full = min(Int(e.pointee.windowClamp), allowed)
+        let allowed = windowFromSpace(e, Int(e.cold.pointee.receiveBuffer))
+        let full = min(Int(e.cold.pointee.windowClamp), allowed)
         if segment > full {
             segment = full
             if segment <= 0 { return 0 }
@@ -105,23 +105,23 @@ extension TransportStack {
     /// How much of a packet's memory is data decides how much window the buffer is worth (`tcp_measure_rcv_mss`).
     func measurePeerSegment(_ e: EndpointPointer, _ segment: Segment) {
         let (count, isPushed) = (segment.segmentSize, segment.flags.contains(.psh))
-        let last = Int(e.pointee.lastSegment)
-        e.pointee.lastSegment = 0
+        let last = Int(e.cold.pointee.lastSegment)
+        e.cold.pointee.lastSegment = 0
         if count >= Int(e.pointee.peerSegment) {
             if count != Int(e.pointee.peerSegment) {
                 let ratio = min(segment.payload.count << 8 / Int(segment.memory.truesize), 255)
                 if ratio != Int(e.pointee.scalingRatio) {
                     e.pointee.scalingRatio = UInt8(max(ratio, 1))
-                    setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.pointee.receiveBuffer))))
+                    setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.cold.pointee.receiveBuffer))))
                 }
             }
-            e.pointee.peerSegment = UInt16(min(count, Int(e.pointee.advertisedSegment)))
+            e.pointee.peerSegment = UInt16(min(count, Int(e.cold.pointee.advertisedSegment)))
             // The end of a write: the sender may have nothing more, and wait.
             if isPushed { e.pointee.flags.insert(.ackPushed) }
             return
         }
         if count >= 536 - 12 || (count >= TransportStack.leastSegment && !isPushed) {
-            e.pointee.lastSegment = UInt16(count)
+            e.cold.pointee.lastSegment = UInt16(count)
             if count == last {
                 e.pointee.peerSegment = UInt16(count)
                 return
@@ -133,24 +133,24 @@ extension TransportStack {
     /// `tcp_set_window_clamp`
     func setWindowClamp(_ e: EndpointPointer, _ value: UInt32) {
         let new = max(value, 2304 / 2)
-        guard new != e.pointee.windowClamp else { return }
-        if new < e.pointee.windowClamp {
+        guard new != e.cold.pointee.windowClamp else { return }
+        if new < e.cold.pointee.windowClamp {
             e.pointee.windowThreshold = min(e.pointee.windowThreshold, new)
         } else {
             e.pointee.windowThreshold = max(min(e.pointee.receiveWindow, new), e.pointee.windowThreshold)
         }
-        e.pointee.windowClamp = new
+        e.cold.pointee.windowClamp = new
     }
 
     /// After data came in: offer more when the buffer can hold more of the same kind (`tcp_grow_window`).
     func growWindow(_ e: EndpointPointer, _ segment: Segment) {
         let count = segment.payload.count
-        let room = min(Int(e.pointee.windowClamp), freeSpace(e)) - Int(e.pointee.windowThreshold)
+        let room = min(Int(e.cold.pointee.windowClamp), freeSpace(e)) - Int(e.pointee.windowThreshold)
         guard room > 0 else { return }
         let truesize = Int(segment.memory.truesize)
         var increment = 0
         if windowFromSpace(e, truesize) <= count {
-            increment = 2 * Int(e.pointee.advertisedSegment)
+            increment = 2 * Int(e.cold.pointee.advertisedSegment)
         } else {
             var cost = windowFromSpace(e, truesize) >> 1
             var window = windowFromSpace(e, settings.tcp_rmem.maximum) >> 1
@@ -170,40 +170,40 @@ extension TransportStack {
 
     /// Dynamic right-sizing after the program has read (`tcp_rcv_space_adjust`): the buffer follows twice what it reads in a round trip.
     func adjustReceiveSpace(_ e: EndpointPointer) {
-        let elapsed = (now.nanoseconds &- e.pointee.tuningTime) / 1000
-        guard e.pointee.receiveRTT != 0, elapsed >= UInt64(e.pointee.receiveRTT >> 3) else { return }
-        let copied = UInt32(max(0, e.pointee.copied - e.pointee.tuningSequence))
-        if copied > e.pointee.tuningSpace { growReceiveBuffer(e, copied) }
-        e.pointee.tuningSequence = e.pointee.copied
-        e.pointee.tuningTime = now.nanoseconds
+        let elapsed = (now.nanoseconds &- e.cold.pointee.tuningTime) / 1000
+        guard e.cold.pointee.receiveRTT != 0, elapsed >= UInt64(e.cold.pointee.receiveRTT >> 3) else { return }
+        let copied = UInt32(max(0, e.pointee.copied - e.cold.pointee.tuningSequence))
+        if copied > e.cold.pointee.tuningSpace { growReceiveBuffer(e, copied) }
+        e.cold.pointee.tuningSequence = e.pointee.copied
+        e.cold.pointee.tuningTime = now.nanoseconds
     }
 
     private func growReceiveBuffer(_ e: EndpointPointer, _ value: UInt32) {
-        let old = max(1, Int(e.pointee.tuningSpace))
-        e.pointee.tuningSpace = value
+        let old = max(1, Int(e.cold.pointee.tuningSpace))
+        e.cold.pointee.tuningSpace = value
         guard settings.tcp_moderate_rcvbuf, !e.pointee.flags.contains(.receiveBufferSet) else { return }
         var wanted = Int(value) << 1
         wanted += 2 * (wanted * (Int(value) - old) / old)
-        if e.pointee.outOfOrder.count > 0 { wanted += e.pointee.outOfOrder[e.pointee.outOfOrder.count - 1].end - e.pointee.receiveNext }
+        if e.cold.pointee.outOfOrder.count > 0 { wanted += e.cold.pointee.outOfOrder[e.cold.pointee.outOfOrder.count - 1].end - e.pointee.receiveNext }
         let buffer = min(spaceFromWindow(e, wanted), settings.tcp_rmem.maximum)
-        guard buffer > Int(e.pointee.receiveBuffer) else { return }
-        e.pointee.receiveBuffer = UInt32(buffer)
-        e.pointee.windowClamp = UInt32(windowFromSpace(e, buffer))
+        guard buffer > Int(e.cold.pointee.receiveBuffer) else { return }
+        e.cold.pointee.receiveBuffer = UInt32(buffer)
+        e.cold.pointee.windowClamp = UInt32(windowFromSpace(e, buffer))
     }
 
     /// Round trip as the receiver sees it, from echoed timestamps (`tcp_rcv_rtt_measure_ts`).
     func measureReceiveRTT(_ e: EndpointPointer, _ segment: Segment) {
-        guard segment.hasTimestamp, segment.timestampEcho != e.pointee.receiveRTTEcho else { return }
-        e.pointee.receiveRTTEcho = segment.timestampEcho
+        guard segment.hasTimestamp, segment.timestampEcho != e.cold.pointee.receiveRTTEcho else { return }
+        e.cold.pointee.receiveRTTEcho = segment.timestampEcho
         guard segment.payload.count >= Int(e.pointee.peerSegment) else { return }
         let delta = timestamp(e) &- segment.timestampEcho
         guard delta < TransportStack.oldestEcho else { return }
         let sample = max(delta, 1) &* 1000
-        let old = e.pointee.receiveRTT
+        let old = e.cold.pointee.receiveRTT
         if old == 0 {
-            e.pointee.receiveRTT = sample << 3
+            e.cold.pointee.receiveRTT = sample << 3
         } else {
-            e.pointee.receiveRTT = UInt32(clamping: max(1, Int(old) + Int(sample) - Int(old >> 3)))
+            e.cold.pointee.receiveRTT = UInt32(clamping: max(1, Int(old) + Int(sample) - Int(old >> 3)))
         }
     }
 }

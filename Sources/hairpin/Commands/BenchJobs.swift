@@ -66,6 +66,7 @@ struct TCPCommand: ParsableCommand {
     @Option(parsing: .unconditional, help: "Pods, an even number from 2 to 252; half of them send.") var pods = 2
     @Option(help: "bridge or vip.") var path = TCPBenchmark.Path.bridge
     @Option(parsing: .unconditional, help: "Payload of a repetition, summed over the flows.") var bytes = 200_000_000
+    @Option(parsing: .unconditional, help: "Idle connections whose memory is measured first, 0 to 20000.") var idle = 2000
     @OptionGroup var options: BenchOptions
 
     func run() throws {
@@ -74,6 +75,7 @@ struct TCPCommand: ParsableCommand {
         settings.pods = pods
         settings.path = path
         settings.bytes = bytes
+        settings.idle = idle
         try options.run { () throws(BenchmarkError) in try TCPBenchmark(settings) }
     }
 }

@@ -43,6 +43,9 @@ public struct ServiceBenchmark: Benchmark {
     private static let ports = 1024..<Int(ServiceClient.firstPort)
     /// UDP connections that were never answered are forgotten after 30 s, answered ones after 120 s (`nf_conntrack_udp_timeout…`).
     private static let forgetting = Duration.seconds(200)
+    /// Neighbours that were forgotten meanwhile are asked five seconds after they were needed again (`delay_first_probe_time`), and are reachable then, as
+    /// they are for most of the life of a connection.
+    private static let settling = Duration.seconds(7)
     /// Packets after which waiting programs may run, so that no socket's buffer overflows.
     private static let burst = 200
     /// Services of which an endpoint goes and comes again.
@@ -111,6 +114,7 @@ public struct ServiceBenchmark: Benchmark {
         world.simulation.run(until: limit) { world.progress.answers < world.progress.round && world.progress.problem == nil }
         if let problem = world.progress.problem { throw .fault(problem) }
         guard world.progress.answers == world.progress.round else { throw .fault("not every Service answers") }
+        world.simulation.run(until: world.simulation.now + ServiceBenchmark.settling)
     }
 
     private enum Kind {

@@ -21,7 +21,7 @@ extension Netfilter {
 
     /// The other hooks: of a packet that needs no translation nothing is read but its length.
     @inline(__always)
-    mutating func passesEstablished(_ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool) -> Bool {
+    mutating func passesEstablished(_ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool, now: UInt64) -> Bool {
         let frame = pool[handle]
         let info = frame.pointee.connectionInfo
         guard info == .established || info == .establishedReply, let connection = connections.entry(frame.pointee.connection),
@@ -29,6 +29,11 @@ extension Netfilter {
         else { return false }
         if place.hook == .forward {
             guard !isPolicing || connection.pointee.policyEpoch == policies.epoch else { return false }
+        } else if place.hook == .localOut {
+            // Only what IPVS took from LOCAL_IN comes here with its connection.
+            guard frame.pointee.flags.contains(.virtualServer), !isPolicing || connection.pointee.policyEpoch == policies.epoch,
+                !connection.pointee.status.contains(.destinationTranslated)
+            else { return false }
         } else if place.hook == .postrouting, connection.pointee.masqueradeOutput != 0 {
             return false
         } else if connection.pointee.status.contains(info.isReply ? .destinationTranslated : .sourceTranslated) {
@@ -39,6 +44,18 @@ extension Netfilter {
             rewrite(handle, place, &pool, packet, connection, isReply: info.isReply, isSource: true)
             return true
         }
+        if hasVirtualServers, place.hook == .forward || place.hook == .localIn, !frame.pointee.flags.contains(.virtualServer) {
+            guard let packet = PlainPacket(frame, offset: place.networkOffset) else { return false }
+            guard virtualServers.ignores(packet.tuple, isForHost: place.hook == .localIn) else {
+                return place.hook == .forward && answersEstablished(place, handle, &pool, packet, now: now)
+            }
+        }
+        return repeatsFilter(place, frame, connection)
+    }
+
+    /// The filter table lets the packet pass as the one before it.
+    @inline(__always)
+    mutating func repeatsFilter(_ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>, _ connection: UnsafeMutablePointer<Connection>) -> Bool {
         guard let start = program.entry(.filter, place.hook) else { return true }
         let length = (frame.pointee.data + place.networkOffset).u16(IPv4Offset.totalLength)
         return program.repeats(start, place, frame, connection, length: length)

@@ -31,6 +31,8 @@ struct Netfilter {
     var takesShortcuts = true { didSet { refreshActivity() } }
     /// Hooks at which `passes` may have an answer, a bit each.
     private var shortHooks: UInt8 = 0
+    /// There are virtual services, or connections of some that were.
+    private(set) var hasVirtualServers = false
     private let forcesTracking: Bool
     private(set) var isTracking: Bool
     /// Nothing here can change what happens to a packet: the caller may skip every hook.
@@ -157,9 +159,10 @@ struct Netfilter {
     private mutating func refreshActivity() {
         isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil || isPolicing
         isActive = isTracking || !program.isEmpty
+        hasVirtualServers = !virtualServers.isEmpty
         shortHooks = 0
-        guard takesShortcuts, isTracking, ruleCost == 0, virtualServers.isEmpty else { return }
-        for hook in [Hook.prerouting, .localIn, .forward, .postrouting] where program.hasOnlyFilterAndNAT(hook) { shortHooks |= 1 << hook.rawValue }
+        guard takesShortcuts, isTracking, ruleCost == 0 else { return }
+        for hook in [Hook.prerouting, .localIn, .forward, .localOut, .postrouting] where program.hasOnlyFilterAndNAT(hook) { shortHooks |= 1 << hook.rawValue }
     }
 
     // MARK: Packets
@@ -168,14 +171,18 @@ struct Netfilter {
     @inline(__always)
     mutating func passes(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, now: UInt64) -> Bool {
         guard isActive else { return true }
-        guard shortHooks & 1 &<< place.hook.rawValue != 0 else { return false }
-        return place.hook == .prerouting ? tracksEstablished(place, frame, &pool, now: now) : passesEstablished(place, frame, &pool)
+        guard takesShortWay(place.hook) else { return false }
+        return place.hook == .prerouting ? tracksEstablished(place, frame, &pool, now: now) : passesEstablished(place, frame, &pool, now: now)
     }
+
+    @inline(__always)
+    func takesShortWay(_ hook: Hook) -> Bool { shortHooks & 1 &<< hook.rawValue != 0 }
 
     /// Passes a packet through one hook. `frame` may be rewritten, and is given bytes of its own first if it shares them; its mark and
     /// connection are brought up to date. Packets are whole: fragments have been put together before.
     @inline(never)
     mutating func runTables<E: NetfilterEnvironment>(_ place: HookPlace, _ frame: FrameHandle, _ pool: inout FramePool, _ env: inout E) -> HookVerdict {
+        if place.hook == .localIn, hasVirtualServers, let end = forwardsEstablished(place, frame, &pool, env) { return end }
         guard var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
         switch place.hook {
         case .prerouting:
@@ -241,10 +248,9 @@ struct Netfilter {
         guard let start = program.entry(table, place.hook) else { return nil }
         let connection = connections.entry(pool[frame].pointee.connection)
         let info = pool[frame].pointee.connectionInfo
-        // What IPVS rewrote goes to the server its own entry has, which may change while the connection lives.
         let others = program.following(table, place.hook)
         let mayRepeat =
-            takesShortcuts && table == .filter && others.isEmpty && pool[frame].pointee.flags.isDisjoint(with: .virtualServer)
+            takesShortcuts && table == .filter && others.isEmpty
             && (info == .established || info == .establishedReply) && connection?.pointee.status.contains(.confirmed) == true
         if mayRepeat, let connection, program.repeats(start, place, pool[frame], connection, length: UInt16(truncatingIfNeeded: packet.totalLength)) { return nil }
         let walked = program.walked

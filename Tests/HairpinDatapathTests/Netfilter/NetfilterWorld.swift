@@ -141,20 +141,29 @@ struct FilterHost {
         pool.deallocate()
     }
 
-    /// Sends bytes through hooks in turn until one does not accept; the frame ends there.
-    mutating func send(_ bytes: [UInt8], through hooks: [Hook], input: UInt32 = 3, output: UInt32 = 3, mark: UInt32 = 0, flags: FrameFlags = [], ports: (UInt32, UInt32) = (0, 0)) -> Outcome {
+    /// Sends bytes through hooks in turn until one does not accept; the frame ends there. `rerouted`: the hooks of what IPVS took from LOCAL_IN.
+    mutating func send(
+        _ bytes: [UInt8], through hooks: [Hook], input: UInt32 = 3, output: UInt32 = 3, mark: UInt32 = 0, flags: FrameFlags = [], ports: (UInt32, UInt32) = (0, 0),
+        rerouted: [Hook] = []
+    ) -> Outcome {
         let frame = pool.allocate(bytes.count)
         bytes.withUnsafeBytes { pool[frame].pointee.data.copyMemory(from: $0.baseAddress!, byteCount: $0.count) }
         pool[frame].pointee.mark = mark
         pool[frame].pointee.flags = flags
         (pool[frame].pointee.physicalIn, pool[frame].pointee.physicalOut) = (InterfaceIndex(ports.0), InterfaceIndex(ports.1))
         var verdict = HookVerdict.accept
-        for hook in hooks {
+        var left = hooks[...]
+        while let hook = left.popFirst() {
             let place = HookPlace(
                 hook: hook, input: hook == .localOut || hook == .postrouting ? .none : InterfaceIndex(input),
                 output: hook == .prerouting || hook == .localIn ? .none : InterfaceIndex(output), networkOffset: 0)
             verdict = run(place, frame)
-            guard case .accept = verdict else { break }
+            if case .reroute = verdict, !rerouted.isEmpty {
+                left = rerouted[...]
+            } else if case .accept = verdict {
+            } else {
+                break
+            }
         }
         let outcome = Outcome(
             verdict: verdict, bytes: Array(pool[frame].pointee.bytes), mark: pool[frame].pointee.mark, info: pool[frame].pointee.connectionInfo)

@@ -94,6 +94,92 @@ struct RememberedWalkTests {
         #expect(literal.netfilter.program.walks.count == 0)
     }
 
+    /// Two Services, TCP and UDP, whose servers come, go and lose their weight; requests from pods, answers from any server, and pods that speak past them.
+    @Test("The same of packets that virtual servers forward, and of those past them", arguments: 0..<150)
+    func virtualServers(seed: Int) throws {
+        var random = SeededRandom(seed: UInt64(seed), name: "virtual servers")
+        // Rules of all kinds, none, or some that look at the server a request goes to.
+        let text =
+            switch seed % 5 {
+            case 0: ""
+            case 1: "*filter\n-A OUTPUT -d 10.244.0.3 -j \(random.below(2) == 0 ? "DROP" : "MARK --or-mark 0x1")\nCOMMIT"
+            default: Self.rules(&random)
+            }
+        var host = try FilterHost(text, tracks: true)
+        var literal = try FilterHost(text, tracks: true)
+        literal.netfilter.takesShortcuts = false
+        defer {
+            host.deallocate()
+            literal.deallocate()
+        }
+        for name in ["expire_nodest_conn", "conn_reuse_mode"] {
+            let value = Int(random.below(2))
+            #expect(host.set(sysctl: "net.ipv4.vs.\(name)", to: value) && literal.set(sysctl: "net.ipv4.vs.\(name)", to: value))
+        }
+        let proto: IPProtocol = seed % 3 == 2 ? .udp : .tcp
+        let service = IPv4Address(10, 96, 0, 10)
+        var sequences = [UInt32](repeating: 1001, count: 4)
+        for step in 0..<250 {
+            if step % 50 == 0 {
+                let weights = (0..<2).map { _ in step == 0 ? 1 : Int(random.below(3)) }
+                // Weight two stands for a server that is not there.
+                let servers = zip([podB, podC], weights).filter { $0.1 < 2 }.map { VirtualService.Server(address: $0.0, port: 8080, weight: $0.1) }
+                let services = [VirtualService(address: service, port: 80, proto: proto, servers: servers)]
+                let isGraceful = random.below(2) == 0
+                let now = host.environment.now.nanoseconds
+                if isGraceful {
+                    host.netfilter.setVirtualServicesGracefully(services, now: now)
+                    literal.netfilter.setVirtualServicesGracefully(services, now: now)
+                } else {
+                    host.netfilter.setVirtualServices(services)
+                    literal.netfilter.setVirtualServices(services)
+                }
+            }
+            // The first three go to the Service, the last one straight to a server, from the port of the first.
+            let flow = Int(random.below(4))
+            let isDirect = flow == 3
+            var packet = TestPacket(
+                source: podA, destination: isDirect ? podB : service, sourcePort: 40000 + UInt16(flow % 3), destinationPort: isDirect ? 8080 : 80, proto: proto)
+            if proto == .udp { packet.payload = 8 }
+            let isReply = step > 3 && random.below(3) == 0
+            if isReply {
+                var request = packet
+                if !isDirect { (request.destination, request.destinationPort) = (random.below(2) == 0 ? podB : podC, 8080) }
+                if text.contains("MASQUERADE"), random.below(2) == 0 { request.source = IPv4Address(10, 244, 0, 1) }
+                packet = request.reply(random.below(4) == 0 ? [.syn, .ack] : [.ack], sequence: 5001, acknowledgment: sequences[flow], payload: request.payload)
+            } else if step > 3, random.below(4) > 0 {
+                let payload = proto == .udp ? 8 : Int(random.below(3)) * 20
+                let flags: TCPFlags = switch random.below(40) { case 0: [.fin, .ack]; case 1: .rst; case 2...20: [.ack, .psh]; default: .ack }
+                packet = packet.with(flags, sequence: sequences[flow], acknowledgment: 5001, payload: payload)
+                sequences[flow] &+= UInt32(payload)
+            }
+            let mark = random.below(6) == 0 ? UInt32(1) : 0
+            var bytes = packet.bytes
+            if random.below(20) == 0 {
+                // About to be too old to be forwarded: the checksum follows.
+                bytes[8] = UInt8(random.below(3))
+                bytes.withUnsafeMutableBytes { buffer in
+                    buffer.baseAddress!.put(UInt16(0), at: IPv4Offset.checksum)
+                    buffer.baseAddress!.put(InternetChecksum.checksum(UnsafeRawBufferPointer(rebasing: buffer[..<20])), at: IPv4Offset.checksum)
+                }
+            }
+            let hooks: [Hook] = isReply || isDirect ? FilterHost.forwarding : [.prerouting, .localIn]
+            let a = host.send(bytes, through: hooks, mark: mark, rerouted: [.localOut, .postrouting])
+            let b = literal.send(bytes, through: hooks, mark: mark, rerouted: [.localOut, .postrouting])
+            #expect("\(a)" == "\(b)", "step \(step) of\n\(text)")
+            let pause = Duration.milliseconds(Int64(random.below(10) == 0 ? random.below(100_000) : 1))
+            host.advance(pause)
+            literal.advance(pause)
+        }
+        #expect(host.ruleLines() == literal.ruleLines(), "\(text)")
+        #expect(host.connectionLines() == literal.connectionLines(), "\(text)")
+        let now = host.environment.now.nanoseconds
+        host.netfilter.virtualServers.expireEntries(now: now)
+        literal.netfilter.virtualServers.expireEntries(now: now)
+        #expect(host.netfilter.virtualServers.lines == literal.netfilter.virtualServers.lines)
+        #expect(host.netfilter.virtualServers.connectionCount == literal.netfilter.virtualServers.connectionCount)
+    }
+
     private func established(_ rules: String) throws -> (FilterHost, TestPacket) {
         var host = try FilterHost(rules)
         let syn = TestPacket(source: podA, destination: podB, sourcePort: 40000, destinationPort: 80)

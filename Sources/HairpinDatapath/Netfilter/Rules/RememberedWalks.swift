@@ -1,3 +1,5 @@
+import HairpinWire
+
 /// A way through the filter table that ends in ACCEPT and that every packet of one direction of a connection takes again: the tests on it look
 /// at nothing that differs between them. Such packets need not be tested again; they are counted here, and by `RuleProgram.saveCounters` at each
 /// rule of the walk.
@@ -11,11 +13,22 @@ struct RememberedWalk {
     var mark: UInt32
     /// Where the packets must be, if a rule on the way looks at interfaces.
     var devices: WalkDevices?
+    /// Where IPVS sends such packets: the connection's server may become another one. Zero for all others.
+    var server: UInt64 = 0
     /// Rules that a walk one after the other looks at (`RuleProgram.walked`).
     var walked: UInt32
     /// Not yet at the rules.
     var packets: UInt64 = 0
     var bytes: UInt64 = 0
+
+    /// Address and port that IPVS has written into a packet.
+    @inline(__always)
+    static func server(_ place: HookPlace, _ frame: UnsafeMutablePointer<Frame>) -> UInt64 {
+        guard frame.pointee.flags.contains(.virtualServer) else { return 0 }
+        let header = frame.pointee.data + place.networkOffset
+        let portOffset = Int(header.u8(0) & 0xf) &* 4 &+ 2
+        return UInt64(header.u32(IPv4Offset.destination)) << 16 | UInt64(header.u16(portOffset))
+    }
 }
 
 struct WalkDevices: Equatable {
@@ -63,7 +76,11 @@ struct RememberedWalks {
     mutating func intern(_ walk: RememberedWalk, _ path: [UInt32]) -> Int {
         for number in stride(from: 1, through: count, by: 1) {
             let known = self[number].pointee
-            if known.start == walk.start, known.mark == walk.mark, known.devices == walk.devices, known.walked == walk.walked, path.elementsEqual(steps(of: known)) { return number }
+            if known.start == walk.start, known.mark == walk.mark,
+                known.server == walk.server, known.devices == walk.devices, known.walked == walk.walked, path.elementsEqual(steps(of: known))
+            {
+                return number
+            }
         }
         guard count < RememberedWalks.largestNumber else { return RememberedWalks.never }
         if count == capacity {
@@ -96,7 +113,9 @@ extension RuleProgram {
         let number = Int(truncatingIfNeeded: connection.pointee.walks &>> RuleProgram.shift(place.hook, frame.pointee.connectionInfo)) & RememberedWalks.mask
         guard number != 0, number != RememberedWalks.never else { return false }
         let walk = walks[number]
-        guard walk.pointee.start == UInt32(truncatingIfNeeded: start), walk.pointee.mark == frame.pointee.mark else { return false }
+        guard walk.pointee.start == UInt32(truncatingIfNeeded: start), walk.pointee.mark == frame.pointee.mark,
+            walk.pointee.server == RememberedWalk.server(place, frame)
+        else { return false }
         if let devices = walk.pointee.devices, devices != WalkDevices(place, frame) { return false }
         walk.pointee.packets &+= 1
         walk.pointee.bytes &+= UInt64(length)
@@ -154,7 +173,7 @@ extension RuleProgram {
             case .accept, .policy(accept: true):
                 let walk = RememberedWalk(
                     start: UInt32(start), firstStep: 0, stepCount: 0, mark: frame.pointee.mark, devices: looksAtDevices ? WalkDevices(place, frame) : nil,
-                    walked: walked)
+                    server: RememberedWalk.server(place, frame), walked: walked)
                 return walks.intern(walk, path)
             case .return where depth > 0:
                 depth -= 1

@@ -51,7 +51,7 @@ struct VirtualServerTable {
     var terminating: Set<Terminating> = []
     /// Services by address, port and protocol; numbers are positions plus one.
     private var byKey = HashIndex(capacity: 2)
-    private var entries: UnsafeMutablePointer<Entry>
+    private(set) var entries: UnsafeMutablePointer<Entry>
     private var capacity = 1
     /// Places used at least once.
     private var used = 0
@@ -128,7 +128,8 @@ struct VirtualServerTable {
         ConnectionTuple.mix(UInt64(address), UInt64(port) << 8 | UInt64(proto))
     }
 
-    private func position(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> Int? {
+    @inline(__always)
+    func position(_ address: UInt32, _ port: UInt16, _ proto: UInt8) -> Int? {
         let number = byKey.find(VirtualServerTable.hash(address, port, proto)) { number in
             let service = services[Int(number) - 1].configured
             return service.address.rawValue == address && service.port == port && service.proto.rawValue == proto
@@ -204,13 +205,18 @@ struct VirtualServerTable {
 
     // MARK: Entries
 
-    private mutating func find(_ tuple: ConnectionTuple, isReply: Bool, now: UInt64) -> Int? {
+    /// Expired or not.
+    @inline(__always)
+    func place(of tuple: ConnectionTuple, isReply: Bool) -> Int? {
         let entries = entries
         let number = hash.find(tuple.hash) { number in
             (number & 1 == 1) == isReply && (isReply ? entries[Int(number >> 1) - 1].reply : entries[Int(number >> 1) - 1].request) == tuple
         }
-        guard let number else { return nil }
-        let place = Int(number >> 1) - 1
+        return number.map { Int($0 >> 1) - 1 }
+    }
+
+    private mutating func find(_ tuple: ConnectionTuple, isReply: Bool, now: UInt64) -> Int? {
+        guard let place = place(of: tuple, isReply: isReply) else { return nil }
         if entries[place].expires <= now {
             remove(place)
             return nil
@@ -289,8 +295,11 @@ struct VirtualServerTable {
             count(place, 1)
         }
         entries[place].state = state
-        entries[place].expires = now + VirtualServerTable.seconds(state) * 1_000_000_000
+        renew(place, now: now)
     }
+
+    /// The connection lives on in the state it has.
+    func renew(_ place: Int, now: UInt64) { entries[place].expires = now + VirtualServerTable.seconds(entries[place].state) * 1_000_000_000 }
 
     /// `tcp_timeouts` and `udp_timeouts` of ip_vs_proto_tcp.c and ip_vs_proto_udp.c.
     private static func seconds(_ state: State) -> UInt64 {

@@ -39,6 +39,10 @@ public struct TransportSettings: Sendable {
     public var tcp_backlog_ack_defer = true
     /// How many replies make a connection interactive, so that its ACKs are delayed (`tcp_pingpong_thresh`).
     public var tcp_pingpong_thresh = 1
+    /// ACKs of data beyond a hole, from the fourth on: how many wait for one another, how long at most, and how much later the timer may be.
+    public var tcp_comp_sack_nr = 44
+    public var tcp_comp_sack_delay = Duration.milliseconds(1)
+    public var tcp_comp_sack_slack = Duration.microseconds(100)
     public var tcp_reordering = 3
     /// Share of a window (1/n) that may wait to become a larger burst (`tcp_tso_win_divisor`).
     public var tcp_tso_win_divisor = 3
@@ -46,6 +50,16 @@ public struct TransportSettings: Sendable {
     public var tcp_app_win = 31
     public var tcp_rto_min = Duration.milliseconds(200)
     public var tcp_rto_max = Duration.seconds(120)
+    /// The first timeouts of a connection with less than four packets out do not grow.
+    public var tcp_thin_linear_timeouts = false
+    /// No window beyond 32767 for peers without window scaling, some of which take it for a negative number.
+    public var tcp_workaround_signed_windows = false
+    /// A window may be taken back when the buffer fills with small packets (RFC 7323 §2.4).
+    public var tcp_shrink_window = false
+    /// Records in TIME-WAIT; a connection that finds so many just ends.
+    public var tcp_max_tw_buckets = 262_144
+    /// The path MTU is not searched for: IP_MTU_DISCOVER of new sockets is IP_PMTUDISC_DONT.
+    public var ip_no_pmtu_disc = false
     /// First and last ephemeral port.
     public var ip_local_port_range: (first: UInt16, last: UInt16) = (32_768, 60_999)
     public var ip_default_ttl: UInt8 = 64

@@ -45,6 +45,8 @@ public final class TransportStack {
         var nextEchoIdentifier: UInt16
         var challengeSecond = UInt64.max
         var challengesLeft = 0
+        /// Connections in TIME-WAIT, and in FIN-WAIT-2 without a program.
+        var timeWaitRecords = 0
         var lastStamp: UInt64 = 0
         var owner: EndpointPointer?
         var fastOpenMemory: [IPv4Address: FastOpenMemory] = [:]
@@ -80,6 +82,7 @@ public final class TransportStack {
     var portPerturbation: UInt32 { _read { yield state.pointee.portPerturbation } _modify { yield &state.pointee.portPerturbation } }
     var nextEchoIdentifier: UInt16 { _read { yield state.pointee.nextEchoIdentifier } _modify { yield &state.pointee.nextEchoIdentifier } }
     var challengeSecond: UInt64 { _read { yield state.pointee.challengeSecond } _modify { yield &state.pointee.challengeSecond } }
+    var timeWaitRecords: Int { _read { yield state.pointee.timeWaitRecords } _modify { yield &state.pointee.timeWaitRecords } }
     var challengesLeft: Int { _read { yield state.pointee.challengesLeft } _modify { yield &state.pointee.challengesLeft } }
     /// The latest transmission; see `transmissionStamp`.
     var lastStamp: UInt64 { _read { yield state.pointee.lastStamp } _modify { yield &state.pointee.lastStamp } }

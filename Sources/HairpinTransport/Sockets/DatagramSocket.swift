@@ -92,16 +92,16 @@ final class DatagramSocket {
         request.typeOfService = typeOfService
         request.socket = id
         switch discovery {
-        case .do:
+        case .do, .probe:
             request.dontFragment = true
             request.identification = .zero
         case .want:
             request.dontFragment = fits  // what is cut here may be cut again
             request.mayFragmentLocally = true
             request.identification = .host
-        case .dont, .omit:
+        case .dont, .interface, .omit:
             request.dontFragment = false
-            request.mayFragmentLocally = true
+            request.mayFragmentLocally = discovery != .interface
         }
         // A connected socket numbers its own packets.
         if connected {

@@ -43,31 +43,35 @@ extension TransportStack {
     public func disconnect(_ socket: SocketID) throws(Errno) {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
-            var error = Errno.connectionReset.rawValue
-            switch e.pointee.state {
-            case .listen: return closeListenerChildren(e)
-            case .established, .closeWait, .finWait1, .finWait2, .synReceived: sendReset(e)
-            case .closing, .lastAck: if e.pointee.unsent > 0 || finUnsent(e) { sendReset(e) }
-            case .synSent: break
-            case .closed, .timeWait: error = 0
-            }
-            let wasBound = e.pointee.flags.contains(.portBound)
-            becomeClosed(e)
-            if !wasBound { e.pointee.localAddress = .any }
-            e.cold.pointee.received.release(pool)
-            e.cold.pointee.receiveRing.release(pool)
-            e.pointee.receiveMemory = 0
-            e.pointee.copied = e.pointee.receiveNext
-            e.cold.pointee.pendingError = error
-            e.pointee.phase = .open
-            (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
-            (e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.delivered, e.cold.pointee.totalRetransmissions) = (0, 0, 0, 0)
-            e.cold.pointee.slowStartThreshold = .max
-            e.pointee.flags.subtract([
-                .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
-                .windowScaling,
-            ])
-            notify(e)
+            disconnectStream(e)
         }
+    }
+
+    func disconnectStream(_ e: EndpointPointer) {
+        var error = Errno.connectionReset.rawValue
+        switch e.pointee.state {
+        case .listen: return closeListenerChildren(e)
+        case .established, .closeWait, .finWait1, .finWait2, .synReceived: sendReset(e)
+        case .closing, .lastAck: if e.pointee.unsent > 0 || finUnsent(e) { sendReset(e) }
+        case .synSent: break
+        case .closed, .timeWait: error = 0
+        }
+        let wasBound = e.pointee.flags.contains(.portBound)
+        becomeClosed(e)
+        if !wasBound { e.pointee.localAddress = .any }
+        e.cold.pointee.received.release(pool)
+        e.cold.pointee.receiveRing.release(pool)
+        e.pointee.receiveMemory = 0
+        e.pointee.copied = e.pointee.receiveNext
+        e.cold.pointee.pendingError = error
+        e.pointee.phase = .open
+        (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
+        (e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.delivered, e.cold.pointee.totalRetransmissions) = (0, 0, 0, 0)
+        e.cold.pointee.slowStartThreshold = .max
+        e.pointee.flags.subtract([
+            .receiveShut, .sendShut, .connecting, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
+            .windowScaling,
+        ])
+        notify(e)
     }
 }

@@ -15,7 +15,7 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPFromZeroWindowAdv = 0, TCPToZeroWindowAdv = 0, TCPWantZeroWindowAdv = 0, TCPSynRetrans = 0, TCPOrigDataSent = 0
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
     public var TCPACKSkippedPAWS = 0, TCPACKSkippedSeq = 0, TCPACKSkippedChallenge = 0, TCPWinProbe = 0, TCPKeepAlive = 0
-    public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0
+    public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0, TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0
 
     /// Not of `TcpExt`: EstabResets, InErrs, InCsumErrors and CurrEstab of `Tcp`, and how many of the retransmissions were SYN-ACKs.
     public var estabResets = 0, inErrs = 0, inCsumErrors = 0, currEstab = 0, synAcksRetransmitted = 0
@@ -64,7 +64,7 @@ extension TransportStatistics {
     private var extendedCounters: [(name: String, value: Int)] {
         let e = ext
         var list: [(name: String, value: Int)] = [
-            ("EmbryonicRsts", e.EmbryonicRsts), ("PruneCalled", e.PruneCalled), ("TW", e.TW), ("TWRecycled", e.TWRecycled), ("PAWSEstab", e.PAWSEstab),
+            ("EmbryonicRsts", e.EmbryonicRsts), ("PruneCalled", e.PruneCalled), ("TW", e.TW), ("TWRecycled", e.TWRecycled), ("PAWSActive", e.PAWSActive), ("PAWSEstab", e.PAWSEstab),
             ("DelayedACKs", e.DelayedACKs), ("DelayedACKLost", e.DelayedACKLost), ("ListenOverflows", listenOverflows), ("ListenDrops", listenOverflows),
             ("TCPRenoRecovery", e.TCPRenoRecovery), ("TCPSackRecovery", e.TCPSackRecovery), ("TCPSACKReneging", e.TCPSACKReneging),
             ("TCPSACKReorder", e.TCPSACKReorder), ("TCPRenoReorder", e.TCPRenoReorder), ("TCPTSReorder", e.TCPTSReorder), ("TCPFullUndo", e.TCPFullUndo),
@@ -88,6 +88,7 @@ extension TransportStatistics {
             ("TCPACKSkippedSeq", e.TCPACKSkippedSeq), ("TCPACKSkippedChallenge", e.TCPACKSkippedChallenge), ("TCPWinProbe", e.TCPWinProbe),
             ("TCPKeepAlive", e.TCPKeepAlive), ("TCPDelivered", e.TCPDelivered), ("TCPDeliveredCE", e.TCPDeliveredCE), ("TCPZeroWindowDrop", e.TCPZeroWindowDrop),
             ("TCPRcvQDrop", e.TCPRcvQDrop), ("TCPDSACKRecvSegs", e.TCPDSACKRecvSegs), ("TCPDSACKIgnoredDubious", e.TCPDSACKIgnoredDubious),
+            ("TCPAckCompressed", e.TCPAckCompressed), ("TCPTimeWaitOverflow", e.TCPTimeWaitOverflow), ("PAWSOldAck", e.PAWSOldAck),
         ]
         return list
     }

@@ -60,6 +60,9 @@ extension TransportSettings {
         case "tcp_invalid_ratelimit": tcp_invalid_ratelimit = .milliseconds(Int64(try one()))
         case "tcp_challenge_ack_limit": tcp_challenge_ack_limit = try one()
         case "tcp_pingpong_thresh": tcp_pingpong_thresh = try one(1...255)
+        case "tcp_comp_sack_nr": tcp_comp_sack_nr = try one(0...255)
+        case "tcp_comp_sack_delay_ns": tcp_comp_sack_delay = .nanoseconds(Int64(try one()))
+        case "tcp_comp_sack_slack_ns": tcp_comp_sack_slack = .nanoseconds(Int64(try one()))
         case "tcp_reordering": tcp_reordering = try one(1...300)
         case "tcp_max_reordering": tcp_max_reordering = try one(1...Int(Int32.max))
         case "tcp_tso_win_divisor": tcp_tso_win_divisor = try one(1...Int(Int32.max))
@@ -67,6 +70,12 @@ extension TransportSettings {
         case "tcp_tso_rtt_log": tcp_tso_rtt_log = try one(0...255)
         case "tcp_app_win": tcp_app_win = try one(0...31)
         case "tcp_rto_min_us": tcp_rto_min = .microseconds(Int64(try one(1...Int(Int32.max))))
+        case "tcp_rto_max_ms": tcp_rto_max = .milliseconds(Int64(try one(1000...120_000)))
+        case "tcp_thin_linear_timeouts": tcp_thin_linear_timeouts = try one() != 0
+        case "tcp_workaround_signed_windows": tcp_workaround_signed_windows = try one() != 0
+        case "tcp_shrink_window": tcp_shrink_window = try one(0...1) != 0
+        case "tcp_max_tw_buckets": tcp_max_tw_buckets = try one()
+        case "ip_no_pmtu_disc": ip_no_pmtu_disc = try one() != 0
         case "tcp_early_retrans": tcp_early_retrans = try one(0...4)
         case "tcp_recovery": tcp_recovery = try one(0...7)
         case "tcp_frto": tcp_frto = try one(0...2)
@@ -103,11 +112,11 @@ extension TransportSettings {
     /// Settings of mechanisms that are not modelled, with the values that leave them off; none: any value.
     private static let withoutEffect: [String: Set<String>] = [
         "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [],
-        "tcp_thin_linear_timeouts": ["0"], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_workaround_signed_windows": ["0"], "tcp_stdurg": ["0"],
-        "tcp_shrink_window": ["0"], "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_max_tw_buckets": [], "tcp_mem": [],
-        "tcp_comp_sack_delay_ns": [], "tcp_comp_sack_slack_ns": [], "tcp_comp_sack_nr": [], "tcp_fwmark_accept": ["0"],
+        "tcp_no_ssthresh_metrics_save": [], "tcp_adv_win_scale": [], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_stdurg": ["0"],
+        "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_mem": [],
+        "tcp_fwmark_accept": ["0"],
         "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"],
-        "ip_no_pmtu_disc": ["0"], "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
+        "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
         "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],
     ]
 

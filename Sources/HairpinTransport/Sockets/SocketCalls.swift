@@ -11,6 +11,10 @@ extension TransportStack {
             e.cold.pointee.sendBuffer = UInt32(settings.tcp_wmem.initial)
             e.cold.pointee.timeToLive = settings.ip_default_ttl
             e.cold.pointee.congestion = settings.tcp_congestion_control
+            if settings.ip_no_pmtu_disc {
+                e.cold.pointee.pathDiscovery = .dont
+                e.pointee.flags.insert(.mayBeCut)
+            }
             if settings.pacesAlways { requireModules(e).pointee.pacing.isOn = true }
             return e.pointee.socket
         case .datagram, .icmpEcho:
@@ -40,11 +44,11 @@ extension TransportStack {
         switch option {
         case .reuseAddress(let on): setFlag(e, .reuseAddress, on)
         case .receiveBuffer(let size):
-            // Twice what is asked for, for the kernel's own overhead (socket(7)).
-            e.cold.pointee.receiveBuffer = UInt32(max(2 * min(max(size, 0), settings.rmem_max), 2304))
+            // Twice what is asked for, for the kernel's own overhead (socket(7)); below zero is much.
+            e.cold.pointee.receiveBuffer = UInt32(max(2 * (size < 0 ? settings.rmem_max : min(size, settings.rmem_max)), 2304))
             e.pointee.flags.insert(.receiveBufferSet)
         case .sendBuffer(let size):
-            e.cold.pointee.sendBuffer = UInt32(max(2 * min(max(size, 0), settings.wmem_max), 4608))
+            e.cold.pointee.sendBuffer = UInt32(max(2 * (size < 0 ? settings.wmem_max : min(size, settings.wmem_max)), 4608))
             e.pointee.flags.insert(.sendBufferSet)
         case .keepAlive(let on):
             setFlag(e, .keepAlive, on)
@@ -70,8 +74,10 @@ extension TransportStack {
         case .timeToLive(let value):
             guard value > 0 else { throw .invalid }
             e.cold.pointee.timeToLive = value
-        case .typeOfService(let value): e.cold.pointee.typeOfService = value
-        case .pathMTUDiscovery: break
+        case .typeOfService(let value): e.cold.pointee.typeOfService = value & ~3  // the ECN bits are TCP's
+        case .pathMTUDiscovery(let mode):
+            e.cold.pointee.pathDiscovery = mode
+            setFlag(e, .mayBeCut, mode != .want && mode != .do)
         case .bindToDevice(let name): e.cold.pointee.device = UInt16(deviceIndex(name))
         case .receiveErrors(let on): setFlag(e, .receiveErrors, on)
         }
@@ -136,7 +142,7 @@ extension TransportStack {
                 e.cold.pointee.backlog = limit
                 return
             }
-            guard e.pointee.state == .closed, !e.pointee.flags.contains(.handshakeDone) else { throw .invalid }
+            guard e.pointee.state == .closed, e.pointee.flags.isDisjoint(with: [.handshakeDone, .connecting]) else { throw .invalid }
             if !e.pointee.flags.contains(.portHeld) {
                 e.pointee.localPort = try chooseBoundPort(e, .any)
                 e.pointee.flags.insert(.portBound)
@@ -195,7 +201,15 @@ extension TransportStack {
         var address = target
         if address.address == .any { address.address = .loopback }
         switch e.pointee.state {
-        case .closed: break
+        case .closed:
+            // A connection that ended stays connected to connect(2); an attempt that failed tells why, once, and the socket is as new.
+            if e.pointee.flags.contains(.handshakeDone), !e.pointee.flags.contains(.connecting) { throw .alreadyConnected }
+            if e.pointee.flags.contains(.connecting) {
+                let error = e.cold.pointee.pendingError
+                disconnectStream(e)
+                e.cold.pointee.pendingError = 0
+                throw error != 0 ? Errno(error) : .connectionAborted
+            }
         case .synSent, .synReceived: throw .already
         case .listen: throw .alreadyConnected
         default:
@@ -208,6 +222,8 @@ extension TransportStack {
         e.pointee.remoteAddress = address.address
         e.pointee.remotePort = address.port
         let boundAddress = e.pointee.localAddress
+        var number: SequenceNumber?
+        (e.pointee.recentTimestamp, e.cold.pointee.recentTimestampAt) = (0, 0)
         if boundAddress == .any { e.pointee.localAddress = route.source }
         if e.pointee.localPort == 0 || !e.pointee.flags.contains(.portBound) {
             do throws(Errno) {
@@ -223,6 +239,8 @@ extension TransportStack {
                 throw .addressNotAvailable
             }
             statistics.ext.TWRecycled += 1
+            number = numberAfter(other)
+            (e.pointee.recentTimestamp, e.cold.pointee.recentTimestampAt) = (other.pointee.recentTimestamp, other.cold.pointee.recentTimestampAt)
             leaveTimeWait(other)
         }
         e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .finReceived, .connectDeferred])
@@ -230,7 +248,7 @@ extension TransportStack {
         e.cold.pointee.synRetries = 0
         e.cold.pointee.pendingError = 0
         connections.insert(e)
-        let carried = startConnecting(e, route: route, fastOpen: fastOpen)
+        let carried = startConnecting(e, route: route, number: number, fastOpen: fastOpen)
         if e.pointee.state == .closed { try throwPendingError(e) }
         if carried > 0 { return carried }
         throw .inProgress
@@ -346,20 +364,21 @@ extension TransportStack {
             }
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             switch e.pointee.state {
-            case .closed, .timeWait: throw .notConnected
+            case .closed, .timeWait:
+                // Refused, but what was asked for holds (`inet_shutdown`).
+                if read { e.pointee.flags.insert(.receiveShut) }
+                if write { e.pointee.flags.insert(.sendShut) }
+                throw .notConnected
             case .listen:
                 // Reading is shut: it stops listening (`inet_shutdown`, `tcp_disconnect`).
                 guard read else { return }
                 closeListenerChildren(e)
                 return notify(e)
-            case .synSent:
-                guard write else { return }
-                becomeClosed(e)
-                return notify(e)
+            case .synSent: return disconnectStream(e)
             default: break
             }
             if read { e.pointee.flags.insert(.receiveShut) }
-            if write { shutWriting(e) }
+            if write { shutWriting(e, closes: false) }
             notify(e)
         }
     }

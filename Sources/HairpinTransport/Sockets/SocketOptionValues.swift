@@ -32,19 +32,12 @@ extension TransportStack {
         case .noDelay: .noDelay(value != 0)
         case .cork: .cork(value != 0)
         case .maximumSegment: .maximumSegment(value)
-        case .quickAck: .quickAck(value & 1 != 0)
         case .userTimeout where value >= 0: .userTimeout(.milliseconds(Int64(value)))
         case .typeOfService: .typeOfService(UInt8(truncatingIfNeeded: value))
         case .timeToLive where 1...255 ~= value: .timeToLive(UInt8(value))
+        case .timeToLive where value == -1: .timeToLive(settings.ip_default_ttl)
         case .receiveErrors: .receiveErrors(value != 0)
-        case .pathMTUDiscovery:
-            switch value {
-            case 0: .pathMTUDiscovery(.dont)
-            case 1: .pathMTUDiscovery(.want)
-            case 2, 3: .pathMTUDiscovery(.do)
-            case 4, 5: .pathMTUDiscovery(.omit)
-            default: nil
-            }
+        case .pathMTUDiscovery: PathMTUDiscovery(rawValue: value).map { .pathMTUDiscovery($0) }
         default: nil
         }
     }
@@ -66,7 +59,7 @@ extension TransportStack {
             try check(1...127)
             e.cold.pointee.synCount = UInt8(value)
         case .linger2:
-            e.cold.pointee.linger2 = value < 0 || value > 120 ? -1 : Int64(value) * 1_000_000_000
+            e.cold.pointee.linger2 = value < 0 ? -1 : Int64(min(value, 120)) * 1_000_000_000
         case .deferAccept:
             e.cold.pointee.deferAccept = retransmissions(forSeconds: value)
         case .windowClamp:
@@ -77,6 +70,13 @@ extension TransportStack {
                 e.cold.pointee.userClamp = UInt32(max(value, 2304 / 2))
                 if e.pointee.flags.contains(.handshakeDone) { setWindowClamp(e, e.cold.pointee.userClamp) }
             }
+        case .quickAck:
+            guard value != 0 else { return enterInteractive(e) }
+            e.pointee.pingPong = 0
+            guard e.pointee.flags.contains(.ackScheduled), e.pointee.state == .established || e.pointee.state == .closeWait else { return }
+            sendAck(e)
+            // An even value is for this one time (`__tcp_sock_set_quickack`).
+            if value & 1 == 0 { enterInteractive(e) }
         case .notSentLowWater:
             e.cold.pointee.notSentLowWater = UInt32(truncatingIfNeeded: value)
             checkWriteSpace(e)
@@ -151,14 +151,14 @@ extension TransportStack {
         case .windowClamp: return Int(e.cold.pointee.userClamp != 0 ? e.cold.pointee.userClamp : e.cold.pointee.windowClamp)
         case .quickAck: return isInteractive(e) ? 0 : 1
         case .userTimeout: return Int(e.cold.pointee.userTimeout / 1_000_000)
-        case .notSentLowWater: return Int(e.cold.pointee.notSentLowWater)
+        case .notSentLowWater: return Int(Int32(bitPattern: e.cold.pointee.notSentLowWater))
         case .fastOpen: return Int(e.cold.pointee.fastOpenQueue)
         case .fastOpenConnect: return flag(.fastOpenConnect)
         case .fastOpenNoCookie: return flag(.fastOpenNoCookie)
         case .reportsUnread: return flag(.reportsUnread)
         case .typeOfService: return Int(e.cold.pointee.typeOfService)
         case .timeToLive: return Int(e.cold.pointee.timeToLive)
-        case .pathMTUDiscovery: return 1
+        case .pathMTUDiscovery: return e.cold.pointee.pathDiscovery.rawValue
         case .receiveErrors: return flag(.receiveErrors)
         }
     }

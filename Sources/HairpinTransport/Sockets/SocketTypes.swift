@@ -69,7 +69,7 @@ public enum SocketOption: Hashable, Sendable {
 }
 
 /// IP_MTU_DISCOVER (ip(7)): `want` sets DF and fragments locally, `do` never fragments, `dont` and `omit` leave DF clear.
-public enum PathMTUDiscovery: Sendable { case dont, want, `do`, omit }
+public enum PathMTUDiscovery: Int, Sendable { case dont, want, `do`, probe, interface, omit }
 
 /// A datagram or an ICMP message handed to a program.
 public struct ReceivedMessage: Sendable {

@@ -62,7 +62,8 @@ extension TransportStack {
         guard let e = table.stream(socket) else { return nil }
         now = network.now
         var info = TCPInformation()
-        info.state = e.pointee.state.kernelNumber
+        // What is left of a connection in TIME-WAIT is not the socket any more, which is closed.
+        info.state = (e.pointee.state == .timeWait ? .closed : e.pointee.state).kernelNumber
         info.ca_state = e.pointee.phase.kernelNumber
         info.retransmits = Int(e.cold.pointee.retransmits)
         info.probes = Int(e.cold.pointee.probesOut)

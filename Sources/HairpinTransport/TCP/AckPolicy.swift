@@ -30,6 +30,7 @@ extension TransportStack {
         e.pointee.flags.insert(.ackScheduled)
         let count = segment.payload.count
         measurePeerSegment(e, segment)
+        measureReceiveRTT(e)
         let jiffies = TimerWheel.jiffies(now)
         if e.pointee.ackTimeout == 0 {
             addQuickAcks(e)
@@ -51,6 +52,7 @@ extension TransportStack {
     /// An ACK went out, alone or with data (`tcp_event_ack_sent`).
     @inline(__always)
     func ackSent(_ e: EndpointPointer) {
+        if e.pointee.flags.contains(.ackCompressed) { endCompression(e, sent: 0) }
         if e.pointee.quickAcks > 0 {
             let used: UInt8 = e.pointee.flags.contains(.ackScheduled) ? 1 : 0
             if used >= e.pointee.quickAcks {
@@ -71,12 +73,55 @@ extension TransportStack {
         let twoSegments =
             pending > Int(e.pointee.peerSegment)
             && (e.pointee.receiveNext - e.pointee.copied < 1 || roomForWindow(e) >= Int(e.pointee.receiveWindow))
-        if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) || (outOfOrderPossible && e.cold.pointee.outOfOrder.count > 0) {
+        if twoSegments || isQuick(e) || e.pointee.flags.contains(.ackNow) {
             // One for all that waited in the backlog (`tcp_release_cb`).
             if backlog.isDraining, settings.tcp_backlog_ack_defer { backlog.owesAck = true } else { sendAck(e) }
+        } else if outOfOrderPossible, e.cold.pointee.outOfOrder.count > 0 {
+            compressAck(e)
         } else {
             delayAck(e)
         }
+    }
+
+    // MARK: data beyond a hole
+
+    /// Three duplicate ACKs go at once, for the sender counts to three. Those that follow wait for one another for a twentieth of the round trip, a
+    /// millisecond at most, and go as one.
+    private func compressAck(_ e: EndpointPointer) {
+        guard e.pointee.flags.contains(.selectiveAcks), Int(e.cold.pointee.compressedAcks) < settings.tcp_comp_sack_nr else { return sendAck(e) }
+        if e.cold.pointee.compressedAt != e.pointee.receiveNext {
+            e.cold.pointee.compressedAt = e.pointee.receiveNext
+            e.cold.pointee.duplicateAcks = 0
+        }
+        if e.cold.pointee.duplicateAcks < 3 {
+            e.cold.pointee.duplicateAcks += 1
+            return sendAck(e)
+        }
+        e.cold.pointee.compressedAcks += 1
+        guard !e.pointee.flags.contains(.ackCompressed) else { return }
+        e.pointee.flags.insert(.ackCompressed)
+        // In µs × 8, the receiver's estimate or the sender's.
+        let roundTrip = e.cold.pointee.smoothedRTT != 0 ? min(e.cold.pointee.smoothedRTT, e.cold.pointee.receiveRTT) : e.cold.pointee.receiveRTT
+        let delay = min(UInt64(settings.tcp_comp_sack_delay.nanoseconds), UInt64(roundTrip) * 125 / 20)
+        // A timer with slack goes off at the end of it. Whichever timer is first, its ACK is for both.
+        let deadline = now.nanoseconds + delay + UInt64(settings.tcp_comp_sack_slack.nanoseconds)
+        if deadline < e.pointee.ackDeadline {
+            e.pointee.ackDeadline = deadline
+            schedule(e)
+        }
+    }
+
+    /// The ACKs that waited go as `sent` ACKs.
+    private func endCompression(_ e: EndpointPointer, sent: Int) {
+        statistics.ext.TCPAckCompressed += Int(e.cold.pointee.compressedAcks) - sent
+        e.cold.pointee.compressedAcks = 0
+        e.pointee.flags.remove(.ackCompressed)
+    }
+
+    /// `tcp_sack_compress_send_ack`, `tcp_compressed_ack_kick`
+    func sendCompressedAck(_ e: EndpointPointer) {
+        endCompression(e, sent: 1)
+        sendAck(e)
     }
 
     /// `tcp_send_delayed_ack`
@@ -106,6 +151,7 @@ extension TransportStack {
     /// `tcp_delack_timer_handler`
     func ackTimerExpired(_ e: EndpointPointer) {
         e.pointee.ackDeadline = .max
+        if e.pointee.flags.contains(.ackCompressed), e.pointee.state != .closed { return sendCompressedAck(e) }
         guard e.pointee.flags.contains(.ackTimer), e.pointee.state != .closed, e.pointee.state != .listen else { return }
         e.pointee.flags.remove(.ackTimer)
         guard e.pointee.flags.contains(.ackScheduled) else { return }

@@ -85,13 +85,18 @@ extension TransportStack {
         return .fine
     }
 
+    /// Whether a segment that acknowledges nothing new is later than the one the window is of (`tcp_may_update_window`).
+    @inline(__always)
+    func mayUpdateWindow(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        if segment.sequence != e.pointee.windowSequence { return segment.sequence.isAfter(e.pointee.windowSequence) }
+        let window = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
+        return window > e.pointee.sendWindow || window == 0
+    }
+
     /// `tcp_ack_update_window`
     private func updateSendWindow(_ e: EndpointPointer, _ segment: Segment, _ findings: inout AckFindings) {
         let window = UInt32(segment.window) << (segment.isSYN ? 0 : UInt32(e.pointee.sendScale))
-        guard
-            findings.contains(.unaAdvanced) || segment.sequence.isAfter(e.pointee.windowSequence)
-                || (segment.sequence == e.pointee.windowSequence && (window > e.pointee.sendWindow || window == 0))
-        else { return }
+        guard findings.contains(.unaAdvanced) || mayUpdateWindow(e, segment) else { return }
         findings.insert(.windowUpdate)
         e.pointee.windowSequence = segment.sequence
         guard window != e.pointee.sendWindow else { return }

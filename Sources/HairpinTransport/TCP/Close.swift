@@ -68,11 +68,13 @@ extension TransportStack {
         if writeSegments(e, segment: currentSegment(e), nagle: .off) { checkProbeTimer(e) }
     }
 
-    /// shutdown(2) for writing, and the first half of close(2).
-    func shutWriting(_ e: EndpointPointer) {
-        guard !e.pointee.flags.contains(.sendShut) else { return }
+    /// shutdown(2) for writing, and the first half of close(2). shutdown(2) leaves the FIN to the end of a handshake (`tcp_shutdown`), close(2) does not
+    /// (`tcp_close_state`).
+    func shutWriting(_ e: EndpointPointer, closes: Bool = true) {
+        guard !e.pointee.flags.contains(.sendShut) || e.pointee.state == .synReceived || e.pointee.state == .established else { return }
         e.pointee.flags.insert(.sendShut)
         switch e.pointee.state {
+        case .synReceived where !closes: break
         case .established, .synReceived:
             e.pointee.state = .finWait1
             sendFIN(e)
@@ -176,10 +178,11 @@ extension TransportStack {
     /// Takes the endpoint off the wire; received data stays readable after a FIN, as in Linux.
     func becomeClosed(_ e: EndpointPointer) {
         if e.pointee.state == .established || e.pointee.state == .closeWait { statistics.ext.estabResets += 1 }
+        if e.pointee.state == .timeWait { timeWaitRecords -= 1 }
         e.pointee.state = .closed
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e, all: true) }
         e.pointee.flags.formUnion([.receiveShut, .sendShut])
-        e.pointee.flags.remove(.connecting)
+        e.cold.pointee.backoff = 0
         connections.remove(e)
         if !e.pointee.flags.contains(.portBound) { ports.release(e) }
         disarm(e)

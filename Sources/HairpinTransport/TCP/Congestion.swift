@@ -4,6 +4,8 @@ import HairpinWire
 /// Congestion window: slow start and linear growth (RFC 5681 §3.1), validation (RFC 7661 in Linux's form), and the proportional reduction of
 /// recovery (RFC 6937). Windows are counted in segments, as in Linux.
 extension TransportStack {
+    /// No loss has set a threshold yet (TCP_INFINITE_SSTHRESH).
+    static let infiniteThreshold: UInt32 = 0x7fff_ffff
     /// The share of the window kept on loss, in 1/1024.
     static let decrease: UInt32 = 717
 

@@ -75,6 +75,10 @@ struct EndpointFlags: OptionSet {
     static let urgentIn = EndpointFlags(rawValue: 1 << 57), urgentOut = EndpointFlags(rawValue: 1 << 58), urgentInline = EndpointFlags(rawValue: 1 << 59)
     /// Made for a SYN cookie.
     static let cookieChild = EndpointFlags(rawValue: 1 << 56)
+    /// ACKs of data beyond a hole wait to be sent as one (`compressed_ack` is not zero).
+    static let ackCompressed = EndpointFlags(rawValue: 1 << 53)
+    /// Routers may cut the packets: IP_MTU_DISCOVER is neither WANT nor DO (`ip_dont_fragment`).
+    static let mayBeCut = EndpointFlags(rawValue: 1 << 54)
     /// SO_TIMESTAMPING for what is sent.
     static let stamps = EndpointFlags(rawValue: 1 << 48)
     /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
@@ -120,7 +124,7 @@ struct ReceivedChunk: BitwiseCopyable {
     var room: UInt32
 }
 
-/// Data beyond a hole. `touched` orders SACK blocks, latest first (RFC 2018 §4).
+/// Data beyond a hole. `touched` orders SACK blocks, latest first (RFC 2018 §4); zero: ACKs do not name it any more.
 struct OutOfOrderRange: BitwiseCopyable {
     var start: SequenceNumber
     var end: SequenceNumber

@@ -85,9 +85,17 @@ struct EndpointDetails {
     var tuningTime: UInt64 = 0
     var receiveRTT: UInt32 = 0
     var receiveRTTEcho: UInt32 = 0
+    /// Where the window ends whose filling is timed, and since when it is (`rcv_rtt_est.seq`, `rcv_rtt_est.time`).
+    var receiveRTTEnd = SequenceNumber(0)
+    var receiveRTTAt: UInt64 = 0
     var duplicateStart = SequenceNumber(0)
     var duplicateEnd = SequenceNumber(0)
     var touchCount: UInt32 = 0
+    /// ACKs of data beyond a hole that were sent at once since RCV.NXT moved, where it stood, and how many wait in one (`dup_ack_counter`,
+    /// `compressed_ack_rcv_nxt`, `compressed_ack`).
+    var duplicateAcks: UInt8 = 0
+    var compressedAcks: UInt8 = 0
+    var compressedAt = SequenceNumber(0)
     /// A FIN that arrived with data beyond a hole.
     var outOfOrderFIN = false
     var outOfOrderFINAt = SequenceNumber(0)
@@ -117,6 +125,8 @@ struct EndpointDetails {
     var keepIdle: Int64 = 0
     var keepInterval: Int64 = 0
     var linger2: Int64 = 0
+    /// IP_MTU_DISCOVER.
+    var pathDiscovery = PathMTUDiscovery.want
     var keepCount: UInt8 = 0
     var synCount: UInt8 = 0
     /// TCP_DEFER_ACCEPT as a number of SYN-ACK retransmissions (`rskq_defer_accept`).

@@ -45,7 +45,7 @@ extension TransportStack {
 
     /// `tcp_v4_mtu_reduced`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
-        guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
+        guard e.pointee.state != .listen, e.pointee.state != .closed, e.cold.pointee.pathDiscovery != .interface, e.cold.pointee.pathDiscovery != .omit else { return }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.cold.pointee.pathMTU) else { return }

@@ -43,13 +43,14 @@ extension TransportStack {
 
     /// Sends the SYN, with data if the caller has some and the server gave a cookie (`fastOpen`); returns how much of it went.
     @discardableResult
-    func startConnecting(_ e: EndpointPointer, route: TransportRoute, fastOpen: UnsafeRawBufferPointer? = nil) -> Int {
+    func startConnecting(_ e: EndpointPointer, route: TransportRoute, number: SequenceNumber? = nil, fastOpen: UnsafeRawBufferPointer? = nil) -> Int {
         prepare(e, route: route)
         if settings.tcp_timestamps { e.pointee.flags.insert(.timestamps) }
         if settings.tcp_sack { e.pointee.flags.insert(.selectiveAcks) }
         if settings.tcp_window_scaling { e.pointee.flags.insert(.windowScaling) }
         e.cold.pointee.ecn = offersECN(e) ? .agreed : []
         chooseNumbers(e)
+        if let number { e.cold.pointee.initialSend = number }
         startSequence(e)
         selectInitialWindow(e, segment: Int(e.cold.pointee.advertisedSegment))
         e.pointee.windowUpdate = SequenceNumber(0)
@@ -76,9 +77,12 @@ extension TransportStack {
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries + settings.tcp_syn_linear_timeouts
+        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries
         statistics.timeouts += 1
-        if Int(e.cold.pointee.synRetries) >= retries {
+        // The time is that of so many doublings, whatever came linearly before them (`tcp_write_timeout`).
+        let limit = e.cold.pointee.userTimeout > 0 ? e.cold.pointee.userTimeout : modelTimeout(retries, base: 1_000_000_000)
+        let isOverdue = e.cold.pointee.synRetries > 0 && Int64(now.nanoseconds &- e.cold.pointee.synSentAt) >= limit
+        if Int(e.cold.pointee.synRetries) >= retries + settings.tcp_syn_linear_timeouts || isOverdue {
             statistics.attemptFails += 1
             return abortTimedOut(e)
         }
@@ -89,13 +93,14 @@ extension TransportStack {
         if network.packetsHeld(by: e.pointee.socket) == 0 {
             statistics.retransmitted += 1
             statistics.ext.TCPSynRetrans += 1
+            e.cold.pointee.totalRetransmissions &+= 1
             transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
             guard e.pointee.state == .synSent else { return }
         }
         if Int(e.cold.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
             e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
         }
-        arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout))
+        arm(e, .retransmission, ticks: boundToUserTimeout(e))
     }
 
     /// What the peer's SYN settles: its options and its first sequence number.
@@ -150,7 +155,10 @@ extension TransportStack {
             let delta = timestamp(e) &- segment.timestampEcho
             if delta < TransportStack.oldestEcho { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
         }
-        e.pointee.window = retries > 1 ? 1 : 10
+        // The first timestamp comes back: it was for nothing that the SYN was repeated (`tcp_try_undo_spurious_syn`).
+        let first = UInt32(truncatingIfNeeded: sentAt / 1_000_000) &+ e.pointee.timestampOffset
+        let isSpurious = e.pointee.flags.contains(.timestamps) && segment.hasTimestamp && segment.timestampEcho == first
+        e.pointee.window = retries > 1 && !isSpurious ? 1 : 10
         e.cold.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
@@ -163,6 +171,8 @@ extension TransportStack {
         disarm(e)
         e.pointee.slowDeadline = .max
         if e.cold.pointee.listener != nil {
+            // Repeated SYN-ACKs count as its own (`tcp_create_openreq_child`).
+            e.cold.pointee.totalRetransmissions &+= UInt32(e.pointee.flags.contains(.cookieChild) ? 0 : e.cold.pointee.synRetries)
             // A child begins with the SYN, and the segment that makes it a connection; its SYN-ACK was the request's (`tcp_create_openreq_child`).
             (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut) = (2, 0)
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn = 1 }
@@ -210,6 +220,7 @@ extension TransportStack {
         statistics.passiveOpens += 1
         if e.pointee.flags.contains(.keepAlive) { startKeepAlive(e) }
         notify(e)
+        if e.pointee.state == .established, e.pointee.flags.contains(.sendShut) { shutWriting(e) }
         return receiveSynchronized(e, segment)
     }
 
@@ -225,6 +236,15 @@ extension TransportStack {
                 if e.cold.pointee.synRetries == 0 { arm(e, .retransmission, ticks: 2) }
                 if !segment.isReset { sendReset(to: segment) }
                 return .delivered
+            }
+            if segment.hasTimestamp, e.pointee.flags.contains(.timestamps), segment.timestampEcho != 0 {
+                // An echo of what this connection never sent (`PAWSActive`).
+                let first = UInt32(truncatingIfNeeded: e.cold.pointee.synSentAt / 1_000_000) &+ e.pointee.timestampOffset
+                if segment.timestampEcho &- first > timestamp(e) &- first {
+                    statistics.ext.PAWSActive += 1
+                    if !segment.isReset { sendReset(to: segment) }
+                    return .delivered
+                }
             }
             if segment.isReset {
                 statistics.attemptFails += 1
@@ -276,7 +296,8 @@ extension TransportStack {
         sendSynAck(e)
     }
 
-    func receiveListening(_ listener: EndpointPointer, _ segment: Segment) -> Reception {
+    /// `number`: what the numbers of the answer begin with, if a TIME-WAIT record gave way to the SYN, which makes it known to be no attack.
+    func receiveListening(_ listener: EndpointPointer, _ segment: Segment, number: SequenceNumber? = nil) -> Reception {
         if segment.isReset { return .delivered }
         if segment.isACK {
             if !streamExtras.isEmpty, let reception = receiveCookie(listener, segment) { return reception }
@@ -285,8 +306,8 @@ extension TransportStack {
         }
         guard segment.isSYN, !segment.isFIN else { return .delivered }
         // `tcp_conn_request`: no room for another request, no room for another connection.
-        let isFull = listener.cold.pointee.handshakes > listener.cold.pointee.backlog
-        let wantsCookie = settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
+        let isFull = number == nil && listener.cold.pointee.handshakes > listener.cold.pointee.backlog
+        let wantsCookie = number == nil && settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
         guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog, !isFull || wantsCookie else {
             statistics.listenOverflows += 1
             return .bufferFull
@@ -294,12 +315,12 @@ extension TransportStack {
         if wantsCookie { return answerWithCookie(listener, segment) }
         // Without cookies the last quarter of the namespace's bound is for peers that are known to be alive, of whom nobody keeps a record.
         let most = settings.tcp_max_syn_backlog
-        if settings.tcp_syncookies == 0, most - Int(listener.cold.pointee.handshakes) < most >> 2 {
+        if settings.tcp_syncookies == 0, number == nil, most - Int(listener.cold.pointee.handshakes) < most >> 2 {
             statistics.listenOverflows += 1
             return .bufferFull
         }
         guard let e = makeChild(of: listener, segment) else { return .bufferFull }
-        numberChild(e, nil)
+        numberChild(e, number)
         listener.cold.pointee.handshakes += 1
         connections.insert(e)
         e.cold.pointee.synSentAt = now.nanoseconds
@@ -359,9 +380,11 @@ extension TransportStack {
         e.cold.pointee.linger2 = listener.cold.pointee.linger2
         e.cold.pointee.notSentLowWater = listener.cold.pointee.notSentLowWater
         e.cold.pointee.userClamp = listener.cold.pointee.userClamp
+        e.cold.pointee.pathDiscovery = listener.cold.pointee.pathDiscovery
         if listener.cold.pointee.modules != nil { inheritModules(e, from: listener) }
         e.pointee.flags = listener.pointee.flags.intersection([
             .noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline,
+            .mayBeCut,
         ])
     }
 
@@ -387,7 +410,14 @@ extension TransportStack {
 
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
-        if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.cold.pointee.initialReceive, !failsPAWS(e, segment) {
+        // SYNs that crossed made a connection already: it is a segment as any other, but for the SYN-ACK that is waited for (`tcp_validate_incoming`).
+        if e.pointee.hasCrossedSYN {
+            let isAnswer = segment.isSYN && segment.isACK && segment.sequence == e.cold.pointee.initialReceive && segment.acknowledgment == e.pointee.sendNext
+            guard isAnswer || isAcceptable(e, segment) else {
+                if e.pointee.state == .closed { statistics.attemptFails += 1 }
+                return .delivered
+            }
+        } else if segment.isSYN, !segment.isACK, !segment.isReset, segment.sequence == e.cold.pointee.initialReceive, !failsPAWS(e, segment) {
             if !isRateLimited(e, segment) { repeatSynAck(e) }  // the SYN-ACK was lost
             return .delivered
         }
@@ -473,6 +503,7 @@ extension TransportStack {
             if e.cold.pointee.sent.count == 0 { e.pointee.flags.insert(.synData) } else { rearmRetransmission(e) }
         }
         if e.cold.pointee.listener == nil { notify(e) }
+        if e.pointee.flags.contains(.sendShut) { shutWriting(e) }
         if segment.isSYN {
             // The SYN of the crossing SYN-ACK has been seen before.
             noteDuplicate(e, segment.sequence, segment.sequence + 1)

@@ -30,7 +30,7 @@ extension TransportStack {
         if flags.contains(.timestamps) {
             p.put(UInt32(sack ? 0x0402_080a : 0x0101_080a), at: at)
             p.put(e.pointee.flags.contains(.cookieChild) ? cookieTimestamp(e) : timestamp(e), at: at + 4)
-            p.put(isSYNACK ? e.pointee.recentTimestamp : 0, at: at + 8)
+            p.put(e.pointee.recentTimestamp, at: at + 8)
             at += OptionSize.timestamps
         } else if sack {
             p.put(UInt32(0x0101_0402), at: at)

@@ -173,8 +173,9 @@ extension TransportStack {
         // Where among the ranges?
         var index = 0
         while index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].end.isBefore(start) { index += 1 }
-        e.cold.pointee.touchCount &+= 1
+        rememberBlock(e, start, end)
         if index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].start.isAtOrBefore(start), e.cold.pointee.outOfOrder[index].end.isAtOrAfter(end) {
+            e.cold.pointee.outOfOrder.pointer(index).pointee.touched = e.cold.pointee.touchCount
             noteDuplicate(e, start, end)  // all of it is here
             statistics.ext.TCPOFOMerge += 1
             return .delivered
@@ -205,6 +206,32 @@ extension TransportStack {
         e.cold.pointee.outOfOrder.insert(merged, at: index, pool)
         growWindow(e, segment)
         return .delivered
+    }
+
+    /// The block with these bytes becomes the first of those that ACKs name. Four are remembered: a new one takes the place of the one that changed longest
+    /// ago, which no ACK names any more until something is added to it. Before a block is changed that was none of the first two, ACKs that wait to be
+    /// sent as one are sent (`tcp_sack_new_ofo_skb`).
+    private func rememberBlock(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber) {
+        var remembered = 0
+        var oldest = -1
+        var newest: UInt32 = 0
+        for i in 0..<e.cold.pointee.outOfOrder.count {
+            let range = e.cold.pointee.outOfOrder[i]
+            guard range.touched != 0 else { continue }
+            remembered += 1
+            if !range.start.isAfter(end), !range.end.isBefore(start) { newest = max(newest, range.touched) }
+            if oldest < 0 || range.touched < e.cold.pointee.outOfOrder[oldest].touched { oldest = i }
+        }
+        if e.pointee.flags.contains(.ackCompressed) {
+            var rank = remembered
+            if newest != 0 {
+                rank = 0
+                for i in 0..<e.cold.pointee.outOfOrder.count where e.cold.pointee.outOfOrder[i].touched > newest { rank += 1 }
+            }
+            if rank >= 2 { sendCompressedAck(e) }
+        }
+        if newest == 0, remembered >= 4 { e.cold.pointee.outOfOrder.pointer(oldest).pointee.touched = 0 }
+        e.cold.pointee.touchCount = max(1, e.cold.pointee.touchCount &+ 1)
     }
 
     /// Remembers the D-SACK block of the next ACK (RFC 2883).

@@ -113,12 +113,16 @@ extension TransportStack {
 
     /// The first three checks: PAWS and sequence, RST, SYN (`tcp_validate_incoming`).
     func isAcceptable(_ e: EndpointPointer, _ segment: Segment) -> Bool {
-        if failsPAWS(e, segment, slack: 1), !segment.isReset {
-            if !isDisorderedAck(e, segment) {
+        if failsPAWS(e, segment, slack: 1), !segment.isReset, !isDisorderedAck(e, segment) {
+            if segment.isSYN {
+                challengeSYN(e)
+            } else if segment.isACK, segment.sequence == segment.end, segment.sequence.isBefore(e.pointee.receiveNext) {
+                statistics.ext.PAWSOldAck += 1  // common, and not worth an answer
+            } else {
                 statistics.ext.PAWSEstab += 1
                 if !isRateLimited(e, segment, counting: \.TCPACKSkippedPAWS) { answerUnacceptable(e, segment) }
-                return false
             }
+            return false
         }
         guard isInWindow(e, segment) else {
             if !segment.isReset {
@@ -153,11 +157,12 @@ extension TransportStack {
         return segment.sequence.isAtOrBefore(limit) && e.cold.pointee.received.count == 0
     }
 
-    /// A pure duplicate ACK that was overtaken is not held against its timestamp (`tcp_disordered_ack`).
+    /// A pure duplicate ACK that was overtaken by no more than 1.2 RTOs, and says nothing new of the window, is not held against its timestamp
+    /// (`tcp_disordered_ack_check`).
     private func isDisorderedAck(_ e: EndpointPointer, _ segment: Segment) -> Bool {
-        segment.isACK && segment.payload.isEmpty && segment.sequence == e.pointee.receiveNext
-            && segment.acknowledgment == e.pointee.unacknowledged
-            && Int32(bitPattern: e.pointee.recentTimestamp &- segment.timestampValue) <= Int32(e.pointee.retransmitTimeout) * 4
+        segment.isACK && segment.sequence == segment.end && segment.sequence == e.pointee.receiveNext
+            && segment.acknowledgment == e.pointee.unacknowledged && !mayUpdateWindow(e, segment)
+            && Int64(Int32(bitPattern: e.pointee.recentTimestamp &- segment.timestampValue)) <= Int64(e.pointee.retransmitTimeout) * 1200 / 250
     }
 
     /// Some systems number the RST after their FIN (`tcp_reset_check`).
@@ -209,6 +214,7 @@ extension TransportStack {
     }
 
     private func challengeSYN(_ e: EndpointPointer) {
+        if e.pointee.state == .established { statistics.ext.inErrs += 1 }
         statistics.ext.TCPSYNChallenge += 1
         sendChallenge(e)
     }

@@ -37,7 +37,7 @@ extension TransportStack {
         e.cold.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
         if e.cold.pointee.sent[index].payload > segment {
             cut(e, index, segment)
-        } else if settings.tcp_retrans_collapse {
+        } else if settings.tcp_retrans_collapse, e.cold.pointee.sent[index].payload < segment {
             joinFollowing(e, index, segment)
         }
         let sent = e.cold.pointee.sent[index]

@@ -233,9 +233,10 @@ extension TransportStack {
         let chunk = min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor
         if limit >= chunk { return false }
         guard e.cold.pointee.sent.count > 0 else { return false }
-        // Not when the next ACK is far away: less than half a round trip since the oldest was sent.
-        let oldest = e.cold.pointee.sent[0].sentAt
-        if Int64(age(oldest)) < Int64(e.cold.pointee.smoothedRTT >> 4) * 1000 { return false }
+        // Not when the next ACK is far away: more than a millisecond, or half a round trip.
+        let passed = Int64(age(e.cold.pointee.sent[0].sentAt))
+        let roundTrip = Int64(e.cold.pointee.smoothedRTT) * 125
+        if settings.sendsAsBefore6_10 ? passed < roundTrip >> 1 : roundTrip - passed > min(roundTrip >> 1, 1_000_000) { return false }
         if congestion < room {
             if congestion <= waiting {
                 congestionLimited = true

@@ -18,6 +18,13 @@ extension TransportStack {
         e.pointee.lostOut = 0
         e.pointee.retransOut = 0
         let wasHeld = !e.pointee.flags.contains(.orphan)
+        guard timeWaitRecords < settings.tcp_max_tw_buckets else {
+            statistics.ext.TCPTimeWaitOverflow += 1
+            if wasHeld { becomeClosed(e) } else { destroy(e) }
+            if wasHeld { notify(e) }
+            return
+        }
+        timeWaitRecords += 1
         e.pointee.state = .timeWait
         if finWait2 { e.pointee.flags.insert(.timeWaitFin2) } else { e.pointee.flags.remove(.timeWaitFin2) }
         if wasHeld {
@@ -82,8 +89,9 @@ extension TransportStack {
             segment.sequence.isAfter(next) || (segment.hasTimestamp && Int32(bitPattern: segment.timestampValue &- e.pointee.recentTimestamp) > 0)
         {
             if let listener = ports.listener(segment.destination, segment.destinationPort) {
+                let number = numberAfter(e)
                 leaveTimeWait(e)
-                return receiveListening(listener, segment)
+                return receiveListening(listener, segment, number: number)
             }
         }
         if !segment.isReset {
@@ -91,6 +99,13 @@ extension TransportStack {
             acknowledgeTimeWait(e, segment, limited: true)
         }
         return .delivered
+    }
+
+    /// Where the numbers of a connection begin that takes over from this record: clearly behind what was sent (`tcp_timewait_state_process`,
+    /// `tcp_twsk_unique`).
+    func numberAfter(_ e: EndpointPointer) -> SequenceNumber {
+        let number = e.pointee.sendNext + (65_535 + 2)
+        return number.rawValue == 0 ? SequenceNumber(1) : number
     }
 
     private func resetTimeWait(_ e: EndpointPointer, _ segment: Segment) -> Reception {

@@ -84,6 +84,7 @@ extension TransportStack {
         // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
         if e.pointee.flags.contains(.fastOpenChild) { return }
         guard e.pointee.packetsOut > 0 else { return }
+        if e.pointee.sendWindow == 0, !e.pointee.flags.contains(.orphan), e.pointee.state != .synReceived { return retransmitIntoClosedWindow(e) }
         statistics.timeouts += 1
         if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
         if hasTimedOut(e) { return abortTimedOut(e) }
@@ -94,8 +95,37 @@ extension TransportStack {
         e.cold.pointee.retransmits = e.cold.pointee.retransmits == .max ? .max : e.cold.pointee.retransmits + 1
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
-        e.cold.pointee.backoff = min(e.cold.pointee.backoff + 1, 63)
-        e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+        backOff(e)
+    }
+
+    /// The peer took its window back from what is in flight: retransmissions are probes then, which end the connection only when nothing is heard of the
+    /// peer any more, or TCP_USER_TIMEOUT is over (`tcp_rtx_probe0_timed_out`).
+    private func retransmitIntoClosedWindow(_ e: EndpointPointer) {
+        let since = e.cold.pointee.retransmitStamp != 0 ? e.cold.pointee.retransmitStamp : e.cold.pointee.sent[0].sentAt
+        let lasting = Int64(now.nanoseconds &- since)
+        var limit = 2 * settings.tcp_rto_max.nanoseconds
+        if e.cold.pointee.userTimeout > 0 {
+            if lasting > e.cold.pointee.userTimeout { return abortTimedOut(e) }
+            limit = min(limit, e.cold.pointee.userTimeout)
+        }
+        if Int64(now.nanoseconds &- e.cold.pointee.recentAckAt) > limit, lasting > limit { return abortTimedOut(e) }
+        enterLoss(e)
+        retransmit(e, index: 0)
+        guard e.pointee.state != .closed else { return }
+        backOff(e)
+    }
+
+    /// The next timeout is twice as long; of a stream with hardly anything in flight the first ones are not, if so set (`tcp_thin_linear_timeouts`).
+    private func backOff(_ e: EndpointPointer) {
+        let isThin = e.pointee.packetsOut < 4 && e.cold.pointee.slowStartThreshold < TransportStack.infiniteThreshold
+        if settings.tcp_thin_linear_timeouts, isThin, e.pointee.state == .established, e.cold.pointee.retransmits <= 6 {
+            e.cold.pointee.backoff = 0
+            setTimeout(e)
+            e.pointee.retransmitTimeout = max(e.pointee.retransmitTimeout, UInt32(TimerWheel.ticks(settings.tcp_rto_min)))
+        } else {
+            e.cold.pointee.backoff = min(e.cold.pointee.backoff + 1, 63)
+            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+        }
         arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
     }
 
@@ -137,10 +167,12 @@ extension TransportStack {
     }
 
     /// The RTO, or what is left of TCP_USER_TIMEOUT, in ticks (`tcp_clamp_rto_to_user_timeout`).
-    private func boundToUserTimeout(_ e: EndpointPointer) -> UInt64 {
+    func boundToUserTimeout(_ e: EndpointPointer) -> UInt64 {
         let timeout = UInt64(e.pointee.retransmitTimeout)
-        guard e.cold.pointee.userTimeout > 0, e.cold.pointee.retransmitStamp != 0 else { return timeout }
-        let left = e.cold.pointee.userTimeout - Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp)
+        // A SYN counts from when it was first sent (`tcp_connect`).
+        let since = e.pointee.state == .synSent ? e.cold.pointee.synSentAt : e.cold.pointee.retransmitStamp
+        guard e.cold.pointee.userTimeout > 0, since != 0 || e.pointee.state == .synSent else { return timeout }
+        let left = e.cold.pointee.userTimeout - Int64(now.nanoseconds &- since)
         return left <= 0 ? 1 : min(timeout, TimerWheel.ticks(Duration(nanoseconds: left)))
     }
 
@@ -149,18 +181,27 @@ extension TransportStack {
         guard e.cold.pointee.retransmits > 0 else { return false }
         if e.cold.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= e.cold.pointee.userTimeout }
         var boundary = settings.tcp_retries2
-        if e.pointee.flags.contains(.orphan) { boundary = settings.tcp_orphan_retries == 0 ? 8 : settings.tcp_orphan_retries }
+        if e.pointee.flags.contains(.orphan) { boundary = orphanRetries(e, isAlive: e.pointee.retransmitTimeout < maximumTimeoutTicks) }
         return haveTimedOut(e, boundary)
+    }
+
+    /// How often something is sent again for a program that is gone (`tcp_orphan_retries`).
+    private func orphanRetries(_ e: EndpointPointer, isAlive: Bool) -> Int {
+        if e.cold.pointee.softError != 0, !isAlive { return 0 }
+        return settings.tcp_orphan_retries == 0 && isAlive ? 8 : settings.tcp_orphan_retries
     }
 
     private func haveTimedOut(_ e: EndpointPointer, _ boundary: Int) -> Bool {
         guard e.cold.pointee.retransmits > 0 else { return false }
-        let base = settings.tcp_rto_min.nanoseconds
+        return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= modelTimeout(boundary, base: settings.tcp_rto_min.nanoseconds)
+    }
+
+    /// How long so many retransmissions would take, beginning with a timeout of `base` (`tcp_model_timeout`).
+    func modelTimeout(_ boundary: Int, base: Int64) -> Int64 {
         let most = settings.tcp_rto_max.nanoseconds
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
-        let limit = boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
-        return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= limit
+        return boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
     }
 
     // MARK: closed windows
@@ -208,7 +249,12 @@ extension TransportStack {
         } else if e.cold.pointee.userTimeout > 0, Int64(now.nanoseconds &- e.cold.pointee.probingSince) >= e.cold.pointee.userTimeout {
             return abortTimedOut(e)
         }
-        let most = e.pointee.flags.contains(.orphan) ? 8 : settings.tcp_retries2
+        var most = settings.tcp_retries2
+        if e.pointee.flags.contains(.orphan) {
+            let isAlive = UInt64(e.pointee.retransmitTimeout) << UInt64(min(e.cold.pointee.backoff, 20)) < UInt64(maximumTimeoutTicks)
+            most = orphanRetries(e, isAlive: isAlive)
+            if !isAlive, Int(e.cold.pointee.backoff) >= most { return abortTimedOut(e) }
+        }
         if Int(e.cold.pointee.probesOut) >= most { return abortTimedOut(e) }
         let room = e.pointee.windowEnd - e.pointee.sendNext
         if room > 0, e.pointee.unsent > 0 {
@@ -220,6 +266,8 @@ extension TransportStack {
         }
         guard e.pointee.state != .closed, e.pointee.packetsOut == 0 else {
             e.cold.pointee.probesOut = 0
+            e.cold.pointee.backoff = 0
+            e.cold.pointee.probingSince = 0
             return
         }
         e.cold.pointee.probesOut += 1

@@ -15,8 +15,14 @@ extension TransportStack {
 
     func selectiveAckCount(_ e: EndpointPointer, room: Int) -> Int {
         guard e.pointee.flags.contains(.selectiveAcks) else { return 0 }
-        let wanted = e.cold.pointee.outOfOrder.count + (e.pointee.flags.contains(.duplicateSACK) ? 1 : 0)
-        return min(wanted, 4, (room - OptionSize.selectiveAckBase) / OptionSize.selectiveAckBlock)
+        let most = min(4, (room - OptionSize.selectiveAckBase) / OptionSize.selectiveAckBlock)
+        var wanted = e.pointee.flags.contains(.duplicateSACK) ? 1 : 0
+        var index = 0
+        while wanted < most, index < e.cold.pointee.outOfOrder.count {
+            if e.cold.pointee.outOfOrder[index].touched != 0 { wanted += 1 }
+            index += 1
+        }
+        return min(wanted, most)
     }
 
     /// Writes the SACK option: a duplicate's block first (RFC 2883 §4), then the ranges, most recently changed first (RFC 2018 §4).
@@ -33,7 +39,7 @@ extension TransportStack {
             var best = -1
             for i in 0..<e.cold.pointee.outOfOrder.count {
                 let range = e.cold.pointee.outOfOrder[i]
-                if range.touched < below, best < 0 || range.touched > e.cold.pointee.outOfOrder[best].touched { best = i }
+                if range.touched != 0, range.touched < below, best < 0 || range.touched > e.cold.pointee.outOfOrder[best].touched { best = i }
             }
             guard best >= 0 else { break }
             let range = e.cold.pointee.outOfOrder[best]
@@ -138,7 +144,8 @@ extension TransportStack {
         var request = SendRequest(source: e.pointee.localAddress, destination: e.pointee.remoteAddress, proto: .tcp)
         request.timeToLive = e.cold.pointee.timeToLive
         request.typeOfService = e.cold.pointee.typeOfService & ~3 | codePoint
-        request.dontFragment = true
+        // A SYN-ACK is too small to be cut (`ip_build_and_send_pkt`).
+        request.dontFragment = !e.pointee.flags.contains(.mayBeCut) || e.pointee.state == .synReceived
         request.identification = identification
         request.socket = e.pointee.socket
         request.isCutFromBurst = cutFromBurst

@@ -21,6 +21,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.receiveBufferSet) { clamp = fullSpace(e) }
         var space = min(clamp, fullSpace(e))
         if space > segment { space = space / segment * segment }
+        if settings.tcp_workaround_signed_windows { space = min(space, 32_767) }
         e.pointee.receiveWindow = UInt32(space)
         if scaling {
             let largest = min(max(space, settings.tcp_rmem.maximum, settings.rmem_max), clamp)
@@ -65,6 +66,7 @@ extension TransportStack {
             if segment <= 0 { return 0 }
         }
         let scale = Int(e.pointee.receiveScale)
+        if settings.tcp_shrink_window, scale > 0 { return shrinkingWindow(e, free: free, full: full, allowed: allowed, segment: segment) }
         if free < full >> 1 {
             // Half full: the reader is slow, and nothing is gained by acknowledging each segment.
             e.pointee.quickAcks = 0
@@ -83,16 +85,28 @@ extension TransportStack {
         return max(window, 0)
     }
 
+    /// What is free and no more (`tcp_shrink_window`).
+    private func shrinkingWindow(_ e: EndpointPointer, free: Int, full: Int, allowed: Int, segment: Int) -> Int {
+        let unit = 1 << Int(e.pointee.receiveScale)
+        let free = free / unit * unit
+        if free < full >> 1 {
+            e.pointee.quickAcks = 0
+            if free < allowed >> 4 || free < segment || free < unit { return 0 }
+        }
+        let threshold = Int(e.pointee.windowThreshold)
+        return free > threshold ? (threshold + unit - 1) / unit * unit : free
+    }
+
     /// The window field of the next segment: room, but never less than what was offered before (RFC 9293 §3.8.6).
     func selectWindow(_ e: EndpointPointer) -> UInt16 {
         let left = e.pointee.windowLeft
         let scale = Int(e.pointee.receiveScale)
         var window = roomForWindow(e)
         if window == 0 || e.pointee.receiveWindow == 0 { countZeroWindow(wants: window, left: left, before: e.pointee.receiveWindow) }
-        if window < left { window = ((left + (1 << scale) - 1) >> scale) << scale }
+        if window < left, !settings.tcp_shrink_window || scale == 0 { window = ((left + (1 << scale) - 1) >> scale) << scale }
         e.pointee.receiveWindow = UInt32(window)
         e.pointee.windowUpdate = e.pointee.receiveNext
-        window = min(window, scale == 0 && !e.pointee.flags.contains(.windowScaling) ? 65_535 : 65_535 << scale)
+        window = min(window, scale == 0 && settings.tcp_workaround_signed_windows ? 32_767 : 65_535 << scale)
         return UInt16(window >> scale)
     }
 
@@ -191,19 +205,32 @@ extension TransportStack {
         e.cold.pointee.windowClamp = UInt32(windowFromSpace(e, buffer))
     }
 
-    /// Round trip as the receiver sees it, from echoed timestamps (`tcp_rcv_rtt_measure_ts`).
+    /// Round trip as the receiver sees it, from echoed timestamps (`tcp_rcv_rtt_measure_ts`). ACKs without data take the kernel's fast path, where nothing is
+    /// measured.
     func measureReceiveRTT(_ e: EndpointPointer, _ segment: Segment) {
-        guard segment.hasTimestamp, segment.timestampEcho != e.cold.pointee.receiveRTTEcho else { return }
+        guard segment.hasTimestamp, !segment.payload.isEmpty || segment.sackCount > 0, e.pointee.state == .established, segment.timestampEcho != e.cold.pointee.receiveRTTEcho else { return }
         e.cold.pointee.receiveRTTEcho = segment.timestampEcho
         guard segment.payload.count >= Int(e.pointee.peerSegment) else { return }
         let delta = timestamp(e) &- segment.timestampEcho
         guard delta < TransportStack.oldestEcho else { return }
         let sample = max(delta, 1) &* 1000
         let old = e.cold.pointee.receiveRTT
-        if old == 0 {
+        // A shorter one is taken at once, a longer one smoothed, and not while the program is behind (`tcp_rcv_rtt_update`).
+        if old == 0 || Int(sample) << 3 < Int(old) {
             e.cold.pointee.receiveRTT = sample << 3
-        } else {
-            e.cold.pointee.receiveRTT = UInt32(clamping: max(1, Int(old) + Int(sample) - Int(old >> 3)))
+        } else if e.pointee.receiveNext == e.pointee.copied {
+            e.cold.pointee.receiveRTT = UInt32(clamping: Int(old) + Int(sample) - Int(old >> 3))
         }
+    }
+
+    /// Without timestamps: the time in which a window's worth of data comes, of which the least counts (`tcp_rcv_rtt_measure`).
+    func measureReceiveRTT(_ e: EndpointPointer) {
+        if e.cold.pointee.receiveRTTAt != 0 {
+            guard !e.pointee.receiveNext.isBefore(e.cold.pointee.receiveRTTEnd) else { return }
+            let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.cold.pointee.receiveRTTAt) / 1000))
+            if e.cold.pointee.receiveRTT == 0 || Int(sample) << 3 < Int(e.cold.pointee.receiveRTT) { e.cold.pointee.receiveRTT = UInt32(clamping: Int(sample) << 3) }
+        }
+        e.cold.pointee.receiveRTTEnd = e.pointee.receiveNext + Int(e.pointee.receiveWindow)
+        e.cold.pointee.receiveRTTAt = now.nanoseconds
     }
 }

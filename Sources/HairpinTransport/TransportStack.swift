@@ -49,6 +49,7 @@ public final class TransportStack {
         var timeWaitRecords = 0
         var lastStamp: UInt64 = 0
         var owner: EndpointPointer?
+        var wakeReason: Readiness = []
         var fastOpenMemory: [IPv4Address: FastOpenMemory] = [:]
         var streamExtras: [UInt32: StreamExtras] = [:]
         var backlog = SocketBacklog()
@@ -67,6 +68,8 @@ public final class TransportStack {
     /// Bytes of a TCP endpoint in the array that segments and timers find their way through; the rest of its state lies elsewhere.
     public static var endpointBytes: Int { MemoryLayout<Endpoint>.stride }
     public internal(set) var settings: TransportSettings { _read { yield state.pointee.settings } _modify { yield &state.pointee.settings } }
+    /// What the call of `readinessChanged` under way is about; empty for a change of state.
+    public internal(set) var wakeReason: Readiness { _read { yield state.pointee.wakeReason } _modify { yield &state.pointee.wakeReason } }
     var random: SeededRandom { _read { yield state.pointee.random } _modify { yield &state.pointee.random } }
     /// The moment of the call being served.
     var now: Instant { _read { yield state.pointee.now } _modify { yield &state.pointee.now } }

@@ -14,8 +14,8 @@ final class ScriptHost: NetworkLayer {
     private(set) var stack: TransportStack!
     /// Packets sent and not yet looked at, oldest first.
     var sent: [(packet: [UInt8], at: Instant)] = []
-    /// Sockets with news since `takeNews` was called (for edge-triggered waiting).
-    private var news: Set<SocketID> = []
+    /// Sockets with news since `takeNews` was called, in the order it came, and what each is about (empty: a change of state).
+    private var news: [(socket: SocketID, reason: Readiness)] = []
     private var alarm = Instant.distantFuture
     private var filling: [UInt32: UnsafeMutableRawBufferPointer] = [:]
     private var nextHandle: UInt32 = 0
@@ -44,7 +44,7 @@ final class ScriptHost: NetworkLayer {
 
     func receive(_ packet: [UInt8]) -> Reception { packet.withUnsafeBytes { stack.receive($0, checksumVerified: false) } }
 
-    func takeNews() -> Set<SocketID> {
+    func takeNews() -> [(socket: SocketID, reason: Readiness)] {
         defer { news = [] }
         return news
     }
@@ -78,5 +78,5 @@ final class ScriptHost: NetworkLayer {
 
     func packetsHeld(by socket: SocketID) -> Int { 0 }
     func arm(_ deadline: Instant) { alarm = deadline }
-    func readinessChanged(_ socket: SocketID) { news.insert(socket) }
+    func readinessChanged(_ socket: SocketID) { news.append((socket, stack.wakeReason)) }
 }

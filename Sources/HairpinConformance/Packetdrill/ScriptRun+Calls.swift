@@ -12,6 +12,7 @@ final class ScriptDescriptor {
     }
     let kind: Kind
     var isNonblocking = false
+    var closesOnExec = false
     init(_ kind: Kind) { self.kind = kind }
     var socket: SocketID? { if case .socket(let id) = kind { id } else { nil } }
 }
@@ -20,6 +21,8 @@ final class ScriptDescriptor {
 struct ScriptCallState {
     var count = 0
     var isConnecting = false
+    /// A socket whose close(2) waits for what is written to be acknowledged (SO_LINGER).
+    var closing: SocketID?
     /// The end of a timeout; nil waits for ever.
     var deadline: Instant?
 }
@@ -42,7 +45,15 @@ extension ScriptRun {
     /// A call that must return at once.
     func perform(_ call: ScriptCall) throws(ScriptStop) {
         var state = ScriptCallState()
-        let outcome = try issue(call, &state, mayWait: false)
+        var outcome = try issue(call, &state, mayWait: false)
+        if case .blocked = outcome, let deadline = state.deadline, state.closing != nil {
+            // Nothing else of the script happens while close(2) lingers.
+            while case .blocked = outcome {
+                if !host.step(until: deadline) { host.moveClock(to: deadline) }
+                outcome = try issue(call, &state, mayWait: false)
+            }
+            previous = max(previous, host.now)
+        }
         if case .blocked = outcome {
             // A blocking call with a timeout is expected to use it up only with `...`.
             throw .failed(line: line, "\(call.name) waits", expected: "\(call.name) = \(describe(call.result, call.errno))", actual: "it does not return at once")
@@ -197,9 +208,12 @@ extension ScriptRun {
         case "sendfile": return try sendFile(call, &state)
         default: break
         }
+        if let socket = state.closing {
+            return host.stack.isClosing(socket) && host.now < (state.deadline ?? .distantFuture) ? .blocked : .value(0)
+        }
         let name = try number(call, 0)
         guard let descriptor = descriptors[name] else { return .error(Errno.badFileDescriptor.rawValue) }
-        if call.name == "close" { return close(name, descriptor) }
+        if call.name == "close" { return close(name, descriptor, &state) }
         if call.name == "fcntl" { return try control(call, descriptor) }
         switch descriptor.kind {
         case .file, .pipe: return try transferLocally(call, descriptor)
@@ -246,12 +260,16 @@ extension ScriptRun {
 
     private func makeSocket(_ call: ScriptCall) throws(ScriptStop) -> CallOutcome {
         let kind = try number(call, 1)
+        guard 1...10 ~= kind & 0xf, kind & ~0x80_80f == 0 else { return .error(Errno.invalid.rawValue) }
         guard kind & 0xf == 1 else { throw .unsupported(line, "a socket that is no SOCK_STREAM") }
+        let proto = try self.number(call, 2)
+        guard proto == 0 || proto == 6 else { return .error(Errno.noProtocol.rawValue) }
         let number = try integer(call.result)
         do throws(Errno) {
             let id = try host.stack.socket(.stream)
             let descriptor = ScriptDescriptor(.socket(id))
             descriptor.isNonblocking = kind & 0x800 != 0
+            descriptor.closesOnExec = kind & 0x80000 != 0
             descriptors[number] = descriptor
             current = nil
             fresh = id
@@ -261,14 +279,21 @@ extension ScriptRun {
         }
     }
 
-    private func close(_ name: Int64, _ descriptor: ScriptDescriptor) -> CallOutcome {
+    private func close(_ name: Int64, _ descriptor: ScriptDescriptor, _ state: inout ScriptCallState) -> CallOutcome {
         descriptors[name] = nil
         closeLocally(descriptor)
         if let socket = descriptor.socket {
+            // It waits whether or not the socket does otherwise (`inet_release`, `sk_stream_wait_close`).
+            let lingers = host.stack.linger(socket) ?? 0
             host.stack.close(socket)
+            if lingers > 0, host.stack.isClosing(socket) {
+                state.closing = socket
+                state.deadline = host.now + .seconds(Int64(lingers))
+            }
             listening.removeAll { $0 == socket }
             for other in descriptors.values { if case .epoll(let epoll) = other.kind { epoll.forget(socket) } }
         }
+        if state.closing != nil { return .blocked }
         return .value(0)
     }
 
@@ -278,7 +303,10 @@ extension ScriptRun {
         case 4:
             descriptor.isNonblocking = try number(call, 2) & 0x800 != 0
             return .value(0)
-        case 1, 2: return .value(0)
+        case 1: return .value(descriptor.closesOnExec ? 1 : 0)
+        case 2:
+            descriptor.closesOnExec = try number(call, 2) & 1 != 0
+            return .value(0)
         default: throw .unsupported(line, "this command of fcntl")
         }
     }
@@ -311,11 +339,11 @@ extension ScriptRun {
                 return 0
             }
         }
-        if current?.socket != socket { opening(socket, to: address) }
         do throws(Errno) {
             try host.stack.connect(socket, address)
             return .value(0)
         } catch {
+            if error == .inProgress { opening(socket, to: address) }
             guard error == .inProgress || error == .already, !descriptor.isNonblocking else { return .error(error.rawValue) }
             state.isConnecting = true
             return connectOutcome(socket)
@@ -333,10 +361,13 @@ extension ScriptRun {
         if fresh == socket { fresh = nil }
     }
 
-    private func connectOutcome(_ socket: SocketID) -> CallOutcome {
-        let readiness = host.stack.readiness(socket)
-        guard !readiness.isDisjoint(with: [.writable, .error, .hangup]) else { return .blocked }
-        if let error = host.stack.takeError(socket) { return .error(error.rawValue) }
-        return .value(0)
+    /// A second call tells how the first one ended, as the kernel's own waiting does.
+    func connectOutcome(_ socket: SocketID) -> CallOutcome {
+        let result = outcome { () throws(Errno) in
+            try host.stack.connect(socket, host.stack.remoteAddress(socket) ?? SocketAddress(configuration.remote, configuration.connectPort))
+            return 0
+        }
+        if case .error(Errno.already.rawValue) = result { return .blocked }
+        return result
     }
 }

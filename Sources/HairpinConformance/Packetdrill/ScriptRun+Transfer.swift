@@ -52,9 +52,7 @@ extension ScriptRun {
         if isBadBuffer(call), transfer.count > 0 { return .error(14) }
         let known: Int64 = 0x4000 | 0x8000 | 0x40 | 0x80 | 0x2000_0000 | 0x400_0000 | 1
         guard transfer.flags & ~known == 0 else { throw .unsupported(line, "the flags 0x\(String(transfer.flags & ~known, radix: 16)) of \(call.name)") }
-        if let control = transfer.message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis, control.value != .list([]) {
-            throw .unsupported(line, "control data of sendmsg")
-        }
+        let stamping = try messageStamps(transfer.message)
         var flags: TransferFlags = []
         if transfer.flags & 0x8000 != 0 { flags.insert(.more) }
         if transfer.flags & 0x80 != 0 { flags.insert(.endOfRecord) }
@@ -66,9 +64,10 @@ extension ScriptRun {
         do throws(Errno) {
             if state.isConnecting {
                 // A blocking Fast Open waits for the handshake.
-                let readiness = host.stack.readiness(socket)
-                guard !readiness.isDisjoint(with: [.writable, .error, .hangup]) else { return .blocked }
-                if let error = host.stack.takeError(socket) { return .error(error.rawValue) }
+                switch connectOutcome(socket) {
+                case .value: break
+                case let other: return other
+                }
                 state.isConnecting = false
                 if state.count >= transfer.count { return .value(Int64(state.count)) }
             }
@@ -84,6 +83,7 @@ extension ScriptRun {
                 state.isConnecting = true
                 return .blocked
             }
+            if let stamping { host.stack.stampNextMessage(socket, stamping) }
             while true {
                 let count = try host.stack.send(socket, [UInt8](repeating: 0, count: transfer.count - state.count)[...], flags: flags)
                 state.count += count
@@ -113,12 +113,24 @@ extension ScriptRun {
         if transfer.flags & 0x2 != 0 { flags.insert(.peek) }
         if transfer.flags & 0x20 != 0 { flags.insert(.truncate) }
         let waits = !descriptor.isNonblocking && transfer.flags & 0x40 == 0
-        let wantsAll = transfer.flags & 0x100 != 0
+        // read(2) of nothing is nothing; recv(2) of nothing waits for something (`sock_read_iter`).
+        if transfer.count == 0, call.name == "read" || call.name == "readv" { return .value(0) }
+        // How much must be there before it returns (`sock_rcvlowat`).
+        let lowWater = (try? host.stack.option(socket, .receiveLowWater)) ?? 1
+        let target = waits ? transfer.flags & 0x100 != 0 ? transfer.count : min(lowWater, transfer.count) : 0
         do throws(Errno) {
             while true {
+                let unread = (try? host.stack.unreadBytes(socket)) ?? 0
+                let isOver = !host.stack.readiness(socket).isDisjoint(with: [.readHangup, .hangup])
+                // An error waits for the next call where this one has something to return.
+                if state.count > 0, unread == 0 || state.count >= target {
+                    if state.count >= target || isOver { break }
+                    return .blocked
+                }
+                if flags.contains(.peek), unread > 0, unread < target, !isOver { return .blocked }
                 let count = try host.stack.receive(socket, transfer.count - state.count, flags: flags)
                 state.count += count
-                if !wantsAll || flags.contains(.peek) || count == 0 || state.count >= transfer.count { break }
+                if flags.contains(.peek) || count == 0 { break }
             }
         } catch {
             if error == .tryAgain, waits { return .blocked }
@@ -126,6 +138,20 @@ extension ScriptRun {
         }
         if let message = transfer.message { try checkMessage(message, socket) }
         return .value(Int64(state.count))
+    }
+
+    /// Control data of sendmsg(2): SO_TIMESTAMPING says which times of this message are wanted.
+    private func messageStamps(_ message: [ScriptField]?) throws(ScriptStop) -> UInt32? {
+        guard let control = message.flatMap({ field($0, "msg_control") }), control.value != .ellipsis, control.value != .list([]) else { return nil }
+        guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
+        var result: UInt32?
+        for item in items {
+            guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"),
+                let data = field(fields, "cmsg_data"), try integer(level.value) == 1, try integer(type.value) == 37
+            else { throw .unsupported(line, "control data of sendmsg other than SO_TIMESTAMPING") }
+            result = UInt32(truncatingIfNeeded: try integer(data.value))
+        }
+        return result
     }
 
     /// What recvmsg put into the header beside the bytes.
@@ -217,8 +243,22 @@ extension ScriptRun {
 
     // MARK: options
 
-    /// Options that scripts set and that change nothing the stack models: accepted, and given back by getsockopt.
-    private static let inert: Set<[Int64]> = [[1, 12], [1, 15], [1, 36], [6, 16], [6, 17], [41, 26]]
+    /// Options that scripts set and that change nothing the stack models: kept, within the range Linux allows, and given back by getsockopt.
+    /// IP_FREEBIND, IP_MTU_DISCOVER; SO_DEBUG, SO_DONTROUTE, SO_BROADCAST, SO_PRIORITY, SO_REUSEPORT, SO_TIMESTAMP, SO_MARK; TCP_THIN_LINEAR_TIMEOUTS,
+    /// TCP_THIN_DUPACK; IPV6_V6ONLY.
+    private static let inert: [[Int64]: ClosedRange<Int64>] = [
+        [0, 10]: 0...5, [0, 15]: 0...1, [1, 1]: 0...1, [1, 5]: 0...1, [1, 6]: 0...1, [1, 12]: 0...Int64(Int32.max), [1, 15]: 0...1, [1, 29]: 0...1,
+        [1, 36]: 0...Int64(UInt32.max), [6, 16]: 0...1, [6, 17]: 0...1, [41, 26]: 0...1,
+    ]
+    /// Of these, the ones for which any number other than zero means one.
+    private static let takesAnything: Set<[Int64]> = [[0, 15], [1, 1], [1, 5], [1, 6], [1, 15], [1, 29], [41, 26]]
+
+    /// An option that no header of the kernel names, written as a number.
+    private func isNamelessOption(_ call: ScriptCall) -> Bool {
+        guard call.arguments.count > 2, case .integer(let number) = call.arguments[2] else { return false }
+        if case .integer(let level) = call.arguments[1], ![0, 1, 6, 41].contains(level) { return true }
+        return !ScriptSymbols.values.contains { $0.value == number && ($0.key.hasPrefix("SO_") || $0.key.hasPrefix("TCP_") || $0.key.hasPrefix("IP")) }
+    }
 
     static func optionName(_ level: Int64, _ name: Int64) -> SocketOptionName? {
         switch (level, name) {
@@ -234,6 +274,7 @@ extension ScriptRun {
         case (1, 60): .zeroCopy
         case (1, 47): .maximumPacingRate
         case (1, 10): .urgentInline
+        case (1, 18): .receiveLowWater
         case (6, 1): .noDelay
         case (6, 2): .maximumSegment
         case (6, 3): .cork
@@ -253,7 +294,6 @@ extension ScriptRun {
         case (6, 36): .reportsUnread
         case (0, 1): .typeOfService
         case (0, 2): .timeToLive
-        case (0, 10): .pathMTUDiscovery
         case (0, 11): .receiveErrors
         default: nil
         }
@@ -273,6 +313,11 @@ extension ScriptRun {
         let level = try number(call, 1)
         let name = try number(call, 2)
         let value = try argument(call, 3)
+        // Options of sockets and of TCP want a whole int, SO_LINGER two, a time as much as four.
+        let leastLength: Int64 = [level, name] == [1, 13] ? 8 : [level, name] == [1, 20] || [level, name] == [1, 21] ? 16 : 4
+        if call.arguments.count > 4, level == 1 || level == 6, [level, name] != [6, 13], [level, name] != [6, 33], try number(call, 4) < leastLength {
+            return .error(Errno.invalid.rawValue)
+        }
         if [level, name] == [1, 13] {
             guard case .structure(let fields) = value, let onoff = field(fields, "onoff") ?? field(fields, "l_onoff"),
                 let linger = field(fields, "linger") ?? field(fields, "l_linger")
@@ -299,7 +344,14 @@ extension ScriptRun {
                 return 0
             }
         }
-        if ScriptRun.inert.contains([level, name]) { return .value(0) }
+        if [level, name] == [1, 19] { return .error(Errno.noProtocolOption.rawValue) }
+        if isNamelessOption(call), ScriptRun.optionName(level, name) == nil { return .error(Errno.noProtocolOption.rawValue) }
+        if let range = ScriptRun.inert[[level, name]] {
+            let number = try integer(value)
+            guard range ~= number || ScriptRun.takesAnything.contains([level, name]) else { return .error(Errno.invalid.rawValue) }
+            inertValues[[Int64(socket.rawValue), level, name]] = min(max(number, range.lowerBound), range.upperBound)
+            return .value(0)
+        }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         let number = try integer(value)
         return outcome { () throws(Errno) in
@@ -361,8 +413,26 @@ extension ScriptRun {
             if Array(wanted.prefix(16)) != actual { throw differs(text, actual.map { String($0, radix: 16) }.joined(separator: " ")) }
             return .value(0)
         }
-        guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         let actual: Int
+        if isNamelessOption(call), ScriptRun.optionName(level, name) == nil { return .error(Errno.noProtocolOption.rawValue) }
+        if ScriptRun.inert[[level, name]] != nil {
+            let standard: Int64 = [level, name] == [0, 10] ? 1 : 0
+            let actual = inertValues[[Int64(socket.rawValue), level, name]] ?? standard
+            if value != .ellipsis, try integer(value) != actual { throw differs("\(try integer(value))", "\(actual)") }
+            return .value(0)
+        }
+        if [level, name] == [0, 14] {
+            // IP_MTU: of the route of a connection.
+            guard let mtu = host.stack.tcpInformation(socket)?.pmtu, mtu > 0, host.stack.remoteAddress(socket) != nil else { return .error(Errno.notConnected.rawValue) }
+            if value != .ellipsis, try integer(value) != Int64(mtu) { throw differs("\(try integer(value))", "\(mtu)") }
+            return .value(0)
+        }
+        if [level, name] == [1, 19] {
+            // SO_SNDLOWAT cannot be set, and is one.
+            if value != .ellipsis, try integer(value) != 1 { throw differs("\(try integer(value))", "1") }
+            return .value(0)
+        }
+        guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         do throws(Errno) { actual = try host.stack.option(socket, option) } catch { return .error(error.rawValue) }
         if value != .ellipsis {
             let wanted = try integer(value)

@@ -21,6 +21,8 @@ final class ScriptRun {
     var listening: [SocketID] = []
     /// The newest socket that is neither connected nor listening yet.
     var fresh: SocketID?
+    /// What setsockopt(2) left in options that change nothing, by socket, level and name.
+    var inertValues: [[Int64]: Int64] = [:]
     var pending: PendingCall?
     var code = ScriptCode()
     /// The counters as nstat last saw them.
@@ -158,7 +160,7 @@ final class ScriptRun {
     }
 
     private func assertions(_ text: String) throws(ScriptStop) {
-        let socket = current?.socket ?? fresh
+        let socket = current?.socket ?? fresh ?? listening.last
         let information = socket.flatMap { host.stack.tcpInformation($0) }?.fields
         let memory = socket.flatMap { host.stack.socketMemory($0) }
         let details = socket.flatMap { host.stack.congestionInformation($0) }?.fields

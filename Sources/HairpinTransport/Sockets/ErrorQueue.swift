@@ -14,7 +14,7 @@ public struct StreamError: Sendable, Hashable {
     public var at: Instant?
     /// Bytes of the packet a timestamp is about, which recvmsg(2) returns.
     public var length = 0
-    public static let timestampOrigin: UInt8 = 4, zeroCopyOrigin: UInt8 = 5
+    public static let icmpOrigin: UInt8 = 2, timestampOrigin: UInt8 = 4, zeroCopyOrigin: UInt8 = 5
     /// The bytes were copied after all: the device cannot send from a program's memory.
     public static let copiedCode: UInt8 = 1
     public init(errno: Int32, origin: UInt8, type: UInt8, code: UInt8, information: UInt32, data: UInt32) {
@@ -34,6 +34,9 @@ struct StreamExtras {
     /// SOF_TIMESTAMPING_ bits, and the byte that OPT_ID counts from.
     var timestamping: UInt32 = 0
     var keyBase = SequenceNumber(0)
+    /// What a control message asked for instead: of the next message, and of those under way, by where they end.
+    var nextStamps: UInt32?
+    var messageStamps: [(end: SequenceNumber, bits: UInt32)] = []
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
     /// When a listener last answered with a SYN cookie, in ns; zero: never.
@@ -77,14 +80,28 @@ extension TransportStack {
         }
         if extras.calls.isEmpty { e.pointee.flags.remove(.awaitsZeroCopy) }
         streamExtras[e.pointee.socket.rawValue] = extras
-        if isNews { notify(e) }
+        if isNews { notify(e, .error) }
     }
 
     /// The oldest entry of a TCP socket's error queue.
     public func takeStreamError(_ socket: SocketID) -> StreamError? {
-        guard table.stream(socket) != nil, let first = streamExtras[socket.rawValue]?.errors.first else { return nil }
+        guard let e = table.stream(socket), let first = streamExtras[socket.rawValue]?.errors.first else { return nil }
         streamExtras[socket.rawValue]?.errors.removeFirst()
+        // The pending error is that of the next ICMP message in the queue; with the last one read it is gone (`sock_dequeue_err_skb`).
+        let next = streamExtras[socket.rawValue]?.errors.first
+        if let next, next.origin == StreamError.icmpOrigin {
+            e.cold.pointee.pendingError = next.errno
+        } else if first.origin == StreamError.icmpOrigin {
+            e.cold.pointee.pendingError = 0
+        }
         return first
+    }
+
+    /// IP_RECVERR: the message itself, for recvmsg(2) with MSG_ERRQUEUE (`ip_icmp_error`).
+    func queueICMPError(_ e: EndpointPointer, _ error: ICMPError, _ errno: Errno) {
+        var entry = StreamError(errno: errno.rawValue, origin: StreamError.icmpOrigin, type: error.type, code: error.code, information: 0, data: 0)
+        entry.length = error.transport.count
+        streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].errors.append(entry)
     }
 
     func hasStreamError(_ e: EndpointPointer) -> Bool { !streamExtras.isEmpty && streamExtras[e.pointee.socket.rawValue]?.errors.isEmpty == false }
@@ -95,18 +112,34 @@ extension TransportStack {
 extension TransportStack {
     enum StampKind: UInt32 { case sent = 0, scheduled = 1, acknowledged = 2 }
     private static let softwareBit: UInt32 = 1 << 1, reportBit: UInt32 = 1 << 4, keyBit: UInt32 = 1 << 7, scheduleBit: UInt32 = 1 << 8, ackBit: UInt32 = 1 << 9
-    private static let stampOnlyBit: UInt32 = 1 << 11
+    private static let stampOnlyBit: UInt32 = 1 << 11, statisticsBit: UInt32 = 1 << 12
+    /// SOF_TIMESTAMPING_OPT_ID_TCP: numbers begin where the program's next write does, and not at the oldest byte in flight.
+    private static let streamKeyBit: UInt32 = 1 << 16
 
     func setTimestamping(_ e: EndpointPointer, _ value: UInt32) throws(Errno) {
-        guard value >> 20 == 0 else { throw .invalid }
+        let isPlausible = value & TransportStack.streamKeyBit == 0 || value & TransportStack.keyBit != 0
+        guard value >> 19 == 0, isPlausible, value & TransportStack.statisticsBit == 0 || value & TransportStack.stampOnlyBit != 0 else { throw .invalid }
         var extras = streamExtras[e.pointee.socket.rawValue] ?? StreamExtras()
         if value & TransportStack.keyBit != 0, extras.timestamping & TransportStack.keyBit == 0 {
             if e.pointee.state == .closed || e.pointee.state == .listen { throw .invalid }
-            extras.keyBase = e.pointee.unacknowledged
+            extras.keyBase = value & TransportStack.streamKeyBit != 0 ? e.pointee.writeEnd : e.pointee.unacknowledged
         }
         extras.timestamping = value
         streamExtras[e.pointee.socket.rawValue] = extras
         setFlag(e, .stamps, value & (TransportStack.softwareBit | TransportStack.scheduleBit | TransportStack.ackBit) != 0)
+    }
+
+    /// The next send(2) is followed as `bits` say (control data SO_TIMESTAMPING).
+    public func stampNextMessage(_ socket: SocketID, _ bits: UInt32) {
+        guard let e = table.stream(socket) else { return }
+        streamExtras[socket.rawValue, default: StreamExtras()].nextStamps = bits
+        setFlag(e, .stamps, true)
+    }
+
+    func noteMessageStamps(_ e: EndpointPointer) {
+        guard let bits = streamExtras[e.pointee.socket.rawValue]?.nextStamps else { return }
+        streamExtras[e.pointee.socket.rawValue]?.nextStamps = nil
+        streamExtras[e.pointee.socket.rawValue]?.messageStamps.append((e.pointee.writeEnd, bits))
     }
 
     func timestamping(_ e: EndpointPointer) -> Int { Int(streamExtras[e.pointee.socket.rawValue]?.timestamping ?? 0) }
@@ -119,11 +152,14 @@ extension TransportStack {
 
     func stampAcknowledgment(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
         stamp(e, .acknowledged, TransportStack.ackBit, end: end, length: payload)
-        notify(e)
+        notify(e, .error)
     }
 
     private func stamp(_ e: EndpointPointer, _ kind: StampKind, _ bit: UInt32, end: SequenceNumber, length: Int) {
-        guard var extras = streamExtras[e.pointee.socket.rawValue], extras.timestamping & bit != 0 else { return }
+        guard var extras = streamExtras[e.pointee.socket.rawValue] else { return }
+        let own = extras.messageStamps.firstIndex { $0.end == end }
+        guard (own.map { extras.messageStamps[$0].bits } ?? extras.timestamping) & bit != 0 else { return }
+        if kind == .acknowledged, let own { extras.messageStamps.removeSubrange(...own) }
         let key = extras.timestamping & TransportStack.keyBit != 0 ? UInt32(truncatingIfNeeded: end - 1 - extras.keyBase) : 0
         var error = StreamError(errno: 42, origin: StreamError.timestampOrigin, type: 0, code: 0, information: kind.rawValue, data: key)
         if extras.timestamping & TransportStack.reportBit != 0 { error.at = now }

@@ -43,14 +43,17 @@ extension TransportStack {
     public func disconnect(_ socket: SocketID) throws(Errno) {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
-            disconnectStream(e)
+            disconnect(e)
         }
     }
 
-    func disconnectStream(_ e: EndpointPointer) {
+    /// `tcp_disconnect`
+    func disconnect(_ e: EndpointPointer) {
         var error = Errno.connectionReset.rawValue
         switch e.pointee.state {
-        case .listen: return closeListenerChildren(e)
+        case .listen:
+            closeListenerChildren(e)
+            return notify(e)
         case .established, .closeWait, .finWait1, .finWait2, .synReceived: sendReset(e)
         case .closing, .lastAck: if e.pointee.unsent > 0 || finUnsent(e) { sendReset(e) }
         case .synSent: break
@@ -65,12 +68,17 @@ extension TransportStack {
         e.pointee.copied = e.pointee.receiveNext
         e.cold.pointee.pendingError = error
         e.pointee.phase = .open
+        e.pointee.window = 10
         (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
-        (e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.delivered, e.cold.pointee.totalRetransmissions) = (0, 0, 0, 0)
+        (e.pointee.retransmitTimeout, e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.probesOut) = (250, 0, 0, 0)
+        (e.cold.pointee.delivered, e.cold.pointee.deliveredMarked, e.cold.pointee.totalRetransmissions, e.cold.pointee.reorderingEvents, e.cold.pointee.duplicateReports) = (0, 0, 0, 0, 0)
+        (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut, e.cold.pointee.dataSegmentsIn, e.cold.pointee.dataSegmentsOut) = (0, 0, 0, 0)
+        (e.cold.pointee.bytesSent, e.cold.pointee.bytesRetransmitted, e.cold.pointee.bytesAcknowledged, e.cold.pointee.bytesReceived) = (0, 0, 0, 0)
+        e.pointee.peerSegment = UInt16(TransportStack.leastSegment)
         e.cold.pointee.slowStartThreshold = .max
         e.pointee.flags.subtract([
-            .receiveShut, .sendShut, .connecting, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
-            .windowScaling,
+            .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
+            .windowScaling, .connecting, .bornOpen,
         ])
         notify(e)
     }

@@ -11,7 +11,7 @@ extension TransportSettings {
 
     public mutating func set(_ name: String, _ value: String) throws(SettingError) {
         let short = String(name.split(whereSeparator: { $0 == "." || $0 == "/" }).last ?? "")
-        let numbers = value.split(whereSeparator: { $0 == " " || $0 == "\t" }).map { Int($0) }
+        let numbers = value.split(whereSeparator: { $0 == " " || $0 == "\t" }).map { $0.hasPrefix("0x") ? Int($0.dropFirst(2), radix: 16) : Int($0) }
         func one(_ range: ClosedRange<Int> = 0...Int(Int32.max)) throws(SettingError) -> Int {
             guard numbers.count == 1, let n = numbers[0], range ~= n else { throw .invalid(name, value: value) }
             return n

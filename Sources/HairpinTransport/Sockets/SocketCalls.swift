@@ -44,11 +44,11 @@ extension TransportStack {
         switch option {
         case .reuseAddress(let on): setFlag(e, .reuseAddress, on)
         case .receiveBuffer(let size):
-            // Twice what is asked for, for the kernel's own overhead (socket(7)); below zero is much.
-            e.cold.pointee.receiveBuffer = UInt32(max(2 * (size < 0 ? settings.rmem_max : min(size, settings.rmem_max)), 2304))
+            // Twice what is asked for, for the kernel's own overhead (socket(7)); less than nothing is as much as there may be.
+            e.cold.pointee.receiveBuffer = UInt32(max(2 * min(Int(UInt32(truncatingIfNeeded: size)), settings.rmem_max), 2304))
             e.pointee.flags.insert(.receiveBufferSet)
         case .sendBuffer(let size):
-            e.cold.pointee.sendBuffer = UInt32(max(2 * (size < 0 ? settings.wmem_max : min(size, settings.wmem_max)), 4608))
+            e.cold.pointee.sendBuffer = UInt32(max(2 * min(Int(UInt32(truncatingIfNeeded: size)), settings.wmem_max), 4608))
             e.pointee.flags.insert(.sendBufferSet)
         case .keepAlive(let on):
             setFlag(e, .keepAlive, on)
@@ -74,10 +74,11 @@ extension TransportStack {
         case .timeToLive(let value):
             guard value > 0 else { throw .invalid }
             e.cold.pointee.timeToLive = value
-        case .typeOfService(let value): e.cold.pointee.typeOfService = value & ~3  // the ECN bits are TCP's
         case .pathMTUDiscovery(let mode):
             e.cold.pointee.pathDiscovery = mode
             setFlag(e, .mayBeCut, mode != .want && mode != .do)
+        // The ECN bits are TCP's own (`do_ip_setsockopt`).
+        case .typeOfService(let value): e.cold.pointee.typeOfService = value & ~3 | e.cold.pointee.typeOfService & 3
         case .bindToDevice(let name): e.cold.pointee.device = UInt16(deviceIndex(name))
         case .receiveErrors(let on): setFlag(e, .receiveErrors, on)
         }
@@ -179,7 +180,8 @@ extension TransportStack {
         try entry { () throws(Errno) in
             if let s = table.datagram(socket) { return try connectDatagram(s, address.address == .any ? SocketAddress(.loopback, address.port) : address) }
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
-            if e.pointee.flags.contains(.fastOpenConnect), e.pointee.state == .closed, !e.pointee.flags.contains(.connectDeferred) {
+            if e.pointee.flags.contains(.connectDeferred) { throw .alreadyConnected }
+            if e.pointee.flags.contains(.fastOpenConnect), e.pointee.state == .closed {
                 e.pointee.remoteAddress = address.address
                 let known = settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) || fastOpenMemory[address.address]?.cookie.isThere == true
                 guard known else {
@@ -201,15 +203,16 @@ extension TransportStack {
         var address = target
         if address.address == .any { address.address = .loopback }
         switch e.pointee.state {
-        case .closed:
-            // A connection that ended stays connected to connect(2); an attempt that failed tells why, once, and the socket is as new.
-            if e.pointee.flags.contains(.handshakeDone), !e.pointee.flags.contains(.connecting) { throw .alreadyConnected }
+        case .closed, .timeWait:
+            // A connect(2) that failed, and nobody has asked how: this call tells, and the next one begins anew.
             if e.pointee.flags.contains(.connecting) {
                 let error = e.cold.pointee.pendingError
-                disconnectStream(e)
+                disconnect(e)
                 e.cold.pointee.pendingError = 0
-                throw error != 0 ? Errno(error) : .connectionAborted
+                throw error == 0 ? .connectionAborted : Errno(error)
             }
+            // It was connected once.
+            if e.pointee.flags.contains(.handshakeDone) { throw .alreadyConnected }
         case .synSent, .synReceived: throw .already
         case .listen: throw .alreadyConnected
         default:
@@ -243,7 +246,7 @@ extension TransportStack {
             (e.pointee.recentTimestamp, e.cold.pointee.recentTimestampAt) = (other.pointee.recentTimestamp, other.cold.pointee.recentTimestampAt)
             leaveTimeWait(other)
         }
-        e.pointee.flags.subtract([.receiveShut, .sendShut, .finQueued, .finReceived, .connectDeferred])
+        e.pointee.flags.subtract([.finQueued, .finReceived, .connectDeferred])
         e.pointee.flags.insert(.connecting)
         e.cold.pointee.synRetries = 0
         e.cold.pointee.pendingError = 0
@@ -365,16 +368,15 @@ extension TransportStack {
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             switch e.pointee.state {
             case .closed, .timeWait:
-                // Refused, but what was asked for holds (`inet_shutdown`).
+                // What is shut stays shut, although the call fails.
                 if read { e.pointee.flags.insert(.receiveShut) }
                 if write { e.pointee.flags.insert(.sendShut) }
+                notify(e)
                 throw .notConnected
             case .listen:
-                // Reading is shut: it stops listening (`inet_shutdown`, `tcp_disconnect`).
-                guard read else { return }
-                closeListenerChildren(e)
-                return notify(e)
-            case .synSent: return disconnectStream(e)
+                // Reading is shut: it stops listening. Writing is: nothing happens (`inet_shutdown`).
+                return read ? disconnect(e) : notify(e)
+            case .synSent: return disconnect(e)
             default: break
             }
             if read { e.pointee.flags.insert(.receiveShut) }

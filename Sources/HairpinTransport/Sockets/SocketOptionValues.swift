@@ -34,6 +34,7 @@ extension TransportStack {
         case .maximumSegment: .maximumSegment(value)
         case .userTimeout where value >= 0: .userTimeout(.milliseconds(Int64(value)))
         case .typeOfService: .typeOfService(UInt8(truncatingIfNeeded: value))
+        case .timeToLive where value == -1: .timeToLive(settings.ip_default_ttl)
         case .timeToLive where 1...255 ~= value: .timeToLive(UInt8(value))
         case .timeToLive where value == -1: .timeToLive(settings.ip_default_ttl)
         case .receiveErrors: .receiveErrors(value != 0)
@@ -103,7 +104,7 @@ extension TransportStack {
         case .maximumPacingRate:
             let isUnbounded = value == -1 || value == Int(UInt32.max)
             setMaximumPacingRate(e, isUnbounded ? .max : value < 0 ? UInt64(UInt32(truncatingIfNeeded: value)) : UInt64(value))
-        case .receiveLowWater: throw .notSupported
+        case .receiveLowWater: setReceiveLowWater(e, value)
         case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
         default: throw .invalid
         }
@@ -136,7 +137,7 @@ extension TransportStack {
         case .acceptsConnections: return e.pointee.state == .listen ? 1 : 0
         case .urgentInline: return flag(.urgentInline)
         case .maximumPacingRate: return Int(min(maximumPacingRate(e), UInt64(UInt32.max)))
-        case .receiveLowWater: return 1
+        case .receiveLowWater: return Int(max(1, e.cold.pointee.receiveLowWater))
         case .noDelay: return flag(.noDelay)
         case .cork: return flag(.cork)
         case .maximumSegment:
@@ -186,6 +187,15 @@ extension TransportStack {
             period += timeout
         }
         return period
+    }
+
+    /// What close(2) waits for with SO_LINGER: our FIN is not acknowledged yet (`sk_stream_closing`).
+    public func isClosing(_ socket: SocketID) -> Bool {
+        guard let e = table.stream(socket) else { return false }
+        switch e.pointee.state {
+        case .finWait1, .closing, .lastAck: return true
+        default: return false
+        }
     }
 
     /// Seconds of SO_LINGER; nil if lingering is off.

@@ -3,9 +3,18 @@ import HairpinWire
 
 /// Reading and writing TCP sockets (`tcp_sendmsg_locked`, `tcp_recvmsg_locked`), and readiness.
 extension TransportStack {
-    func notify(_ e: EndpointPointer) {
+    /// Wakes whoever waits on the socket. `reason` is what came about, empty for a change of state, which wakes everybody: one who waits for room to
+    /// write is not woken by data that arrives (the key of `wake_up_interruptible_poll`).
+    func notify(_ e: EndpointPointer, _ reason: Readiness = []) {
         guard e.pointee.flags.isDisjoint(with: [.orphan, .unaccepted]) else { return }
+        wakeReason = reason
         network.readinessChanged(e.pointee.socket)
+    }
+
+    /// A listener has another connection to accept.
+    func notifyListener(_ listener: EndpointPointer) {
+        wakeReason = [.readable, .urgent]
+        network.readinessChanged(listener.pointee.socket)
     }
 
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
@@ -31,7 +40,7 @@ extension TransportStack {
         if hasWriteSpace(e) {
             e.pointee.flags.remove(.noSpace)
             stopChronograph(e, .bufferLimited)
-            notify(e)
+            notify(e, .writable)
         }
     }
 
@@ -104,6 +113,7 @@ extension TransportStack {
         if flags.contains(.outOfBand) { markUrgent(e) }
         if isZeroCopy { noteZeroCopy(e, sharesPacket: sharesPacket) }
         if e.pointee.flags.contains(.stamps), e.cold.pointee.queue.count > 0 {
+            noteMessageStamps(e)
             e.cold.pointee.queue.pointer(e.cold.pointee.queue.count - 1).pointee.marks |= QueuedPacket.stamped
         }
         // `tcp_push`
@@ -145,11 +155,11 @@ extension TransportStack {
     /// Takes up to `limit` bytes off the receive queue, or leaves them (MSG_PEEK), without looking at them.
     func skipStream(_ e: EndpointPointer, _ limit: Int, keeping: Bool) throws(Errno) -> Int {
         let available = takeable(e)
-        guard available > 0, limit > 0 else {
-            if limit > 0 { try nothingToRead(e) }
+        guard available > 0 else {
+            try nothingToRead(e)
             return 0
         }
-        let count = min(available, limit)
+        let count = max(0, min(available, limit))
         if !keeping { consume(e, count) }
         return count
     }
@@ -187,9 +197,35 @@ extension TransportStack {
         try throwPendingError(e)
         if e.pointee.flags.contains(.receiveShut) { return }
         switch e.pointee.state {
+        case .closed where e.pointee.flags.contains(.connectDeferred): throw .tryAgain
         case .closed, .listen: throw .notConnected
         default: throw .tryAgain
         }
+    }
+
+    /// SO_RCVLOWAT: enough is there to wake a program, or the window is about to close (`tcp_epollin_ready`).
+    func isWorthReading(_ e: EndpointPointer) -> Bool {
+        e.cold.pointee.receiveLowWater <= 1 || reachesLowWater(e)
+    }
+
+    private func reachesLowWater(_ e: EndpointPointer) -> Bool {
+        let available = e.pointee.receiveNext - e.pointee.copied
+        return available > 0
+            && (available >= Int(e.cold.pointee.receiveLowWater) || e.pointee.windowLeft <= Int(e.pointee.peerSegment) || e.pointee.flags.contains(.finReceived))
+    }
+
+    /// `tcp_set_rcvlowat`: a buffer the program has not sized grows so that a window of the mark fits into it.
+    func setReceiveLowWater(_ e: EndpointPointer, _ value: Int) {
+        let isSized = e.pointee.flags.contains(.receiveBufferSet)
+        let most = (isSized ? Int(e.cold.pointee.receiveBuffer) : settings.tcp_rmem.maximum) >> 1
+        let mark = max(1, min(value < 0 ? Int(Int32.max) : value, most))
+        e.cold.pointee.receiveLowWater = UInt32(mark)
+        if e.pointee.state != .listen, reachesLowWater(e) { notify(e, [.readable, .urgent]) }
+        guard !isSized else { return }
+        let space = (mark << 8) / max(1, Int(e.pointee.scalingRatio))
+        guard space > Int(e.cold.pointee.receiveBuffer) else { return }
+        e.cold.pointee.receiveBuffer = UInt32(clamping: space)
+        e.cold.pointee.windowClamp = UInt32(mark)
     }
 
     /// How many bytes a read may take now: not across the urgent one.
@@ -233,7 +269,7 @@ extension TransportStack {
         if flags.isSuperset(of: [.receiveShut, .sendShut]) || e.pointee.state == .closed { r.insert(.hangup) }
         if flags.contains(.receiveShut) { r.formUnion([.readable, .readHangup]) }
         if e.pointee.state != .synSent, e.pointee.state != .synReceived || e.pointee.flags.contains(.fastOpenChild) {
-            if readable(e) > (e.pointee.flags.contains(.urgentIn) && isBeforeUrgent(e) ? 1 : 0) { r.insert(.readable) }
+            if readable(e) > (e.pointee.flags.contains(.urgentIn) && isBeforeUrgent(e) ? 1 : 0), isWorthReading(e) { r.insert(.readable) }
             if e.pointee.flags.contains(.urgentIn), hasUrgentByte(e) { r.insert(.urgent) }
             if flags.contains(.sendShut) || e.pointee.state == .closed {
                 r.insert(.writable)

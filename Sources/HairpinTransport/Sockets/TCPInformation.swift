@@ -62,8 +62,15 @@ extension TransportStack {
         guard let e = table.stream(socket) else { return nil }
         now = network.now
         var info = TCPInformation()
-        // What is left of a connection in TIME-WAIT is not the socket any more, which is closed.
-        info.state = (e.pointee.state == .timeWait ? .closed : e.pointee.state).kernelNumber
+        // TIME-WAIT is not the program's any more (`tcp_time_wait`, `tcp_done`).
+        info.state = e.pointee.state == .timeWait ? ConnectionState.closed.kernelNumber : e.pointee.state.kernelNumber
+        if e.pointee.isListener {
+            // A listener has queues, and nothing else.
+            (info.unacked, info.sacked) = (Int(e.cold.pointee.acceptCount), Int(e.cold.pointee.backlog))
+            (info.reordering, info.snd_cwnd, info.pacing_rate) = (reorderingDegree(e), Int(e.pointee.window), .max)
+            return info
+        }
+        if e.pointee.flags.contains(.connectDeferred) { info.state = ConnectionState.synSent.kernelNumber }
         info.ca_state = e.pointee.phase.kernelNumber
         info.retransmits = Int(e.cold.pointee.retransmits)
         info.probes = Int(e.cold.pointee.probesOut)
@@ -80,23 +87,20 @@ extension TransportStack {
         if e.cold.pointee.ecn.contains(.agreed) { info.options |= 8 }
         if e.cold.pointee.ecn.contains(.seen) { info.options |= 16 }
         if flags.contains(.synData) { info.options |= 32 }
+        if flags.contains(.bornOpen) { info.options |= 128 }
         let tick = Int(TimerWheel.tick / 1000)
         info.rto = Int(e.pointee.retransmitTimeout) * tick
         info.ato = Int(e.pointee.ackTimeout) * tick
         info.snd_mss = Int(e.pointee.segmentSize)
         info.rcv_mss = Int(e.pointee.peerSegment)
         if e.pointee.state == .synSent {
+            info.retransmits = Int(e.cold.pointee.synRetries)
             // What is assumed before the peer has spoken (`tcp_connect_init`): its default, and the least.
             if e.pointee.flags.contains(.timestamps) { info.snd_mss -= OptionSize.timestamps }
             info.rcv_mss = TransportStack.leastSegment
         }
-        if e.pointee.isListener {
-            info.unacked = Int(e.cold.pointee.acceptCount)
-            info.sacked = Int(e.cold.pointee.backlog)
-        } else {
-            info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.hasCrossedSYN ? 1 : 0)
-            info.sacked = Int(e.pointee.sackedOut)
-        }
+        info.unacked = e.pointee.packetsOut + (e.pointee.state == .synSent || e.pointee.hasCrossedSYN ? 1 : 0)
+        info.sacked = Int(e.pointee.sackedOut)
         info.lost = Int(e.pointee.lostOut)
         info.retrans = Int(e.pointee.retransOut)
         let jiffies = TimerWheel.jiffies(now)
@@ -107,8 +111,9 @@ extension TransportStack {
         info.pmtu = Int(e.cold.pointee.pathMTU)
         info.rcv_ssthresh = Int(e.pointee.windowThreshold)
         info.rtt = Int(e.cold.pointee.smoothedRTT >> 3)
-        // Without a sample the deviation is that of TCP_TIMEOUT_INIT, a second (`tcp_init_sock`).
-        info.rttvar = e.cold.pointee.smoothedRTT == 0 ? 250_000 : Int(e.cold.pointee.deviation >> 2)
+        // Without a sample the deviation is that of TCP_TIMEOUT_INIT, a second, and after a handshake that gave none of TCP_TIMEOUT_FALLBACK.
+        let isOpen = e.pointee.flags.contains(.handshakeDone) || e.pointee.flags.contains(.fastOpenChild)
+        info.rttvar = e.cold.pointee.smoothedRTT == 0 ? (isOpen ? 750_000 : 250_000) : Int(e.cold.pointee.deviation >> 2)
         info.snd_ssthresh = Int(min(e.cold.pointee.slowStartThreshold, 0x7fff_ffff))
         info.snd_cwnd = Int(e.pointee.window)
         info.advmss = Int(e.cold.pointee.advertisedSegment)
@@ -144,6 +149,17 @@ extension TransportStack {
         }
         info.snd_wnd = Int(e.pointee.sendWindow)
         info.rcv_wnd = Int(e.pointee.receiveWindow)
+        if e.pointee.state == .synSent, e.cold.pointee.synRetries > 0 {
+            // The SYN is lost, and out again (`tcp_enter_loss`, `tcp_retransmit_skb`).
+            info.ca_state = RecoveryPhase.loss.kernelNumber
+            (info.lost, info.retrans, info.snd_cwnd) = (1, 1, 1)
+        }
+        if e.pointee.state == .closed, e.pointee.remotePort == 0 {
+            // Nothing is known of a path yet.
+            (info.rcv_mss, info.pmtu, info.advmss) = (0, 0, 0)
+        }
+        // Nobody has computed it before the first transfer (`sk_pacing_rate` is ~0).
+        if e.pointee.flags.isDisjoint(with: [.handshakeDone, .fastOpenChild]) { info.pacing_rate = .max }
         return info
     }
 
@@ -182,18 +198,20 @@ extension TransportStack {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
         if e.pointee.state == .listen { throw .invalid }
         if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
+        // `tcp_inq_hint`: the FIN counts, read or not, so that a program goes on reading until the end of file.
+        if countingEnd { return max(e.pointee.flags.contains(.finReceived) ? 1 : 0, e.pointee.receiveNext - e.pointee.copied) }
         var count = readable(e)
         if count > 0, e.pointee.flags.contains(.urgentIn) { count = bytesBeforeUrgent(e, count) }
-        // `tcp_inq_hint`: "so that applications can tell end of file from nothing".
-        return count == 0 && countingEnd && (e.pointee.flags.contains(.receiveShut) || e.pointee.state == .closed) ? 1 : count
+        return count
     }
 
-    /// Bytes written and not acknowledged (SIOCOUTQ), or only those not yet sent (SIOCOUTQNSD).
+    /// Bytes written and not acknowledged (SIOCOUTQ), or only those not yet sent (SIOCOUTQNSD); a FIN counts as one.
     public func waitingBytes(_ socket: SocketID, unsentOnly: Bool) throws(Errno) -> Int {
         guard let e = table.stream(socket) else { throw .badFileDescriptor }
         if e.pointee.state == .listen { throw .invalid }
         if e.pointee.state == .synSent || e.pointee.state == .synReceived { return 0 }
-        return max(0, unsentOnly ? e.pointee.unsent : e.pointee.writeEnd - e.pointee.unacknowledged)
+        let fin = e.pointee.flags.contains(.finQueued) && e.pointee.state != .closed && e.pointee.state != .timeWait ? 1 : 0
+        return max(0, fin + (unsentOnly ? e.pointee.unsent : e.pointee.writeEnd - e.pointee.unacknowledged))
     }
 }
 

@@ -67,6 +67,8 @@ struct EndpointFlags: OptionSet {
     /// A child made by Fast Open that waits for the last ACK; a client that asked for a cookie; connect(2) that waits for the first write.
     static let fastOpenChild = EndpointFlags(rawValue: 1 << 41), fastOpenAsked = EndpointFlags(rawValue: 1 << 42)
     static let connectDeferred = EndpointFlags(rawValue: 1 << 43)
+    /// A child made by Fast Open, for good (`syn_fastopen_child`).
+    static let bornOpen = EndpointFlags(rawValue: 1 << 61)
     /// Our SYN carried data.
     static let sentSynData = EndpointFlags(rawValue: 1 << 44)
     /// An ACK without data came while TCP_DEFER_ACCEPT waits for data.

@@ -134,6 +134,8 @@ struct EndpointDetails {
     var userClamp: UInt32 = 0
     /// Zero: the namespace's setting.
     var notSentLowWater: UInt32 = 0
+    /// SO_RCVLOWAT; zero and one are the same.
+    var receiveLowWater: UInt32 = 0
     var fastOpenQueue: Int32 = 0
     /// Children of this listener that Fast Open made and whose handshake is not complete.
     var fastOpenPending: Int32 = 0

@@ -23,6 +23,7 @@ extension TransportStack {
         switch e.pointee.state {
         case .synSent:
             statistics.attemptFails += 1
+            if e.pointee.flags.contains(.receiveErrors) { queueICMPError(e, error, errno) }
             abort(e, errno)
         case .synReceived where !e.pointee.flags.contains(.fastOpenChild) || e.pointee.flags.contains(.unaccepted):
             if e.pointee.flags.contains(.fastOpenChild) {
@@ -36,7 +37,7 @@ extension TransportStack {
         default:
             if e.pointee.flags.contains(.receiveErrors) {
                 e.cold.pointee.pendingError = errno.rawValue
-                notify(e)
+                notify(e, .error)
             } else {
                 e.cold.pointee.softError = errno.rawValue
             }

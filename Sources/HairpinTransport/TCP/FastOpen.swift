@@ -101,7 +101,7 @@ extension TransportStack {
     /// The connection is handed over before its handshake is complete (`tcp_fastopen_create_child`): the data of the SYN can be read, and answered.
     func openFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) {
         statistics.ext.TCPFastOpenPassive += 1
-        e.pointee.flags.formUnion([.fastOpenChild, .inAcceptQueue])
+        e.pointee.flags.formUnion([.fastOpenChild, .bornOpen, .inAcceptQueue])
         e.cold.pointee.fastOpenListener = listener.pointee.socket.rawValue
         listener.cold.pointee.handshakes -= 1
         listener.cold.pointee.fastOpenPending += 1
@@ -113,9 +113,14 @@ extension TransportStack {
         e.pointee.windowSequence = segment.sequence
         prepareTransfer(e)
         if !segment.payload.isEmpty { e.pointee.flags.insert(.synData) }
+        // Data of a SYN says nothing about the peer's segments (`tcp_fastopen_add_skb`).
+        let hint = e.pointee.peerSegment
         _ = queueData(e, segment.withoutSYN())
+        e.pointee.peerSegment = hint
+        e.cold.pointee.segmentsIn = 1
+        e.cold.pointee.dataSegmentsIn = segment.payload.isEmpty ? 0 : 1
         e.pointee.flags.subtract([.ackScheduled, .ackTimer, .ackNow])
-        network.readinessChanged(listener.pointee.socket)
+        notifyListener(listener)
     }
 
     /// The last ACK has come.

@@ -153,12 +153,19 @@ extension TransportStack {
             addRTTSample(e, microseconds: sample)
         } else if e.pointee.flags.contains(.timestamps), segment.timestampEcho != 0 {
             let delta = timestamp(e) &- segment.timestampEcho
-            if delta < TransportStack.oldestEcho { addRTTSample(e, microseconds: max(1, delta) &* 1000) }
+            if delta < TransportStack.oldestEcho {
+                let sample = max(1, delta) &* 1000
+                updateMinimumRTT(e, microseconds: sample)
+                addRTTSample(e, microseconds: sample)
+            }
         }
         // The first timestamp comes back: it was for nothing that the SYN was repeated (`tcp_try_undo_spurious_syn`).
         let first = UInt32(truncatingIfNeeded: sentAt / 1_000_000) &+ e.pointee.timestampOffset
         let isSpurious = e.pointee.flags.contains(.timestamps) && segment.hasTimestamp && segment.timestampEcho == first
         e.pointee.window = retries > 1 && !isSpurious ? 1 : 10
+        endTimeouts(e)
+        // RFC 6298 §5.7: no sample, for the SYN was repeated.
+        if e.cold.pointee.smoothedRTT == 0 { e.pointee.retransmitTimeout = TransportStack.fallbackTimeout }
         e.cold.pointee.lastSent = TimerWheel.jiffies(now)
         e.pointee.state = .established
         e.pointee.flags.insert(.handshakeDone)
@@ -194,7 +201,7 @@ extension TransportStack {
         synchronizeSegment(e)
         let hint = min(Int(e.cold.pointee.advertisedSegment), Int(e.pointee.segmentSize), Int(e.pointee.receiveWindow) / 2, 536)
         e.pointee.peerSegment = UInt16(max(hint, TransportStack.leastSegment))
-        e.pointee.retransmitTimeout = 250
+        e.pointee.retransmitTimeout = TransportStack.fallbackTimeout
         startMTUSearch(e)
         startCongestionControl(e)
         e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
@@ -204,11 +211,13 @@ extension TransportStack {
     /// The last ACK of a connection that Fast Open opened (`tcp_rcv_synrecv_state_fastopen`).
     private func establishFast(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         completeFastOpen(e)
-        if e.cold.pointee.synRetries == 0 {
+        if e.cold.pointee.totalRetransmissions == 0 {
             let sample = UInt32(clamping: max(1, (now.nanoseconds &- e.cold.pointee.synSentAt) / 1000))
             updateMinimumRTT(e, microseconds: sample)
             addRTTSample(e, microseconds: sample)
         }
+        e.cold.pointee.retransmits = 0
+        endTimeouts(e)
         e.pointee.slowDeadline = .max
         e.cold.pointee.delivered &+= 1
         e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
@@ -293,6 +302,8 @@ extension TransportStack {
         statistics.retransmitted += 1
         statistics.ext.TCPSynRetrans += 1
         statistics.ext.synAcksRetransmitted += 1
+        // How often the request was answered again, of which the connection starts its count (`num_retrans`): a timeout need not, a repeated SYN does.
+        e.cold.pointee.totalRetransmissions &+= 1
         sendSynAck(e)
     }
 
@@ -326,6 +337,8 @@ extension TransportStack {
         e.cold.pointee.synSentAt = now.nanoseconds
         if opensFast(e, listener, segment) { openFast(e, listener, segment) }
         sendSynAck(e)
+        // The SYN-ACK is the request's, not the connection's.
+        e.cold.pointee.segmentsOut = 0
         // The cookie goes once; a repeated SYN-ACK has none.
         e.cold.pointee.cookie = FastOpenCookie()
         armSlow(e, ticks: 250)
@@ -379,6 +392,7 @@ extension TransportStack {
         e.cold.pointee.keepCount = listener.cold.pointee.keepCount
         e.cold.pointee.linger2 = listener.cold.pointee.linger2
         e.cold.pointee.notSentLowWater = listener.cold.pointee.notSentLowWater
+        e.cold.pointee.receiveLowWater = listener.cold.pointee.receiveLowWater
         e.cold.pointee.userClamp = listener.cold.pointee.userClamp
         e.cold.pointee.pathDiscovery = listener.cold.pointee.pathDiscovery
         if listener.cold.pointee.modules != nil { inheritModules(e, from: listener) }
@@ -399,6 +413,11 @@ extension TransportStack {
         guard Int(e.cold.pointee.synRetries) < retries || (wasAcknowledged && e.cold.pointee.synRetries < deferral) else {
             if e.pointee.flags.contains(.unaccepted), !isFast { return destroy(e) }
             return abort(e, .timedOut)
+        }
+        if isFast {
+            // The connection counts what the timer of its request does (`tcp_fastopen_synack_timer`).
+            countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
+            e.cold.pointee.retransmits &+= 1
         }
         e.cold.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
@@ -492,10 +511,10 @@ extension TransportStack {
             if let tail = listener.cold.pointee.acceptTail { tail.cold.pointee.acceptNext = e } else { listener.cold.pointee.acceptHead = e }
             listener.cold.pointee.acceptTail = e
             statistics.passiveOpens += 1
-            network.readinessChanged(listener.pointee.socket)
+            notifyListener(listener)
         }
         // Nobody knows when the SYN-ACK of a cookie was sent, but its timestamp.
-        establish(e, segment, roundTripSince: e.cold.pointee.synSentAt, retries: hasCookie ? 1 : e.cold.pointee.synRetries)
+        establish(e, segment, roundTripSince: e.cold.pointee.synSentAt, retries: hasCookie ? 1 : UInt8(clamping: e.cold.pointee.totalRetransmissions))
         // SYNs that crossed, ours with data: what is not acknowledged yet is repeated after RTO.
         if isCrossed {
             e.pointee.flags.subtract([.sentSynData, .fastOpenAsked])

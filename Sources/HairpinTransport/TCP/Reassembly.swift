@@ -104,7 +104,7 @@ extension TransportStack {
             // RFC 5681 §4.2: the hole is filled, say so at once.
             if e.cold.pointee.outOfOrder.count == 0 { e.pointee.flags.insert(.ackNow) }
         }
-        if !e.pointee.flags.contains(.orphan), count > 0 { notify(e) }
+        if !e.pointee.flags.contains(.orphan), count > 0, isWorthReading(e) { notify(e, [.readable, .urgent]) }
         return .delivered
     }
 

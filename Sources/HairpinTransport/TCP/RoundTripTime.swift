@@ -6,6 +6,8 @@ extension TransportStack {
     private var minimumDeviation: UInt32 { UInt32(settings.tcp_rto_min.nanoseconds / 1000) }
     var maximumTimeoutTicks: UInt32 { UInt32(TimerWheel.ticks(settings.tcp_rto_max)) }
 
+    /// TCP_TIMEOUT_FALLBACK, 3 s in ticks: what RFC 6298 §5.7 begins with where the handshake gave no sample (`tcp_init_metrics`).
+    static let fallbackTimeout: UInt32 = 750
     /// An echoed timestamp older than this, in ms, was never sent by us: no sample (`tcp_rtt_tsopt_us`).
     static var oldestEcho: UInt32 { UInt32(Int32.max) / 1000 }
 

@@ -26,7 +26,7 @@ extension TransportStack {
         guard 0 <= offset, offset < segment.payload.count else { return }
         modules.pointee.urgent.byte = segment.payload[offset]
         modules.pointee.urgent.arrival = .here
-        if !e.pointee.flags.contains(.orphan) { notify(e) }
+        if !e.pointee.flags.contains(.orphan) { notify(e, [.readable, .urgent]) }
     }
 
     private func notePointer(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ segment: Segment) {

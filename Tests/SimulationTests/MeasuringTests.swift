@@ -159,6 +159,8 @@ struct MeasuringTests {
               - {id: load, in: client, run: iperf3 -c 10.244.1.2 -n 200K}
               - {id: after, in: client, run: nstat TcpActiveOpens TcpExtTCPOrigDataSent}
               - {id: again, in: client, run: nstat TcpActiveOpens}
+              # The last bytes leave the send buffer.
+              - {id: rest, in: client, run: sleep 1}
               - {id: absolute, in: client, run: "nstat -asj"}
               - {id: prose, in: client, run: netstat -s -t}
               - {id: file, in: client, run: "grep ^Tcp: /proc/net/snmp"}

@@ -15,7 +15,8 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPFromZeroWindowAdv = 0, TCPToZeroWindowAdv = 0, TCPWantZeroWindowAdv = 0, TCPSynRetrans = 0, TCPOrigDataSent = 0
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
     public var TCPACKSkippedPAWS = 0, TCPACKSkippedSeq = 0, TCPACKSkippedChallenge = 0, TCPWinProbe = 0, TCPKeepAlive = 0
-    public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0, TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0
+    public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0
+    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0
 
     /// Not of `TcpExt`: EstabResets, InErrs, InCsumErrors and CurrEstab of `Tcp`, and how many of the retransmissions were SYN-ACKs.
     public var estabResets = 0, inErrs = 0, inCsumErrors = 0, currEstab = 0, synAcksRetransmitted = 0

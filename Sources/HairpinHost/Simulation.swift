@@ -293,9 +293,9 @@ public final class Simulation {
     }
 
     /// Changes some of a host's virtual servers, whose addresses stay; false, and nothing done, if one of them is not there.
-    public func changeVirtualServers(_ servers: [VirtualServerDescription], on host: String) -> Bool {
+    public func changeVirtualServers(_ servers: [VirtualServerDescription], gracefully: Bool = false, on host: String) -> Bool {
         guard let place = places[host] else { preconditionFailure("no host called \(host)") }
-        return kernels[place.kernel].process.changeVirtualServices(servers.map(\.service), namespace: place.namespace)
+        return kernels[place.kernel].process.changeVirtualServices(servers.map(\.service), gracefully: gracefully, namespace: place.namespace)
     }
 
     /// The addresses of a host's `kube-ipvs0`; none without.

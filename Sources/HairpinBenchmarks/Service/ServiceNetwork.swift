@@ -19,8 +19,7 @@ struct ServiceNetwork {
     private let plan: ClusterPlan
     private let slices: [EndpointSlice]
     private let slicesOf: [ObjectKey: [Int]]
-    /// What kube-proxy has compiled last.
-    private var table: ServiceTable?
+    private var proxy: NodeProxy
 
     static func make(_ settings: ServiceBenchmark.Configuration) throws(BenchmarkError) -> ServiceNetwork {
         let network = ServiceNetwork(try plan(settings))
@@ -30,6 +29,7 @@ struct ServiceNetwork {
 
     private init(_ plan: ClusterPlan) {
         self.plan = plan
+        proxy = NodeProxy(node: plan.nodes[0])
         slices = plan.endpointSlices(readyPods: Set(plan.pods.map(\.key)))
         slicesOf = Dictionary(grouping: slices.indices) { [slices] in slices[$0].service }
         topology = ServiceNetwork.bare(plan)
@@ -39,30 +39,33 @@ struct ServiceNetwork {
         addresses = plan.services.filter { $0.name.hasPrefix("service-") }.compactMap(\.clusterAddress)
     }
 
-    /// kube-proxy's sync: endpoints are chosen, the table compiled and loaded with the rules that use it.
+    /// kube-proxy's first sync: endpoints are chosen, the table compiled and loaded with the rules that use it.
     mutating func load(into simulation: Simulation) throws(BenchmarkError) {
-        let machine = plan.nodes[0]
-        let table = plan.serviceTable(node: machine, endpoints: slices)
-        self.table = table
-        do { try simulation.setRules(plan.baseRules(node: machine, table), on: node) } catch { throw .fault("the rules are refused: \(error)") }
-        simulation.setServices(table, on: node)
-        simulation.setVirtualServers(plan.virtualServers(node: machine, table), on: node)
+        proxy = NodeProxy(node: plan.nodes[0])
+        let (slices, slicesOf) = (slices, slicesOf)
+        try write(proxy.sync(plan, changed: []) { key in (slicesOf[key] ?? []).map { slices[$0] } }, to: simulation)
     }
 
     /// One Service's first endpoint is no longer ready, or is again; kube-proxy programs that Service and leaves the others.
     mutating func change(_ number: Int, ready: Bool, in simulation: Simulation) throws(BenchmarkError) {
-        guard let table else { throw .fault("changed before it was loaded") }
-        let machine = plan.nodes[0]
+        guard proxy.table != nil else { throw .fault("changed before it was loaded") }
         let service = plan.services.indices.contains(number) ? plan.services[number] : plan.services[0]
         var own: [EndpointSlice] = []
         for index in slicesOf[service.key] ?? [] { own.append(slices[index]) }
         guard !own.isEmpty, !own[0].endpoints.isEmpty else { throw .fault("\(service.name) has no endpoints") }
         (own[0].endpoints[0].ready, own[0].endpoints[0].serving) = (ready, ready)
-        let new = plan.serviceTable(table, node: machine, changing: [service.key], endpoints: own)
-        simulation.setServices(new, on: node)
-        self.table = new
-        let servers = plan.virtualServers(node: machine, new, of: [service.key])
-        guard servers.isEmpty || simulation.changeVirtualServers(servers, on: node) else { throw .fault("\(service.name) is no virtual server") }
+        try write(proxy.sync(plan, changed: [service.key]) { _ in own }, to: simulation)
+    }
+
+    /// As `World.writeRules` does for each node.
+    private func write(_ update: NodeProxy.Update, to simulation: Simulation) throws(BenchmarkError) {
+        if let rules = update.rules { do { try simulation.setRules(rules, on: node) } catch { throw .fault("the rules are refused: \(error)") } }
+        simulation.setServices(update.table, on: node)
+        switch update.virtualServers {
+        case .unchanged: break
+        case .all(let servers): simulation.setVirtualServers(servers, on: node)
+        case .changed(let servers): guard simulation.changeVirtualServers(servers, on: node) else { throw .fault("a changed Service is no virtual server") }
+        }
     }
 
     /// A Service among those that are measured, for `change`.

@@ -37,7 +37,11 @@ public struct ClusterNames: Sendable {
     public let domain: String
     public let settings: DNSSettings
     private var services: [String: Entry] = [:]
-    private var pointers: [IPv4Address: [String]] = [:]
+    /// Names of addresses: those of the Services that have them as their own, and those of endpoints in the order of the Services.
+    private var pointers: [IPv4Address: String] = [:]
+    private var endpointPointers: [IPv4Address: [(place: Int, name: String)]] = [:]
+    /// Positions of the Services in the plan.
+    private var places: [ObjectKey: Int] = [:]
     private var namespaces: Set<String> = []
     /// For `pods verified`: "namespace/address".
     private var podAddresses: Set<String> = []
@@ -68,23 +72,41 @@ public struct ClusterNames: Sendable {
         domain = plan.configuration.clusterDomain
         settings = plan.dnsSettings
         namespaces = Set(plan.namespaces)
-        if settings.pods == .verified {
-            for pod in plan.pods where plan.isCurrent(pod) { if let address = pod.address { podAddresses.insert("\(pod.metadata.namespace)/\(address)") } }
-        }
-        var byService: [ObjectKey: [Int]] = [:]
-        for index in slices.indices { byService[slices[index].service, default: []].append(index) }
-        for service in plan.services { add(service, (byService[service.key] ?? []).map { slices[$0] }) }
-        // Services go before endpoints: an address that is both a Service's has one name.
-        for service in plan.services {
-            guard let address = service.clusterAddress else { continue }
-            pointers[address] = ["\(service.name).\(service.namespace).svc.\(domain)"]
+        if settings.pods == .verified { verify(plan) }
+        let byService = Dictionary(grouping: slices, by: \.service)
+        for (place, service) in plan.services.enumerated() {
+            places[service.key] = place
+            add(service, at: place, byService[service.key] ?? [])
+            // Services go before endpoints: an address that is both a Service's has one name.
+            if let address = service.clusterAddress { pointers[address] = "\(service.name).\(service.namespace).svc.\(domain)" }
         }
         if let dns = plan.service(ObjectKey(namespace: "kube-system", name: "kube-dns")), let address = dns.clusterAddress {
             server = ("\(dns.name).\(dns.namespace).svc.\(domain)", address)
         }
     }
 
-    private mutating func add(_ service: PlannedService, _ slices: [EndpointSlice]) {
+    /// These Services, all of them here already, have other endpoints; nothing else of the plan but its pods has changed.
+    ///
+    /// Complexity: O(endpoints of those Services), and O(pods) with `pods verified`.
+    public mutating func update(_ plan: ClusterPlan, changed: Set<ObjectKey>, slices: (ObjectKey) -> [EndpointSlice]) {
+        if settings.pods == .verified { verify(plan) }
+        for key in changed {
+            guard let place = places[key] else { continue }
+            let service = plan.services[place]
+            for endpoint in services["\(service.name).\(service.namespace)"]?.endpoints ?? [] {
+                endpointPointers[endpoint.address]?.removeAll { $0.place == place }
+                if endpointPointers[endpoint.address]?.isEmpty == true { endpointPointers[endpoint.address] = nil }
+            }
+            add(service, at: place, slices(key))
+        }
+    }
+
+    private mutating func verify(_ plan: ClusterPlan) {
+        podAddresses = []
+        for pod in plan.pods where plan.isCurrent(pod) { if let address = pod.address { podAddresses.insert("\(pod.metadata.namespace)/\(address)") } }
+    }
+
+    private mutating func add(_ service: PlannedService, at place: Int, _ slices: [EndpointSlice]) {
         let name = "\(service.name).\(service.namespace).svc.\(domain)"
         if service.service.kind == .externalName, let external = service.service.externalName {
             let target = external.hasSuffix(".") ? String(external.dropLast()) : external
@@ -99,12 +121,20 @@ public struct ClusterNames: Sendable {
                 let label = endpoint.hostname ?? podName ?? endpoint.address.description.split(separator: ".").joined(separator: "-")
                 entry.endpoints.append(
                     Endpoint(address: endpoint.address, name: label, ports: ports.isEmpty ? [Port(name: "", proto: "", number: nil)] : ports))
-                let own = "\(label).\(name)"
-                if pointers[endpoint.address]?.contains(own) != true { pointers[endpoint.address, default: []].append(own) }
+                point(endpoint.address, to: "\(label).\(name)", at: place)
             }
         }
         services["\(service.name).\(service.namespace)"] = entry
     }
+
+    private mutating func point(_ address: IPv4Address, to name: String, at place: Int) {
+        var known = endpointPointers[address] ?? []
+        if known.contains(where: { $0.name == name }) { return }
+        known.insert((place, name), at: known.firstIndex { $0.place > place } ?? known.count)
+        endpointPointers[address] = known
+    }
+
+    private func names(of address: IPv4Address) -> [String]? { pointers[address].map { [$0] } ?? endpointPointers[address]?.map(\.name) }
 
     // MARK: Asking
 
@@ -114,7 +144,7 @@ public struct ClusterNames: Sendable {
         if name.hasSuffix(".") { name.removeLast() }
         if name.hasSuffix(".in-addr.arpa") {
             // `fallthrough in-addr.arpa`: what is not known goes upstream.
-            guard type == .ptr, let address = ClusterNames.address(ofReverse: name), let names = pointers[address] else { return .notOurs }
+            guard type == .ptr, let address = ClusterNames.address(ofReverse: name), let names = names(of: address) else { return .notOurs }
             return .records(names.map { .pointer($0) })
         }
         guard name == domain || name.hasSuffix("." + domain) else { return .notOurs }

@@ -36,27 +36,6 @@ extension ClusterPlan {
         }
     }
 
-    /// A table of before, where only these Services' endpoints have changed; their slices are all in `slices`.
-    ///
-    /// Complexity: O(Services + endpoints of those that changed).
-    public func serviceTable(_ table: ServiceTable, node: PlannedNode, changing changed: [ObjectKey], endpoints slices: [EndpointSlice]) -> ServiceTable {
-        let wanted = Set(changed)
-        var changes: [(entry: Int, endpoints: [ProxyEndpoint])] = []
-        var entry = 0
-        for service in services where service.clusterAddress != nil {
-            guard wanted.contains(service.key) else {
-                entry += service.ports.count
-                continue
-            }
-            let own = slices.indices.filter { slices[$0].service == service.key }
-            for port in service.ports {
-                changes.append((entry, ClusterPlan.endpoints(port, slices, own, node: node.name)))
-                entry += 1
-            }
-        }
-        return table.replacing(changes)
-    }
-
     /// The endpoints that a Service's own address stands for on one node, as kube-proxy there chooses them.
     func clusterEndpoints(_ service: PlannedService, _ port: ServicePort, in slices: [EndpointSlice], on node: PlannedNode) -> [(address: IPv4Address, port: UInt16)] {
         let own = slices.indices.filter { slices[$0].service == service.key }
@@ -65,7 +44,7 @@ extension ClusterPlan {
         return table.endpoints[entry.internalList].compactMap { endpoint in endpoint.address.ipv4.map { ($0, endpoint.port) } }
     }
 
-    private static func endpoints(_ port: ServicePort, _ slices: [EndpointSlice], _ chosen: [Int], node: String) -> [ProxyEndpoint] {
+    static func endpoints(_ port: ServicePort, _ slices: [EndpointSlice], _ chosen: [Int], node: String) -> [ProxyEndpoint] {
         var result: [ProxyEndpoint] = []
         result.reserveCapacity(chosen.reduce(0) { $0 + slices[$1].endpoints.count })
         for index in chosen {

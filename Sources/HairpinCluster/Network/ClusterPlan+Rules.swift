@@ -22,12 +22,12 @@ extension ClusterPlan {
         configuration.proxyMode == .ipvs ? virtualServers(node: node, serviceTable(node: node, endpoints: endpoints)) : []
     }
 
-    /// As above, of a table that is there already. The scheduler is round robin, kube-proxy's default.
-    public func virtualServers(node: PlannedNode, _ table: ServiceTable, of services: Set<ObjectKey>? = nil) -> [VirtualServerDescription] {
+    /// As above, of a table that is there already, or of some of its entries. The scheduler is round robin, kube-proxy's default.
+    public func virtualServers(node: PlannedNode, _ table: ServiceTable, entries: [Int]? = nil) -> [VirtualServerDescription] {
         guard table.settings.mode == .ipvs else { return [] }
         var result: [VirtualServerDescription] = []
-        for entry in table.entries {
-            if let services, !services.contains(ObjectKey(namespace: entry.rules.namespace, name: entry.rules.service)) { continue }
+        for number in entries ?? Array(table.entries.indices) {
+            let entry = table.entries[number]
             func add(_ address: IPv4Address?, _ port: UInt16, _ list: Range<Int>) {
                 guard let address else { return }
                 let servers = table.endpoints[list].compactMap { endpoint in endpoint.address.ipv4.map { (address: $0, port: endpoint.port, weight: 1) } }

@@ -12,24 +12,41 @@ public struct DatagramFrontends: Sendable {
     }
     private var addresses: [Frontend: Set<IPv4Address>] = [:]
     private var nodePorts: [UInt16: Set<IPv4Address>] = [:]
+    /// What each Service has in the two above.
+    private var owned: [ObjectKey: (addresses: [Frontend], nodePorts: [UInt16])] = [:]
 
     public var isEmpty: Bool { addresses.isEmpty && nodePorts.isEmpty }
 
-    init(plan: ClusterPlan, slices: [EndpointSlice]) {
-        var byService: [ObjectKey: [Int]] = [:]
-        for index in slices.indices { byService[slices[index].service, default: []].append(index) }
-        for service in plan.services {
-            guard let cluster = service.clusterAddress else { continue }
-            for port in service.ports where port.proto == .udp {
-                var serving: Set<IPv4Address> = []
-                for index in byService[service.key] ?? [] where slices[index].ports.contains(where: { $0.name == port.name && $0.proto == .udp }) {
-                    for endpoint in slices[index].endpoints where endpoint.serving { serving.insert(endpoint.address) }
-                }
-                // Where nobody serves, flows are left alone: whoever they go to may come back.
-                if serving.isEmpty { continue }
-                let ingress = service.service.kind == .loadBalancer ? service.service.ingress.filter(\.isVirtual).map(\.address) : []
-                for address in [cluster] + ingress + service.service.externalAddresses { addresses[Frontend(address: address, port: port.port)] = serving }
-                if let number = port.nodePort { nodePorts[number] = serving }
+    public init() {}
+
+    /// These Services have other endpoints, or are others themselves.
+    public mutating func update(_ plan: ClusterPlan, changed: Set<ObjectKey>, slices: (ObjectKey) -> [EndpointSlice]) {
+        for key in changed {
+            for frontend in owned[key]?.addresses ?? [] { addresses[frontend] = nil }
+            for number in owned[key]?.nodePorts ?? [] { nodePorts[number] = nil }
+            owned[key] = nil
+        }
+        for service in plan.services where changed.contains(service.key) { add(service, slices(service.key)) }
+    }
+
+    private mutating func add(_ service: PlannedService, _ slices: [EndpointSlice]) {
+        guard let cluster = service.clusterAddress else { return }
+        for port in service.ports where port.proto == .udp {
+            var serving: Set<IPv4Address> = []
+            for slice in slices where slice.ports.contains(where: { $0.name == port.name && $0.proto == .udp }) {
+                for endpoint in slice.endpoints where endpoint.serving { serving.insert(endpoint.address) }
+            }
+            // Where nobody serves, flows are left alone: whoever they go to may come back.
+            if serving.isEmpty { continue }
+            let ingress = service.service.kind == .loadBalancer ? service.service.ingress.filter(\.isVirtual).map(\.address) : []
+            for address in [cluster] + ingress + service.service.externalAddresses {
+                let frontend = Frontend(address: address, port: port.port)
+                addresses[frontend] = serving
+                owned[service.key, default: ([], [])].addresses.append(frontend)
+            }
+            if let number = port.nodePort {
+                nodePorts[number] = serving
+                owned[service.key, default: ([], [])].nodePorts.append(number)
             }
         }
     }
@@ -42,9 +59,4 @@ public struct DatagramFrontends: Sendable {
         guard let serving = nodePorts[connection.original.destinationPort] else { return false }
         return !serving.contains(connection.reply.source)
     }
-}
-
-extension ClusterPlan {
-    /// Complexity: O(Services + endpoints).
-    public func datagramFrontends(endpoints: [EndpointSlice]) -> DatagramFrontends { DatagramFrontends(plan: self, slices: endpoints) }
 }

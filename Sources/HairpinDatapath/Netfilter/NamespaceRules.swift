@@ -56,8 +56,10 @@ extension LogicalProcess {
     public func hasTerminatingServers(namespace index: NamespaceIndex) -> Bool { !namespace(index).pointee.netfilter.made.pointee.virtualServers.terminating.isEmpty }
 
     /// Changes some of the virtual services there are; false, and nothing done, if one of them is not there.
-    public func changeVirtualServices(_ services: [VirtualService], namespace index: NamespaceIndex) -> Bool {
-        namespace(index).pointee.netfilter.made.pointee.changeVirtualServices(services)
+    public func changeVirtualServices(_ services: [VirtualService], gracefully: Bool = false, namespace index: NamespaceIndex) -> Bool {
+        gracefully
+            ? namespace(index).pointee.netfilter.made.pointee.changeVirtualServicesGracefully(services, now: now.nanoseconds)
+            : namespace(index).pointee.netfilter.made.pointee.changeVirtualServices(services)
     }
 
     public func virtualServices(namespace index: NamespaceIndex) -> [VirtualService] {

@@ -138,6 +138,7 @@ struct Netfilter {
 
     /// False if one of them is not there yet.
     mutating func changeVirtualServices(_ services: [VirtualService]) -> Bool { virtualServers.change(services) }
+    mutating func changeVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) -> Bool { virtualServers.changeGracefully(services, now: now) }
 
     /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
     mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {

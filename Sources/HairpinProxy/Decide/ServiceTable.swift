@@ -81,14 +81,8 @@ public final class ServiceTable: Sendable {
     private let slots: [UInt32]
 
     /// `services` in the order rules are to be written; of two that claim the same address and port the first has it.
-    public init(_ settings: ProxySettings, services: [(rules: ServicePortRules, endpoints: [ProxyEndpoint])]) {
-        var compiler = Compiler(settings)
-        compiler.reserve(services.count)
-        for service in services { compiler.add(service.rules, service.endpoints) }
-        (self.settings, entries, endpoints) = (settings, compiler.entries, EndpointList(compiler.endpoints))
-        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
-        (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
-        (frontends, slots) = (compiler.frontends, compiler.slots())
+    public convenience init(_ settings: ProxySettings, services: [(rules: ServicePortRules, endpoints: [ProxyEndpoint])]) {
+        self.init(settings, count: services.count) { services[$0] }
     }
 
     private init(_ old: ServiceTable, entries: [Entry], choices: [Choice], endpoints: EndpointList) {
@@ -105,26 +99,69 @@ public final class ServiceTable: Sendable {
         var entries = entries
         var choices = choices
         var compiler = Compiler(settings)
+        compiler.firstEndpoint = endpoints.count
         for (number, given) in changes {
             let rules = entries[number].rules
             let selection = EndpointSelection(given, rules, settings)
             let cluster = compiler.append(selection.cluster, of: given)
             let local = selection.local == selection.cluster ? cluster : compiler.append(selection.local, of: given)
-            let first = endpoints.count
-            entries[number] = Entry(
-                rules: rules, cluster: cluster.lowerBound + first..<cluster.upperBound + first, local: local.lowerBound + first..<local.upperBound + first,
-                hasEndpoints: selection.hasAny, identity: entries[number].identity)
+            entries[number] = Entry(rules: rules, cluster: cluster, local: local, hasEndpoints: selection.hasAny, identity: entries[number].identity)
             choices[number] = Choice(entries[number])
         }
         let all = endpoints.adding(compiler.endpoints)
-        guard all.isMostlyAdded else { return ServiceTable(self, entries: entries, choices: choices, endpoints: all) }
-        // Lay everything out anew, without what nobody points at.
-        var flat: [Endpoint] = []
+        let table = ServiceTable(self, entries: entries, choices: choices, endpoints: all)
+        return all.isMostlyAdded ? table.compacted() : table
+    }
+
+    /// As above, for tables so large that their input should not be in memory at once.
+    public convenience init(_ settings: ProxySettings, count: Int, make: (Int) -> (rules: ServicePortRules, endpoints: [ProxyEndpoint])) {
+        var compiler = Compiler(settings)
+        compiler.reserve(count)
+        for index in 0..<count {
+            let (rules, endpoints) = make(index)
+            compiler.add(rules, endpoints)
+        }
+        self.init(compiler, EndpointList(compiler.endpoints))
+    }
+
+    private init(_ compiler: Compiler, _ endpoints: EndpointList) {
+        (settings, entries, self.endpoints) = (compiler.settings, compiler.entries, endpoints)
+        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
+        (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
+        (frontends, slots) = (compiler.frontends, compiler.slots())
+    }
+
+    /// The table with other Services: those without endpoints in `services` are in this table, by name and protocol, and keep what was chosen for them there.
+    ///
+    /// Complexity: O(Services + changed endpoints); nothing is chosen or sorted but for those that changed.
+    public func replacing(services: [(rules: ServicePortRules, endpoints: [ProxyEndpoint]?)]) -> ServiceTable {
+        var known: [UInt64: Int] = [:]
+        known.reserveCapacity(entries.count)
+        for number in entries.indices { known[entries[number].identity] = number }
+        var compiler = Compiler(settings)
+        compiler.reserve(services.count)
+        compiler.firstEndpoint = endpoints.count
+        for (rules, given) in services {
+            if let given {
+                compiler.add(rules, given)
+            } else if let old = known[ServiceTable.identity(rules)] {
+                compiler.add(entries[old], as: rules)
+            } else {
+                preconditionFailure("\(rules.name) is not in the table")
+            }
+        }
+        let all = endpoints.adding(compiler.endpoints)
+        return all.isMostlyAdded ? ServiceTable(compiler, all).compacted() : ServiceTable(compiler, all)
+    }
+
+    /// Laid out anew, without endpoints that no entry points at.
+    private func compacted() -> ServiceTable {
+        var (entries, choices, flat) = (entries, choices, [Endpoint]())
         for index in entries.indices {
             let old = entries[index]
             func moved(_ list: Range<Int>) -> Range<Int> {
                 let first = flat.count
-                for place in list { flat.append(all[place]) }
+                for place in list { flat.append(endpoints[place]) }
                 return first..<flat.count
             }
             let cluster = moved(old.cluster)
@@ -133,20 +170,6 @@ public final class ServiceTable: Sendable {
             choices[index] = Choice(entries[index])
         }
         return ServiceTable(self, entries: entries, choices: choices, endpoints: EndpointList(flat))
-    }
-
-    /// As above, for tables so large that their input should not be in memory at once.
-    public init(_ settings: ProxySettings, count: Int, make: (Int) -> (rules: ServicePortRules, endpoints: [ProxyEndpoint])) {
-        var compiler = Compiler(settings)
-        compiler.reserve(count)
-        for index in 0..<count {
-            let (rules, endpoints) = make(index)
-            compiler.add(rules, endpoints)
-        }
-        (self.settings, entries, endpoints) = (settings, compiler.entries, EndpointList(compiler.endpoints))
-        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
-        (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
-        (frontends, slots) = (compiler.frontends, compiler.slots())
     }
 
     @inline(__always)
@@ -169,6 +192,9 @@ public final class ServiceTable: Sendable {
         return nil
     }
 
+    /// Those endpoints of an entry that are on the node.
+    public func localEndpoints(of entry: Int) -> [Endpoint] { endpoints[entries[entry].cluster].filter(\.isLocal) }
+
     func frontend(_ address: ServiceAddress, _ port: UInt16, _ proto: UInt8) -> Frontend? { find(address.high, address.low, port, proto) }
     func nodePort(_ port: UInt16, _ proto: UInt8) -> Frontend? { find(0, 0, port, proto) }
 }
@@ -181,6 +207,8 @@ extension ServiceTable {
         var healthCheckPorts: Set<UInt16> = []
         var clusterAddresses: Set<ServiceAddress> = []
         var frontends: [Frontend] = []
+        /// Where `endpoints` begin among all of the table.
+        var firstEndpoint = 0
 
         init(_ settings: ProxySettings) { self.settings = settings }
 
@@ -194,8 +222,18 @@ extension ServiceTable {
             let selection = EndpointSelection(given, rules, settings)
             let cluster = append(selection.cluster, of: given)
             let local = selection.local == selection.cluster ? cluster : append(selection.local, of: given)
+            append(Entry(rules: rules, cluster: cluster, local: local, hasEndpoints: selection.hasAny, identity: ServiceTable.identity(rules)))
+        }
+
+        /// With the endpoints an entry of the table of before has.
+        mutating func add(_ old: Entry, as rules: ServicePortRules) {
+            append(Entry(rules: rules, cluster: old.cluster, local: old.local, hasEndpoints: old.hasEndpoints, identity: old.identity))
+        }
+
+        private mutating func append(_ entry: Entry) {
+            let rules = entry.rules
             let number = UInt32(entries.count)
-            entries.append(Entry(rules: rules, cluster: cluster, local: local, hasEndpoints: selection.hasAny, identity: ServiceTable.identity(rules)))
+            entries.append(entry)
             clusterAddresses.insert(rules.clusterAddress)
             if rules.healthCheckNodePort != 0 { healthCheckPorts.insert(rules.healthCheckNodePort) }
             func claim(_ address: ServiceAddress, _ port: UInt16, _ kind: Kind) {
@@ -230,7 +268,7 @@ extension ServiceTable {
                 if !isSorted, endpoints.count > first, let last = endpoints.last, last.address == endpoint.address, last.port == endpoint.port { continue }
                 endpoints.append(endpoint)
             }
-            return first..<endpoints.count
+            return firstEndpoint + first..<firstEndpoint + endpoints.count
         }
 
         func slots() -> [UInt32] {

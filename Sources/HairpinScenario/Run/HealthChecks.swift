@@ -26,17 +26,15 @@ final class HealthChecks {
     /// A proxy that has not written anything yet is starting up, and well.
     private func isHealthy(at now: Instant) -> Bool { lastUpdated == nil || pendingSince.map { now < $0 + HealthChecks.patience } ?? true }
 
-    /// Each address of a Service counts once, whatever its ports (`EndpointsMap.LocalReadyEndpoints`).
-    func update(_ plan: ClusterPlan, _ slices: [EndpointSlice]) {
-        let asked = Set(plan.services.filter { $0.healthCheckNodePort != nil }.map(\.key))
-        var seen: [String: [ObjectKey: Set<IPv4Address>]] = [:]
-        for slice in slices where asked.contains(slice.service) {
-            for endpoint in slice.endpoints where endpoint.ready {
-                guard let node = endpoint.nodeName else { continue }
-                seen[node, default: [:]][slice.service, default: []].insert(endpoint.address)
+    /// Each address of a Service counts once, whatever its ports (`EndpointsMap.LocalReadyEndpoints`). Of Services that have changed.
+    func update(_ plan: ClusterPlan, _ changed: Set<ObjectKey>, _ slices: (ObjectKey) -> [EndpointSlice]) {
+        for service in plan.services where service.healthCheckNodePort != nil && changed.contains(service.key) {
+            var seen: [String: Set<IPv4Address>] = [:]
+            for slice in slices(service.key) {
+                for endpoint in slice.endpoints where endpoint.ready { if let node = endpoint.nodeName { seen[node, default: []].insert(endpoint.address) } }
             }
+            for node in plan.nodes { counts[node.name, default: [:]][service.key] = seen[node.name]?.count }
         }
-        counts = seen.mapValues { $0.mapValues(\.count) }
     }
 
     /// Opens the ports, once.

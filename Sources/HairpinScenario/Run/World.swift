@@ -19,8 +19,16 @@ final class World {
     let topology: Topology
     let simulation: Simulation
     let pods: [PodLife]
-    /// What kube-proxy and the cluster's DNS know.
-    private(set) var endpoints: [EndpointSlice] = []
+    /// The EndpointSlice controller; kube-proxy and the cluster's DNS know what it said when they last looked.
+    private var controller = EndpointController()
+    /// Services it has written since then.
+    private var changedServices: Set<ObjectKey> = []
+    /// kube-proxy's, of every node.
+    private var proxies: [NodeProxy]
+    private var frontends = DatagramFrontends()
+    /// What `kubectl get endpointslices` shows.
+    var endpoints: [EndpointSlice] { hasEndpoints ? controller.slices(in: plan) : [] }
+    private var hasEndpoints = false
     private(set) var warnings: [String] = []
     /// The same, to say each once.
     private var warned: Set<String> = []
@@ -30,17 +38,15 @@ final class World {
     /// Files of nodes and outside hosts.
     private var machineFiles: [String: ContainerID] = [:]
     private var rulesDue: Instant? = ScenarioTiming.rules
-    /// When the endpoint controller next writes what has changed, and what it wrote last; where it takes time.
+    /// When the endpoint controller next writes what has changed, where it takes time.
     private var slicesDue: Instant?
     /// When kube-proxy looks again at servers of IPVS that have left and still have connections.
     private var terminationsDue: Instant?
-    private var published: [EndpointSlice]?
+    private var isPublished = false
     /// Of workloads that steps restart or scale.
     private(set) var controllers: [any WorkloadController] = []
     /// Clients whose losses are looked into.
     var loads: [RequestWatch] = []
-    private var rulesWritten: [String: [String]] = [:]
-    private var serversWritten: [String: [VirtualServerDescription]] = [:]
     private var toldImages: Set<String> = []
     /// When the nodes' policy agents next follow a change; they start with the nodes.
     private var policiesDue: Instant? = .zero
@@ -67,6 +73,7 @@ final class World {
             do { _ = try rehearsal.apply(change) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)", hint: error.hint) }
         }
         pods = plan.pods.map(PodLife.init)
+        proxies = plan.nodes.map { NodeProxy(node: $0) }
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
         names = NameBoard(plan.names(endpoints: []), outside: outside)
@@ -245,7 +252,8 @@ final class World {
         if changed { endpointsChanged(at: now) }
         if let due = slicesDue, due <= now {
             slicesDue = nil
-            published = currentSlices()
+            followPods()
+            isPublished = true
             queueRules(at: now)
         }
         if let due = rulesDue, due <= now {
@@ -313,63 +321,60 @@ final class World {
         healthChecks.queued(at: now)
     }
 
-    private func currentSlices() -> [EndpointSlice] {
-        var left: Set<ObjectKey> = []
-        var terminating: Set<ObjectKey> = []
-        for pod in pods where plan.isCurrent(pod.pod) {
-            if pod.isFinished || pod.phase == .absent || pod.phase == .gone { left.insert(pod.pod.key) } else if pod.isTerminating { terminating.insert(pod.pod.key) }
-        }
-        return plan.endpointSlices(readyPods: readyPods, terminating: terminating, finished: left)
+    /// The endpoint controller's turn.
+    private func followPods() {
+        changedServices.formUnion(
+            controller.follow(plan) { [pods] planned in
+                let pod = pods[planned.index]
+                let isListed = !pod.isFinished && pod.phase != .absent && pod.phase != .gone
+                return EndpointController.PodState(isListed: isListed, isReady: pod.isReady, isTerminating: pod.isTerminating)
+            })
     }
 
+    /// kube-proxy's and the DNS servers' turn: what has changed since their last one is written, and nothing else.
     private func writeRules() {
-        let slices = published ?? currentSlices()
-        published = nil
+        if !isPublished { followPods() }
+        isPublished = false
         for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
-            var isListed = false
-            for slice in slices where slice.service.namespace == pod.pod.metadata.namespace {
-                for endpoint in slice.endpoints where endpoint.address == pod.pod.address && !endpoint.terminating { isListed = true }
-            }
-            if !isListed { pod.leftRulesAt = simulation.now }
+            if !controller.isListed(pod.pod, in: plan) { pod.leftRulesAt = simulation.now }
         }
-        endpoints = slices
-        names.names = plan.names(endpoints: slices)
+        let changed = changedServices
+        (changedServices, hasEndpoints) = ([], true)
+        names.names.update(plan, changed: changed, slices: controller.slices(of:))
         names.serial = UInt32(truncatingIfNeeded: VirtualEpoch.unixSeconds + simulation.now.nanoseconds / 1_000_000_000)
-        for node in plan.nodes {
-            let table = plan.serviceTable(node: node, endpoints: slices)
-            if nodeRules[node.name] != nil {
-                // A real node's kube-proxy wrote its rules; IPVS, which they do not hold, is told as ever.
-                setVirtualServers(of: node, table)
-                continue
+        for index in proxies.indices {
+            let node = proxies[index].node
+            let update = proxies[index].sync(plan, changed: changed, slices: controller.slices(of:))
+            // Where a real node's kube-proxy wrote its rules, IPVS, which they do not hold, is told as ever.
+            if nodeRules[node.name] == nil {
+                // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
+                if let rules = update.rules ?? (simulation.services(of: node.name) == nil ? proxies[index].allRules : nil) {
+                    do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
+                }
+                simulation.setServices(update.table, on: node.name)
             }
-            let rules = plan.baseRules(node: node, table)
-            // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
-            if rulesWritten[node.name] != rules || simulation.services(of: node.name) == nil {
-                rulesWritten[node.name] = rules
-                do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
-            }
-            simulation.setServices(table, on: node.name)
-            setVirtualServers(of: node, table)
+            write(update.virtualServers, on: node.name)
         }
-        healthChecks.update(plan, slices)
+        healthChecks.update(plan, changed, controller.slices(of:))
         healthChecks.updated(at: simulation.now)
         healthChecks.serve(plan, on: simulation)
-        let frontends = plan.datagramFrontends(endpoints: slices)
+        frontends.update(plan, changed: changed, slices: controller.slices(of:))
         if !frontends.isEmpty { for node in plan.nodes { simulation.removeConnections(on: node.name, where: frontends.isStale) } }
-        log.info("\(simulation.now) kube-proxy: \(slices.reduce(0) { $0 + $1.endpoints.count { $0.ready } }) ready endpoints")
+        log.info("\(simulation.now) kube-proxy: \(changed.count) changed Services")
     }
 
-    private func setVirtualServers(of node: PlannedNode, _ table: ServiceTable) {
-        let servers = plan.virtualServers(node: node, table)
-        // Writing unchanged servers would start their rotation anew.
-        if serversWritten[node.name] ?? [] != servers {
-            serversWritten[node.name] = servers
-            simulation.setVirtualServers(servers, gracefully: true, on: node.name)
-            if terminationsDue == nil, simulation.hasTerminatingServers(on: node.name) {
-                // Every minute from its start (`rsCheckDeleteInterval`).
-                let interval = UInt64(ScenarioTiming.terminations.nanoseconds)
-                terminationsDue = Instant(nanoseconds: (simulation.now.nanoseconds / interval + 1) * interval)
-            }
+    private func write(_ servers: NodeProxy.VirtualServers, on node: String) {
+        switch servers {
+        case .unchanged: return
+        case .all(let all): simulation.setVirtualServers(all, gracefully: true, on: node)
+        case .changed(let some):
+            let isThere = simulation.changeVirtualServers(some, gracefully: true, on: node)
+            assert(isThere, "the first sync writes every virtual server")
+        }
+        if terminationsDue == nil, simulation.hasTerminatingServers(on: node) {
+            // Every minute from its start (`rsCheckDeleteInterval`).
+            let interval = UInt64(ScenarioTiming.terminations.nanoseconds)
+            terminationsDue = Instant(nanoseconds: (simulation.now.nanoseconds / interval + 1) * interval)
         }
     }
 

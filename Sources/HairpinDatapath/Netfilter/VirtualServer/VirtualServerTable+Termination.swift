@@ -42,22 +42,32 @@ extension VirtualServerTable {
     /// SCTP go at once. One that is wanted again is as before, with its connections.
     mutating func setGracefully(_ wanted: [VirtualService], now: UInt64) {
         expireEntries(now: now)
-        var left: Set<Terminating> = []
-        let all = wanted.map { service -> VirtualService in
-            guard service.proto == .tcp, let known = scheduled(service) else { return service }
-            var service = service
-            let own = Set(service.servers.map { Endpoint(address: $0.address, port: $0.port) })
-            for server in known.servers where server.active + server.inactive > 0 {
-                guard !own.contains(Endpoint(address: server.configured.address, port: server.configured.port)) else { continue }
-                service.servers.append(VirtualService.Server(address: server.configured.address, port: server.configured.port, weight: 0))
-                left.insert(
-                    Terminating(
-                        address: service.address.rawValue, port: service.port, server: server.configured.address.rawValue, serverPort: server.configured.port))
-            }
-            return service
+        terminating = []
+        set(wanted.map { keepingServers($0) })
+    }
+
+    /// As above, for some of the services; the others stay as they are. False, and nothing done, if one of them is not there.
+    mutating func changeGracefully(_ wanted: [VirtualService], now: UInt64) -> Bool {
+        guard wanted.allSatisfy({ scheduled($0) != nil }) else { return false }
+        expireEntries(now: now)
+        let keys = Set(wanted.map { Endpoint(address: $0.address, port: $0.port) })
+        terminating = terminating.filter { !keys.contains(Endpoint(address: IPv4Address(rawValue: $0.address), port: $0.port)) }
+        return change(wanted.map { keepingServers($0) })
+    }
+
+    /// With the servers that leave but have connections, at weight zero; they are noted in `terminating`.
+    private mutating func keepingServers(_ service: VirtualService) -> VirtualService {
+        guard service.proto == .tcp, let known = scheduled(service) else { return service }
+        var service = service
+        let own = Set(service.servers.map { Endpoint(address: $0.address, port: $0.port) })
+        for server in known.servers where server.active + server.inactive > 0 {
+            guard !own.contains(Endpoint(address: server.configured.address, port: server.configured.port)) else { continue }
+            service.servers.append(VirtualService.Server(address: server.configured.address, port: server.configured.port, weight: 0))
+            terminating.insert(
+                Terminating(
+                    address: service.address.rawValue, port: service.port, server: server.configured.address.rawValue, serverPort: server.configured.port))
         }
-        set(all)
-        terminating = left
+        return service
     }
 
     private struct Endpoint: Hashable {

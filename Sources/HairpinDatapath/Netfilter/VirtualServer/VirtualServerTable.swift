@@ -89,15 +89,13 @@ struct VirtualServerTable {
             byKey.insert(keys[index], UInt32(index + 1))
         }
         for place in 0..<used where entries[place].isUsed {
-            entries[place].serverIndex = -1
-            guard
-                let service = position(entries[place].address, entries[place].port, entries[place].proto),
-                let server = services[service].servers.firstIndex(where: {
-                    $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
-                })
-            else { continue }
+            (entries[place].serviceIndex, entries[place].serverIndex) = (-1, -1)
+            guard let service = position(entries[place].address, entries[place].port, entries[place].proto) else { continue }
+            let server = services[service].servers.firstIndex {
+                $0.configured.address.rawValue == entries[place].server && $0.configured.port == entries[place].serverPort
+            }
             entries[place].serviceIndex = Int32(service)
-            entries[place].serverIndex = Int32(server)
+            entries[place].serverIndex = server.map { Int32($0) } ?? -1
         }
     }
 

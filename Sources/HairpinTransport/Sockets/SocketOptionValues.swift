@@ -191,7 +191,7 @@ extension TransportStack {
 
     /// What close(2) waits for with SO_LINGER: our FIN is not acknowledged yet (`sk_stream_closing`).
     public func isClosing(_ socket: SocketID) -> Bool {
-        guard let e = table.stream(socket) else { return false }
+        guard let e = table.formerStream(socket) else { return false }
         switch e.pointee.state {
         case .finWait1, .closing, .lastAck: return true
         default: return false

@@ -82,6 +82,13 @@ struct SocketTable: ~Copyable {
         return endpoint
     }
 
+    /// Also one that no program has any more.
+    func formerStream(_ id: SocketID) -> EndpointPointer? {
+        let slot = Int(id.rawValue & 0xf_ffff)
+        guard slot < slots.count, let endpoint = slots[slot].endpoint, endpoint.pointee.generation == id.rawValue >> 20, endpoint.pointee.slot != 0 else { return nil }
+        return endpoint
+    }
+
     func datagram(_ id: SocketID) -> DatagramSocket? {
         let slot = Int(id.rawValue & 0xf_ffff)
         guard slot < slots.count, let socket = slots[slot].datagram, socket.id == id else { return nil }

@@ -41,7 +41,7 @@ struct GracefulTerminationTests {
 
     @Test("An open connection goes on to the pod that has left, weight 0, and new ones do not; when it has ended, kube-proxy's next look takes the server out")
     func leaves() throws {
-        // Two requests over one connection, twenty seconds apart; the pod leaves the Service in between. (Round robin: the first connection is the first pod's.)
+        // Two requests over one connection, twenty seconds apart; the pod leaves the Service in between. (Round robin: the server added last is the first to be chosen, here the second pod's.)
         let result = try run(
             """
               - id: talk
@@ -49,23 +49,23 @@ struct GracefulTerminationTests {
                 in: pod/client
                 run: "(printf 'GET /hostname HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n'; sleep 20; printf 'GET /hostname HTTP/1.1\\r\\nHost: a\\r\\nConnection: close\\r\\n\\r\\n'; sleep 1) | nc 10.96.0.30 80"
               - {id: before, at: 3s, in: node/node1, run: ipvsadm -Ln}
-              - {id: leave, at: 5s, label: {pod/first: {app: gone}}}
+              - {id: leave, at: 5s, label: {pod/second: {app: gone}}}
               - {id: during, at: 10s, in: node/node1, run: ipvsadm -Ln}
               - {id: others, at: 11s, in: pod/client, run: "for i in 1 2 3; do curl -sS http://10.96.0.30/hostname; echo; done"}
               - {id: after, at: 65s, in: node/node1, run: ipvsadm -Ln}
               - {id: end, at: 185s, in: node/node1, run: ipvsadm -Ln}
             """)
-        #expect(try servers(result, "before") == ["10.244.0.2:8080 Masq 1 1 0", "10.244.0.3:8080 Masq 1 0 0"])
+        #expect(try servers(result, "before") == ["10.244.0.2:8080 Masq 1 0 0", "10.244.0.3:8080 Masq 1 1 0"])
         let during = try servers(result, "during")
-        #expect(during == ["10.244.0.3:8080 Masq 1 0 0", "10.244.0.2:8080 Masq 0 1 0"])
+        #expect(during == ["10.244.0.2:8080 Masq 1 0 0", "10.244.0.3:8080 Masq 0 1 0"])
         let talk = try #require(result.steps.first { $0.id == "talk" })
-        #expect(talk.stdout.components(separatedBy: "first").count == 3 && !talk.stdout.contains("second"), "\(talk.stdout)")
-        #expect(result.steps.first { $0.id == "others" }?.stdout == "second\nsecond\nsecond\n")
+        #expect(talk.stdout.components(separatedBy: "second").count == 3 && !talk.stdout.contains("first"), "\(talk.stdout)")
+        #expect(result.steps.first { $0.id == "others" }?.stdout == "first\nfirst\nfirst\n")
         // Its entry is in FIN_WAIT or TIME_WAIT for two minutes more: kube-proxy's look at 60 s leaves it, that of 180 s does not.
         let after = try servers(result, "after")
-        #expect(after.contains { $0.hasPrefix("10.244.0.2:8080 Masq 0 0 1") }, "\(after)")
+        #expect(after.contains { $0.hasPrefix("10.244.0.3:8080 Masq 0 0 1") }, "\(after)")
         let end = try servers(result, "end")
-        #expect(end.map { $0.prefix(15) } == ["10.244.0.3:8080"], "\(end)")
+        #expect(end.map { $0.prefix(15) } == ["10.244.0.2:8080"], "\(end)")
     }
 
     @Test("A server of UDP goes at once; one without connections as well, and what is set of net.ipv4.vs can be read")
@@ -73,12 +73,12 @@ struct GracefulTerminationTests {
         let result = try run(
             """
               - {id: talk, at: 1s, in: pod/client, run: "(echo hostname; sleep 2) | timeout 9 nc -u -p 5555 10.96.0.30 8081"}
-              - {id: leave, at: 2s, label: {pod/first: {app: gone}}}
+              - {id: leave, at: 2s, label: {pod/second: {app: gone}}}
               - {id: during, at: 4s, in: node/node1, run: ipvsadm -Ln}
               - {id: set, at: 4s, in: node/node1, run: "sysctl net.ipv4.vs.expire_nodest_conn net.ipv4.vs.conn_reuse_mode net.ipv4.vs.expire_quiescent_template"}
             """)
-        #expect(try servers(result, "during") == ["10.244.0.3:8080 Masq 1 0 0"])
-        #expect(try servers(result, "during", "UDP  10.96.0.30:8081 ") == ["10.244.0.3:8081 Masq 1 0 0"])
+        #expect(try servers(result, "during") == ["10.244.0.2:8080 Masq 1 0 0"])
+        #expect(try servers(result, "during", "UDP  10.96.0.30:8081 ") == ["10.244.0.2:8081 Masq 1 0 0"])
         let set = result.steps.first { $0.id == "set" }?.stdout
         #expect(set == "net.ipv4.vs.expire_nodest_conn = 1\nnet.ipv4.vs.conn_reuse_mode = 1\nnet.ipv4.vs.expire_quiescent_template = 1\n", "\(set ?? "")")
     }

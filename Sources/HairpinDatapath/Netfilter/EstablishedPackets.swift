@@ -8,6 +8,7 @@ extension Netfilter {
     mutating func tracksEstablished(_ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool, now: UInt64) -> Bool {
         let frame = pool[handle]
         guard frame.pointee.connection == 0, frame.pointee.connectionInfo == .none, !frame.pointee.flags.contains(.partialChecksum), !connections.isWatched,
+            !hasVirtualServers || virtualServers.nextExpiry > now,
             let packet = PlainPacket(frame, offset: place.networkOffset), let (entry, isReply) = connections.follow(packet, now: now)
         else { return false }
         frame.pointee.connection = connections.name(connections.place(of: entry))

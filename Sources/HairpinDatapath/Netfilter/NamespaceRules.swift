@@ -51,7 +51,8 @@ extension LogicalProcess {
 
     /// Servers that have left their services go if their last connection has ended. Whether some remain.
     public func endTerminatedServers(namespace index: NamespaceIndex) -> Bool {
-        namespace(index).pointee.netfilter.made.pointee.virtualServers.endTerminated(now: now.nanoseconds)
+        namespace(index).pointee.netfilter.made.pointee.endVirtualConnections(now: now.nanoseconds)
+        return namespace(index).pointee.netfilter.made.pointee.virtualServers.endTerminated(now: now.nanoseconds)
     }
     public func hasTerminatingServers(namespace index: NamespaceIndex) -> Bool { !namespace(index).pointee.netfilter.made.pointee.virtualServers.terminating.isEmpty }
 
@@ -68,7 +69,7 @@ extension LogicalProcess {
 
     /// Virtual services with the connections of each server, in its order: those that are established, and the others.
     public func virtualServiceLoads(namespace index: NamespaceIndex) -> [(service: VirtualService, loads: [(active: Int, inactive: Int)])] {
-        namespace(index).pointee.netfilter.made.pointee.virtualServers.expireEntries(now: now.nanoseconds)
+        namespace(index).pointee.netfilter.made.pointee.endVirtualConnections(now: now.nanoseconds)
         return namespace(index).pointee.netfilter.made.pointee.virtualServers.services.map { ($0.configured, $0.servers.map { ($0.active, $0.inactive) }) }
     }
 
@@ -84,7 +85,8 @@ extension LogicalProcess {
 
     /// The table of connections (`conntrack -L`).
     public func connectionRecords(namespace index: NamespaceIndex) -> [ConnectionRecord] {
-        namespace(index).pointee.netfilter.made.pointee.connections.records(now: now)
+        endVirtualConnections(namespace: index)
+        return namespace(index).pointee.netfilter.made.pointee.connections.records(now: now)
     }
 
     /// Forgets the connections for which `isDoomed` holds, and returns them (`conntrack -D`). Their next packets begin new ones.
@@ -108,5 +110,14 @@ extension LogicalProcess {
     }
 
     /// The table of connections as `conntrack -L` prints it.
-    public func connectionLines(namespace index: NamespaceIndex) -> [String] { namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now) }
+    public func connectionLines(namespace index: NamespaceIndex) -> [String] {
+        endVirtualConnections(namespace: index)
+        return namespace(index).pointee.netfilter.made.pointee.connections.lines(now: now)
+    }
+
+    private func endVirtualConnections(namespace index: NamespaceIndex) {
+        if !namespace(index).pointee.netfilter.made.pointee.virtualServers.isEmpty {
+            namespace(index).pointee.netfilter.made.pointee.endVirtualConnections(now: now.nanoseconds)
+        }
+    }
 }

@@ -188,6 +188,7 @@ struct Netfilter {
         switch place.hook {
         case .prerouting:
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
+            if !virtualServers.isEmpty, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
@@ -211,6 +212,7 @@ struct Netfilter {
             if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
         case .localOut:
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
+            if !virtualServers.isEmpty, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
@@ -383,6 +385,7 @@ struct Netfilter {
         let frame = pool[handle]
         if frame.pointee.flags.contains(.virtualServer) { return nil }
         let now = env.now.nanoseconds
+        defer { if !virtualServers.ended.isEmpty { forgetEndedFlows(now: now) } }
         if let change = virtualServers.reply(packet, now: now) {
             return apply(change, place, handle, &packet, &pool, env)
         }

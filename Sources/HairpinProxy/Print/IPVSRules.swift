@@ -145,7 +145,7 @@ public enum IPVSListing {
         }
     }
 
-    /// Numeric. In the order of protocol, address and port.
+    /// Numeric. In the order of protocol, address and port, servers too (ipvsadm sorts them; the kernel's own order is another).
     public static func lines(_ services: [Service]) -> [String] {
         var result = [
             "IP Virtual Server version 1.2.1 (size=4096)", "Prot LocalAddress:Port Scheduler Flags", "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn",
@@ -154,7 +154,7 @@ public enum IPVSListing {
             let proto = service.proto == 17 ? "UDP" : service.proto == 132 ? "SCTP" : "TCP"
             let persistent = service.persistenceSeconds.map { " persistent \($0)" } ?? ""
             result.append("\(proto)  \(service.address.with(port: service.port)) \(service.scheduler)\(persistent)")
-            for server in service.servers {
+            for server in service.servers.sorted(by: { ($0.address, $0.port) < ($1.address, $1.port) }) {
                 result.append("  -> \(padded(server.address.with(port: server.port), 28)) Masq    \(padded(String(server.weight), 6)) \(padded(String(server.active), 10)) \(padded(String(server.inactive), 10))")
             }
         }

@@ -85,7 +85,7 @@ struct SocketTable: ~Copyable {
     /// Also one that no program has any more.
     func formerStream(_ id: SocketID) -> EndpointPointer? {
         let slot = Int(id.rawValue & 0xf_ffff)
-        guard slot < slots.count, let endpoint = slots[slot].endpoint, endpoint.pointee.generation == id.rawValue >> 20, endpoint.pointee.slot != 0 else { return nil }
+        guard slot < slots.count, let endpoint = slots[slot].endpoint, endpoint.pointee.socket == id else { return nil }
         return endpoint
     }
 

@@ -93,12 +93,12 @@ struct ChoiceTests {
         let list = (0..<servers).map { VirtualService.Server(address: IPv4Address(10, 244, 1, UInt8($0 + 1)), port: 8080, weight: 1) }
         host.netfilter.setVirtualServices([VirtualService(address: clusterIP, port: 80, scheduler: .roundRobin, persistence: nil, servers: list)])
         host.environment.locals.append(clusterIP)
-        var previous = servers - 1
+        var previous = 0
         var counts = [Int](repeating: 0, count: servers)
         for number in 0..<ChoiceTests.frames {
             let packet = TestPacket(source: outside, destination: clusterIP, sourcePort: UInt16(1024 + number), destinationPort: 80)
             let chosen = Int(host.send(packet.bytes, through: [.prerouting, .localIn]).destination.rawValue & 0xff) - 1
-            #expect(chosen == (previous + 1) % servers)
+            #expect(chosen == (previous + servers - 1) % servers)
             previous = chosen
             counts[chosen] += 1
         }

@@ -12,7 +12,7 @@ struct ServiceChangeTests {
 
     @Test("Listings, counters and connections after a sequence of changes under traffic", arguments: [ClusterConfiguration.ProxyMode.iptables, .nftables, .ipvs])
     func listings(mode: ClusterConfiguration.ProxyMode) throws {
-        let clusters = try (0..<2).map { _ in try Cluster(Self.manifests) { $0.proxyMode = mode } }
+        let clusters = try (0..<2).map { _ in try Cluster(Self.manifests) { ($0.proxyMode, $0.isWatched) = (mode, false) } }
         let plan = clusters[0].plan
         let node = plan.nodes[0]
         var controller = EndpointController()

@@ -8,6 +8,8 @@ struct VirtualServerSettings: Sendable {
     var reuseMode = 1
     /// `expire_quiescent_template`: persistence does not lead to servers of weight zero.
     var expiresQuiescentTemplates = false
+    /// `sloppy_tcp`: segments in the middle of a connection nobody knows get a server too.
+    var isSloppy = false
 
     /// False for a name that is not modelled.
     mutating func set(_ name: String, to value: Int) -> Bool {
@@ -15,6 +17,7 @@ struct VirtualServerSettings: Sendable {
         case "net.ipv4.vs.expire_nodest_conn": expiresWithoutServer = value != 0
         case "net.ipv4.vs.conn_reuse_mode": reuseMode = value
         case "net.ipv4.vs.expire_quiescent_template": expiresQuiescentTemplates = value != 0
+        case "net.ipv4.vs.sloppy_tcp": isSloppy = value != 0
         default: return false
         }
         return true
@@ -26,6 +29,7 @@ struct VirtualServerSettings: Sendable {
         case "net.ipv4.vs.expire_nodest_conn": expiresWithoutServer ? 1 : 0
         case "net.ipv4.vs.conn_reuse_mode": reuseMode
         case "net.ipv4.vs.expire_quiescent_template": expiresQuiescentTemplates ? 1 : 0
+        case "net.ipv4.vs.sloppy_tcp": isSloppy ? 1 : 0
         default: nil
         }
     }

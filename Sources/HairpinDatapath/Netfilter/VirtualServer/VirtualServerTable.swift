@@ -39,11 +39,20 @@ struct VirtualServerTable {
     /// ipvsadm takes at most a month.
     private static let longestPersistence = 31 * 86_400
 
+    /// A template of the kernel's.
     private struct Affinity {
         var server: UInt32, port: UInt16
         var expires: UInt64
+        /// Connections it has led to its server; it does not end before them.
+        var controlled = 0
     }
-    private struct AffinityKey: Hashable { var client: UInt32, address: UInt32, port: UInt16, proto: UInt8 }
+    /// How much longer a template lives that still has connections when its time is up (`ip_vs_conn_expire`).
+    private static let templateExtension: UInt64 = 60_000_000_000
+    private struct AffinityKey: Hashable {
+        var client: UInt32, address: UInt32, port: UInt16, proto: UInt8
+        init(client: UInt32, address: UInt32, port: UInt16, proto: UInt8) { (self.client, self.address, self.port, self.proto) = (client, address, port, proto) }
+        init(_ entry: Entry) { self.init(client: entry.client, address: entry.address, port: entry.port, proto: entry.proto) }
+    }
 
     private(set) var services: [ScheduledService] = []
     var settings = VirtualServerSettings()
@@ -60,6 +69,10 @@ struct VirtualServerTable {
     private var hash = HashIndex(capacity: 2)
     private var affinities: [AffinityKey: Affinity] = [:]
     private var sweepPosition = 0
+    /// Flows whose entries have ended, for the table of connections to forget (`ip_vs_conn_drop_conntrack`).
+    private(set) var ended: [ConnectionTuple] = []
+    /// No entry ends before.
+    private(set) var nextExpiry = UInt64.max
 
     init() { entries = .allocate(capacity: capacity) }
 
@@ -150,8 +163,9 @@ struct VirtualServerTable {
         guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet) else { return .none }
         if let place = find(tuple, isReply: false, now: now) {
             if quoted == nil, isOver(place, packet) {
-                // The packet gets a new turn, unless the table of connections still knows its flow; then the next one does (`ip_vs_conn_uses_old_conntrack`).
-                remove(place)
+                // The packet gets a new turn, unless the table of connections still knows its flow; then that entry goes too, and the next packet gets it
+                // (`ip_vs_conn_uses_old_conntrack`).
+                remove(place, endsFlow: isTracked)
                 if isTracked { return .serverGone }
             } else {
                 guard entries[place].serverIndex >= 0 else { return .serverGone }
@@ -163,7 +177,7 @@ struct VirtualServerTable {
             let service = position(tuple.destination, tuple.destinationPort, tuple.proto)
         else { return .none }
         // A segment without connection is the local stack's to answer, which resets it.
-        if packet.proto == 6, packet.tcpFlags & 0x06 != 0x02 { return .none }
+        if packet.proto == 6, packet.tcpFlags & 0x04 != 0 || packet.tcpFlags & 0x02 == 0 && !settings.isSloppy { return .none }
         guard let server = choose(service, tuple, now: now) else { return .noServer }
         let place = make(tuple, service, server, now: now)
         advance(place, packet, isReply: false, now: now)
@@ -176,17 +190,18 @@ struct VirtualServerTable {
         let entry = entries[place]
         guard entry.serverIndex >= 0 else { return settings.expiresWithoutServer }
         guard packet.proto == 6, packet.hasTransport, packet.tcpFlags & 0x02 != 0 else { return false }
+        if settings.reuseMode == 0 { return false }
         let service = services[Int(entry.serviceIndex)]
         if settings.expiresWithoutServer, service.servers[Int(entry.serverIndex)].configured.weight == 0 { return true }
         // What persistence led to its server stays there.
-        return settings.reuseMode != 0 && service.configured.persistence == nil && (entry.state == .timeWait || entry.state == .close)
+        return service.configured.persistence == nil && (entry.state == .timeWait || entry.state == .close)
     }
 
     private mutating func choose(_ service: Int, _ tuple: ConnectionTuple, now: UInt64) -> Int? {
         guard let seconds = services[service].configured.persistence else { return services[service].schedule(source: tuple.source, destination: tuple.destination) }
         let key = AffinityKey(client: tuple.source, address: tuple.destination, port: tuple.destinationPort, proto: tuple.proto)
         let expires = now + UInt64(min(max(seconds, 0), VirtualServerTable.longestPersistence)) * 1_000_000_000
-        if let known = affinities[key], known.expires > now,
+        if let known = affinities[key], known.expires > now || known.controlled > 0,
             let server = services[service].servers.firstIndex(where: {
                 // A server of weight zero keeps its clients only without expire_quiescent_template.
                 $0.configured.address.rawValue == known.server && $0.configured.port == known.port && ($0.configured.weight > 0 || !settings.expiresQuiescentTemplates)
@@ -250,26 +265,52 @@ struct VirtualServerTable {
             (entries + place).initialize(to: entry)
         }
         services[service].servers[server].inactive += 1
+        if services[service].configured.persistence != nil { affinities[AffinityKey(entry)]?.controlled += 1 }
         hash.insert(entry.request.hash, UInt32(place + 1) << 1)
         hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return place
     }
 
     /// Removes the entries whose time is up, so that servers' counts are those of this moment.
-    mutating func expireEntries(now: UInt64) { for place in 0..<used where entries[place].isUsed && entries[place].expires <= now { remove(place) } }
+    mutating func expireEntries(now: UInt64) {
+        var earliest = UInt64.max
+        for place in 0..<used where entries[place].isUsed {
+            if entries[place].expires <= now { remove(place) } else { earliest = min(earliest, entries[place].expires) }
+        }
+        // Not for each of many entries that end one after the other.
+        nextExpiry = max(earliest, now + 100_000_000)
+    }
+
+    mutating func takeEnded() -> [ConnectionTuple] {
+        defer { ended = [] }
+        return ended
+    }
 
     /// The service that has the address, port and protocol of another.
     func scheduled(_ service: VirtualService) -> ScheduledService? {
         position(service.address.rawValue, service.port, service.proto.rawValue).map { services[$0] }
     }
 
-    private mutating func remove(_ place: Int) {
+    private mutating func remove(_ place: Int, endsFlow: Bool = true) {
         let entry = entries[place]
+        if endsFlow { ended.append(entry.request) }
+        if !affinities.isEmpty { letGo(entry) }
         hash.remove(entry.request.hash, UInt32(place + 1) << 1)
         hash.remove(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         count(place, -1)
         entries[place].isUsed = false
         free.append(place)
+    }
+
+    /// The template of an entry that ends loses it, and lives on to the next minute after its own time.
+    private mutating func letGo(_ entry: Entry) {
+        guard var template = affinities[AffinityKey(entry)], template.server == entry.server, template.port == entry.serverPort, template.controlled > 0 else { return }
+        template.controlled -= 1
+        if template.expires < entry.expires {
+            template.expires += (entry.expires - template.expires + VirtualServerTable.templateExtension - 1) / VirtualServerTable.templateExtension
+                * VirtualServerTable.templateExtension
+        }
+        affinities[AffinityKey(entry)] = template
     }
 
     private mutating func count(_ place: Int, _ change: Int) {
@@ -297,7 +338,10 @@ struct VirtualServerTable {
     }
 
     /// The connection lives on in the state it has.
-    func renew(_ place: Int, now: UInt64) { entries[place].expires = now + VirtualServerTable.seconds(entries[place].state) * 1_000_000_000 }
+    mutating func renew(_ place: Int, now: UInt64) {
+        entries[place].expires = now + VirtualServerTable.seconds(entries[place].state) * 1_000_000_000
+        nextExpiry = min(nextExpiry, entries[place].expires)
+    }
 
     /// `tcp_timeouts` and `udp_timeouts` of ip_vs_proto_tcp.c and ip_vs_proto_udp.c.
     private static func seconds(_ state: State) -> UInt64 {

@@ -178,8 +178,6 @@ extension TransportStack {
         disarm(e)
         e.pointee.slowDeadline = .max
         if e.cold.pointee.listener != nil {
-            // Repeated SYN-ACKs count as its own (`tcp_create_openreq_child`).
-            e.cold.pointee.totalRetransmissions &+= UInt32(e.pointee.flags.contains(.cookieChild) ? 0 : e.cold.pointee.synRetries)
             // A child begins with the SYN, and the segment that makes it a connection; its SYN-ACK was the request's (`tcp_create_openreq_child`).
             (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut) = (2, 0)
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn = 1 }

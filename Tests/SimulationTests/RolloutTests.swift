@@ -39,21 +39,12 @@ struct RolloutTests {
         _ manifests: String, requests: String = "rate: 50, for: 6s", cluster: String = "endpointsDelay: 100ms, kubeProxyDelay: 400ms", restarts: String = "",
         threads: Int = 1
     ) throws -> (requests: RequestsResult, result: RunResult, text: String) {
-        let spec = """
-              cluster: {dns: false, cni: flannel-host-gw, \(cluster)}
-              steps:
+        let steps = """
               - {id: load, at: 1s, in: pod/client, requests: {to: http://web/, \(requests)}}
               - {id: roll, at: 2s, restart: deploy/web}
               \(restarts)
             """
-        var text = ""
-        var hooks = RunHooks.quiet
-        hooks.print = { text += $0 }
-        var options = RunOptions()
-        options.threads = threads
-        options.sharesEveryWindow = threads > 1
-        let result = try ScenarioRunner(ScenarioFile.load(folder.write("t.yaml", scenarioText(spec) + manifests)), options: options, hooks: hooks).run()
-        #expect(result.books?.balanced == true)
+        let (result, text) = try folder.run(manifests, cluster: "dns: false, \(cluster)", steps, threads: threads)
         return (try #require(result.steps.first { $0.id == "load" }?.requests), result, text)
     }
 

@@ -21,7 +21,8 @@ public struct NodeProxy: Sendable {
 
     public let node: PlannedNode
     public private(set) var table: ServiceTable?
-    private var rules: [String] = []
+    /// All rules around the table, for a node whose rules somebody else has changed.
+    public private(set) var rules: [String] = []
     /// Of a Service in the plan: its position there, and its first entry in the table.
     private var places: [ObjectKey: (service: Int, entry: Int)] = [:]
 
@@ -84,7 +85,4 @@ public struct NodeProxy: Sendable {
         table = new
         return Update(table: new, rules: written, virtualServers: new.settings.mode == .ipvs ? servers : .unchanged)
     }
-
-    /// All rules around the table, for a node whose rules somebody else has changed.
-    public var allRules: [String] { rules }
 }

@@ -158,9 +158,9 @@ struct Netfilter {
     }
 
     private mutating func refreshActivity() {
-        isTracking = forcesTracking || program.needsConnections || !virtualServers.isEmpty || services != nil || isPolicing
-        isActive = isTracking || !program.isEmpty
         hasVirtualServers = !virtualServers.isEmpty
+        isTracking = forcesTracking || program.needsConnections || hasVirtualServers || services != nil || isPolicing
+        isActive = isTracking || !program.isEmpty
         shortHooks = 0
         guard takesShortcuts, isTracking, ruleCost == 0 else { return }
         for hook in [Hook.prerouting, .localIn, .forward, .localOut, .postrouting] where program.hasOnlyFilterAndNAT(hook) { shortHooks |= 1 << hook.rawValue }
@@ -188,7 +188,7 @@ struct Netfilter {
         switch place.hook {
         case .prerouting:
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
-            if !virtualServers.isEmpty, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
+            if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
@@ -200,7 +200,7 @@ struct Netfilter {
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
-            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if hasVirtualServers, let end = serve(place, frame, &packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             return confirm(frame, pool, env)
         case .forward:
@@ -209,16 +209,16 @@ struct Netfilter {
             if let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
-            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if hasVirtualServers, let end = serve(place, frame, &packet, &pool, &env) { return end }
         case .localOut:
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
-            if !virtualServers.isEmpty, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
+            if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env, isTranslated: true) { return end }
-            if !virtualServers.isEmpty, let end = serve(place, frame, &packet, &pool, &env) { return end }
+            if hasVirtualServers, let end = serve(place, frame, &packet, &pool, &env) { return end }
             if isPolicing, pool[frame].pointee.flags.contains(.virtualServer), let end = police(frame, packet, pool, env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }

@@ -348,7 +348,7 @@ final class World {
             // Where a real node's kube-proxy wrote its rules, IPVS, which they do not hold, is told as ever.
             if nodeRules[node.name] == nil {
                 // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
-                if let rules = update.rules ?? (simulation.services(of: node.name) == nil ? proxies[index].allRules : nil) {
+                if let rules = update.rules ?? (simulation.services(of: node.name) == nil ? proxies[index].rules : nil) {
                     do { try simulation.setRules(rules, on: node.name) } catch { warn("\(node.name): the rules of kube-proxy were not accepted: \(error)") }
                 }
                 simulation.setServices(update.table, on: node.name)

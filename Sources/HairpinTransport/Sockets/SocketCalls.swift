@@ -60,13 +60,6 @@ extension TransportStack {
         case .cork(let on):
             setFlag(e, .cork, on)
             if !on { pushIfConnected(e, .push) }
-        case .quickAck(let on):
-            if on {
-                e.pointee.pingPong = 0
-                if e.pointee.flags.contains(.ackScheduled), e.pointee.state == .established || e.pointee.state == .closeWait { sendAck(e) }
-            } else {
-                enterInteractive(e)
-            }
         case .maximumSegment(let size):
             guard size == 0 || TransportStack.leastSegment...32_767 ~= size else { throw .invalid }
             e.cold.pointee.userSegment = UInt16(size)
@@ -109,7 +102,7 @@ extension TransportStack {
         case .pathMTUDiscovery(let mode): s.discovery = mode
         case .bindToDevice(let name): s.device = name
         case .receiveErrors(let on): s.receiveErrors = on
-        case .noDelay, .cork, .quickAck, .maximumSegment, .userTimeout: throw .noProtocolOption
+        case .noDelay, .cork, .maximumSegment, .userTimeout: throw .noProtocolOption
         }
     }
 

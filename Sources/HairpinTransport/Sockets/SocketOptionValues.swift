@@ -36,7 +36,6 @@ extension TransportStack {
         case .typeOfService: .typeOfService(UInt8(truncatingIfNeeded: value))
         case .timeToLive where value == -1: .timeToLive(settings.ip_default_ttl)
         case .timeToLive where 1...255 ~= value: .timeToLive(UInt8(value))
-        case .timeToLive where value == -1: .timeToLive(settings.ip_default_ttl)
         case .receiveErrors: .receiveErrors(value != 0)
         case .pathMTUDiscovery: PathMTUDiscovery(rawValue: value).map { .pathMTUDiscovery($0) }
         default: nil

@@ -58,7 +58,6 @@ public enum SocketOption: Hashable, Sendable {
     case linger(seconds: Int?)
     case noDelay(Bool)
     case cork(Bool)
-    case quickAck(Bool)
     case maximumSegment(Int)
     case userTimeout(Duration)
     case timeToLive(UInt8)

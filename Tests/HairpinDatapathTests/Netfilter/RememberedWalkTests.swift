@@ -36,13 +36,18 @@ struct RememberedWalkTests {
         return lines.joined(separator: "\n")
     }
 
+    /// One that takes short ways, and one that does not.
+    private static func hosts(_ rules: String) throws -> (FilterHost, literal: FilterHost) {
+        var literal = try FilterHost(rules, tracks: true)
+        literal.netfilter.takesShortcuts = false
+        return (try FilterHost(rules, tracks: true), literal)
+    }
+
     @Test("Verdicts, bytes, marks and counters are those of rules tested packet by packet", arguments: 0..<200)
     func agreement(seed: Int) throws {
         var random = SeededRandom(seed: UInt64(seed), name: "walks")
         let text = Self.rules(&random)
-        var host = try FilterHost(text, tracks: true)
-        var literal = try FilterHost(text, tracks: true)
-        literal.netfilter.takesShortcuts = false
+        var (host, literal) = try Self.hosts(text)
         defer {
             host.deallocate()
             literal.deallocate()
@@ -105,9 +110,7 @@ struct RememberedWalkTests {
             case 1: "*filter\n-A OUTPUT -d 10.244.0.3 -j \(random.below(2) == 0 ? "DROP" : "MARK --or-mark 0x1")\nCOMMIT"
             default: Self.rules(&random)
             }
-        var host = try FilterHost(text, tracks: true)
-        var literal = try FilterHost(text, tracks: true)
-        literal.netfilter.takesShortcuts = false
+        var (host, literal) = try Self.hosts(text)
         defer {
             host.deallocate()
             literal.deallocate()

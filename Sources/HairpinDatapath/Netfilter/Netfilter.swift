@@ -133,12 +133,16 @@ struct Netfilter {
     /// As above, as kube-proxy does: servers that leave keep the connections of TCP they have. `now` in nanoseconds of virtual time.
     mutating func setVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) {
         virtualServers.setGracefully(services, now: now)
+        forgetEndedFlows(now: now)
         refreshActivity()
     }
 
     /// False if one of them is not there yet.
     mutating func changeVirtualServices(_ services: [VirtualService]) -> Bool { virtualServers.change(services) }
-    mutating func changeVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) -> Bool { virtualServers.changeGracefully(services, now: now) }
+    mutating func changeVirtualServicesGracefully(_ services: [VirtualService], now: UInt64) -> Bool {
+        defer { forgetEndedFlows(now: now) }
+        return virtualServers.changeGracefully(services, now: now)
+    }
 
     /// Replaces the network policies this namespace enforces. They are judged by connections, so tracking is switched on.
     mutating func setPolicies(_ table: PolicyTable, style: PolicyStyle) {

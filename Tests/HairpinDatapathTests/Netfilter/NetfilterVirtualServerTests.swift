@@ -244,6 +244,25 @@ struct NetfilterVirtualServerTests {
         #expect(isLeft && !isLeftThen && weights(host) == ["\(podB) 1 0 0"])
     }
 
+    /// The entry ended with nobody looking, and a change of the services found it so: the flow is forgotten then, and not when a new connection uses its ports.
+    @Test("A flow whose entry a change of the services finds ended is no flow of the next connection")
+    func endsBeforeTheNext() throws {
+        var host = try host(.roundRobin)
+        defer { host.deallocate() }
+        host.netfilter.setVirtualServices([service([podB])])
+        _ = host.send(syn(1).bytes, through: [.prerouting, .localIn], rerouted: [.localOut, .postrouting])
+        #expect(host.connectionLines().count == 1)
+        host.advance(.seconds(119))
+        _ = host.send(syn(1).bytes, through: [.prerouting, .localIn], rerouted: [.localOut, .postrouting])
+        // 60 s after the last packet IPVS has forgotten it, and conntrack has not (SYN_SENT, 120 s).
+        host.advance(.seconds(61))
+        host.netfilter.setVirtualServicesGracefully([service([podB])], now: host.environment.now.nanoseconds)
+        #expect(host.connectionLines().isEmpty)
+        let next = host.send(syn(1).bytes, through: [.prerouting, .localIn], rerouted: [.localOut, .postrouting])
+        #expect(next.info == .new && next.destination == podB)
+        #expect(host.connectionLines().count == 1, "the new connection is not taken for the old one that ended")
+    }
+
     @Test("A server that comes back is as before, with its connections; one of UDP goes at once, connections or not")
     func returns() throws {
         var host = try host(.roundRobin)

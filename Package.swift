@@ -101,7 +101,7 @@ let package = Package(
                 "HairpinScenario", "HairpinCluster", "HairpinProxy", "HairpinHost", "HairpinDatapath", "HairpinPolicy", "HairpinTopology", "HairpinWire", "HairpinEngine",
                 "HairpinCapture", "HairpinPrograms",
             ]),
-        tests("ConformanceTests", ["HairpinConformance", "HairpinProxy"], resources: [.copy("Packetdrill")]),
+        tests("ConformanceTests", ["HairpinConformance", "HairpinProxy"], resources: [.copy("Packetdrill"), .copy("PacketdrillCurrentKernel")]),
         tests("HairpinBenchmarksTests", ["HairpinBenchmarks", "HairpinDatapath", "HairpinWire", "HairpinEngine"]),
         tests("TidyTests", []),
     ]

@@ -2,17 +2,19 @@ import Foundation
 import HairpinConformance
 import Testing
 
-/// The scripts of `Packetdrill/`, and what the runner says about scripts that do not pass.
+/// The scripts of `Packetdrill/`, those of `PacketdrillCurrentKernel/`, which older kernels answer otherwise, and what the runner says about scripts that do not
+/// pass.
 @Suite("packetdrill scripts")
 struct PacketdrillScriptTests {
-    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Packetdrill")
-    static let scripts = PacketdrillRunner.scripts(in: folder).map(\.lastPathComponent)
-    /// What older kernels do otherwise, without a setting for it.
-    static let ofCurrentKernel: Set = ["burst-deferral.pkt"]
+    static let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    static let current = "PacketdrillCurrentKernel"
+    static let scripts = ["Packetdrill", current].flatMap { folder in
+        PacketdrillRunner.scripts(in: tests.appendingPathComponent(folder)).map { "\(folder)/\($0.lastPathComponent)" }
+    }
 
     static func runner(_ name: String) -> PacketdrillRunner {
         var runner = PacketdrillRunner()
-        runner.followsOlderKernels = !ofCurrentKernel.contains(name)
+        runner.followsOlderKernels = !name.hasPrefix(current)
         return runner
     }
 
@@ -21,7 +23,7 @@ struct PacketdrillScriptTests {
 
     @Test("The script passes, strictly", arguments: scripts)
     func passes(_ name: String) {
-        let result = Self.runner(name).run(file: Self.folder.appendingPathComponent(name), id: name)
+        let result = Self.runner(name).run(file: Self.tests.appendingPathComponent(name), id: name)
         #expect(result.status == .passed, "\(name):\(result.line): \(result.reason)")
     }
 
@@ -30,7 +32,7 @@ struct PacketdrillScriptTests {
         for seed in 2...4 as ClosedRange<UInt64> {
             var runner = Self.runner(name)
             runner.seed = seed
-            #expect(runner.run(file: Self.folder.appendingPathComponent(name), id: name).status == .passed, "\(name) with seed \(seed)")
+            #expect(runner.run(file: Self.tests.appendingPathComponent(name), id: name).status == .passed, "\(name) with seed \(seed)")
         }
     }
 }

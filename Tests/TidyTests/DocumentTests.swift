@@ -86,7 +86,7 @@ struct DocumentTests {
         #expect(named.count > 30)
         for name in named.sorted() {
             let places =
-                name.hasSuffix(".pkt") ? ["Tests/ConformanceTests/Packetdrill/"]
+                name.hasSuffix(".pkt") ? ["Tests/ConformanceTests/Packetdrill/", "Tests/ConformanceTests/PacketdrillCurrentKernel/"]
                 : name.hasSuffix("Tests.swift") ? ["Tests/HairpinTransportTests/"] : [transport, transport + "TCP/"]
             #expect(places.contains { SourceTree.exists($0 + name) }, "\(name)")
         }

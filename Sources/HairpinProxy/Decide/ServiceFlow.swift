@@ -21,8 +21,8 @@ public struct ServiceFlow: Sendable {
 /// What the nat chains say: whose endpoints, and whether the packet is marked for masquerading.
 public enum ServiceTranslation: Sendable, Equatable {
     case none
-    /// One of `endpoints[list]` of the entry. The endpoint itself adds the mark when the client is the endpoint.
-    case endpoints(entry: Int, list: Range<Int>, isMarked: Bool)
+    /// One of `endpoints[list]` of the table. The endpoint itself adds the mark when the client is the endpoint.
+    case endpoints(ServiceTable.Choice, list: Range<Int>, isMarked: Bool)
     /// IPVS only marks; its virtual servers translate.
     case mark
 }

@@ -10,48 +10,48 @@ extension ServiceTable {
     /// KUBE-SERVICES of the nat table, or nftables' "services": the ClusterIP's chain, the external chain, and node ports last.
     public func translate(_ flow: ServiceFlow, path: RulePath? = nil) -> ServiceTranslation {
         if let frontend = frontend(flow.destination, flow.port, flow.proto) {
-            let number = Int(frontend.entry)
-            let choice = choices[number]
+            let choice = frontend.choice
+            let number = Int(choice.entry)
             if frontend.kind == .cluster {
                 if choice.hasInternalEndpoints {
                     path?.add(dispatchName(entries[number], choice.isInternalLocal ? .local : .cluster, flow.destination, "cluster IP"))
                     let marked = settings.masqueradeAll || (!podRanges.isEmpty && !isPod(flow.source))
                     if marked { path?.add(markName) }
-                    return .endpoints(entry: number, list: choice.isInternalLocal ? choice.local : choice.cluster, isMarked: marked)
+                    return .endpoints(choice, list: choice.isInternalLocal ? choice.local : choice.cluster, isMarked: marked)
                 }
             } else if choice.hasEndpoints, isNFT || frontend.kind != .loadBalancer || !choice.guardsSources || allows(entries[number], flow.source, path) {
                 path?.add(dispatchName(entries[number], .external, flow.destination, frontend.kind == .external ? "external IP" : "loadbalancer IP"))
-                if let found = external(number, choice, flow, path) { return found }
+                if let found = external(choice, flow, path) { return found }
             }
         }
         guard flow.isDestinationLocal, acceptsNodePorts(flow), let frontend = nodePort(flow.port, flow.proto) else { return .none }
-        let number = Int(frontend.entry)
-        guard choices[number].hasEndpoints else { return .none }
+        guard frontend.choice.hasEndpoints else { return .none }
         if let path {
-            let name = chainName(entries[number], .external)
+            let name = chainName(entries[Int(frontend.entry)], .external)
             path.add(isNFT ? "services: @service-nodeports -> goto \(name)" : "KUBE-SERVICES -> KUBE-NODEPORTS -> \(name)")
         }
-        return external(number, choices[number], flow, path) ?? .none
+        return external(frontend.choice, flow, path) ?? .none
     }
 
     /// The external chain; nil if the packet comes to its end and goes on where it came from.
-    private func external(_ number: Int, _ choice: Choice, _ flow: ServiceFlow, _ path: RulePath?) -> ServiceTranslation? {
+    private func external(_ choice: Choice, _ flow: ServiceFlow, _ path: RulePath?) -> ServiceTranslation? {
+        let number = Int(choice.entry)
         guard choice.isExternalLocal else {
             path?.add(markName)
             path?.add(chainName(entries[number], .cluster))
-            return .endpoints(entry: number, list: choice.cluster, isMarked: true)
+            return .endpoints(choice, list: choice.cluster, isMarked: true)
         }
         if isPod(flow.source) {
             path?.add("\(chainName(entries[number], .external)): pod traffic -> \(chainName(entries[number], .cluster))")
-            return .endpoints(entry: number, list: choice.cluster, isMarked: false)
+            return .endpoints(choice, list: choice.cluster, isMarked: false)
         }
         if flow.isSourceLocal {
             path?.add("\(chainName(entries[number], .external)): LOCAL traffic, \(markName) -> \(chainName(entries[number], .cluster))")
-            return .endpoints(entry: number, list: choice.cluster, isMarked: true)
+            return .endpoints(choice, list: choice.cluster, isMarked: true)
         }
         guard !choice.local.isEmpty else { return nil }
         path?.add(chainName(entries[number], .local))
-        return .endpoints(entry: number, list: choice.local, isMarked: false)
+        return .endpoints(choice, list: choice.local, isMarked: false)
     }
 
     /// loadBalancerSourceRanges. A node whose own address is in them may come back with a load balancer's address as its source.
@@ -75,24 +75,15 @@ extension ServiceTable {
         return nodePortRanges?.contains { $0.contains(address) } ?? (!isNFT || address == settings.nodeAddress)
     }
 
-    /// Nil: there is nothing to hold the address against.
-    private var nodePortRanges: [ServicePrefix]? {
-        guard let ranges = settings.nodePortAddresses else { return nil }
-        let own = ranges.filter { $0.isIPv4 == settings.isIPv4 }
-        if own.contains(where: \.isEverything) { return [ServicePrefix(settings.nodeAddress, length: 0)] }
-        // Ranges of the other family only, or none at all: as if the flag were not given.
-        return own.isEmpty ? [ServicePrefix(settings.nodeAddress, length: 0)] : own
-    }
-
     /// The marks of IPVS mode's ipsets.
     func ipvsMarks(_ flow: ServiceFlow, nodePorts: Bool) -> ServiceTranslation {
         if nodePorts {
-            guard let frontend = nodePort(flow.port, flow.proto), !choices[Int(frontend.entry)].isExternalLocal else { return .none }
+            guard let frontend = nodePort(flow.port, flow.proto), !frontend.choice.isExternalLocal else { return .none }
             return .mark
         }
         guard let frontend = frontend(flow.destination, flow.port, flow.proto) else { return .none }
         if frontend.kind == .cluster { return settings.masqueradeAll || !podRanges.isEmpty && !isPod(flow.source) ? .mark : .none }
-        return choices[Int(frontend.entry)].isExternalLocal ? .none : .mark
+        return frontend.choice.isExternalLocal ? .none : .mark
     }
 
     /// Any of the nat chains.
@@ -113,24 +104,24 @@ extension ServiceTable {
         case .firewall: return firewall(flow, path)
         case .clusterAddresses:
             guard let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind == .cluster else { return .none }
-            return unreachable(Int(frontend.entry), isInternal: true, "KUBE-SERVICES", path)
+            return unreachable(frontend.choice, isInternal: true, "KUBE-SERVICES", path)
         case .externalAddresses:
             if let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind != .cluster {
-                let verdict = unreachable(Int(frontend.entry), isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
+                let verdict = unreachable(frontend.choice, isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
                 if verdict != .none { return verdict }
             }
             guard flow.isDestinationLocal, let frontend = nodePort(flow.port, flow.proto) else { return .none }
-            return unreachable(Int(frontend.entry), isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
+            return unreachable(frontend.choice, isInternal: false, "KUBE-EXTERNAL-SERVICES", path)
         case .healthChecks:
             guard flow.proto == 6, healthCheckPorts.contains(flow.port) else { return .none }
             path?.add("KUBE-NODEPORTS: health check node port \(flow.port) ACCEPT")
             return .accept
         case .serviceEndpoints:
             guard let frontend = frontend(flow.destination, flow.port, flow.proto) else { return .none }
-            return unreachable(Int(frontend.entry), isInternal: frontend.kind == .cluster, "service-endpoints-check: @no-endpoint-services", path)
+            return unreachable(frontend.choice, isInternal: frontend.kind == .cluster, "service-endpoints-check: @no-endpoint-services", path)
         case .nodePortEndpoints:
             guard acceptsNodePorts(flow), let frontend = nodePort(flow.port, flow.proto) else { return .none }
-            return unreachable(Int(frontend.entry), isInternal: false, "nodeport-endpoints-check: @no-endpoint-nodeports", path)
+            return unreachable(frontend.choice, isInternal: false, "nodeport-endpoints-check: @no-endpoint-nodeports", path)
         case .unallocated:
             if clusterAddresses.contains(flow.destination) {
                 path?.add("cluster-ips-check: no such port of an active ClusterIP, reject")
@@ -145,7 +136,7 @@ extension ServiceTable {
 
     private func firewall(_ flow: ServiceFlow, _ path: RulePath?) -> ServiceVerdict {
         guard let frontend = frontend(flow.destination, flow.port, flow.proto), frontend.kind == .loadBalancer else { return .none }
-        guard choices[Int(frontend.entry)].guardsSources else { return .none }
+        guard frontend.choice.guardsSources else { return .none }
         let entry = entries[Int(frontend.entry)]
         if isNFT {
             guard !allows(entry, flow.source, path) else { return .none }
@@ -157,14 +148,13 @@ extension ServiceTable {
         return .drop
     }
 
-    private func unreachable(_ number: Int, isInternal: Bool, _ chain: String, _ path: RulePath?) -> ServiceVerdict {
-        let choice = choices[number]
+    private func unreachable(_ choice: Choice, isInternal: Bool, _ chain: String, _ path: RulePath?) -> ServiceVerdict {
         if !choice.hasEndpoints {
-            path?.add("\(chain): \(entries[number].rules.name) has no endpoints REJECT")
+            path?.add("\(chain): \(entries[Int(choice.entry)].rules.name) has no endpoints REJECT")
             return .reject
         }
         if isInternal ? choice.hasInternalEndpoints : choice.hasExternalEndpoints { return .none }
-        path?.add("\(chain): \(entries[number].rules.name) has no local endpoints DROP")
+        path?.add("\(chain): \(entries[Int(choice.entry)].rules.name) has no local endpoints DROP")
         return .drop
     }
 

@@ -32,15 +32,18 @@ public final class ServiceTable: Sendable {
     }
 
     /// What packets need of an entry: plain data, so that asking touches no reference counts.
-    public struct Choice: Sendable {
+    public struct Choice: Sendable, Equatable {
+        public let identity: UInt64
         let clusterStart: UInt32, clusterEnd: UInt32
         let localStart: UInt32, localEnd: UInt32
-        let hasEndpoints: Bool, isInternalLocal: Bool, isExternalLocal: Bool, guardsSources: Bool
         /// Zero without affinity.
         public let affinitySeconds: UInt32
-        public let identity: UInt64
+        /// Position in `entries`.
+        public let entry: UInt32
+        let hasEndpoints: Bool, isInternalLocal: Bool, isExternalLocal: Bool, guardsSources: Bool
 
-        init(_ entry: Entry) {
+        init(_ entry: Entry, number: Int) {
+            self.entry = UInt32(number)
             (clusterStart, clusterEnd) = (UInt32(entry.cluster.lowerBound), UInt32(entry.cluster.upperBound))
             (localStart, localEnd) = (UInt32(entry.local.lowerBound), UInt32(entry.local.upperBound))
             (hasEndpoints, isInternalLocal, isExternalLocal) = (entry.hasEndpoints, entry.rules.isInternalLocal, entry.rules.isExternalLocal)
@@ -54,41 +57,29 @@ public final class ServiceTable: Sendable {
         @inline(__always) var hasExternalEndpoints: Bool { hasEndpoints && (!isExternalLocal || localStart < localEnd) }
     }
 
-    enum Kind: UInt8 { case cluster, external, loadBalancer, nodePort }
-
-    /// A virtual address and port, or a node port (address zero).
-    struct Frontend {
-        let high: UInt64, low: UInt64
-        let entry: UInt32
-        let port: UInt16
-        let proto: UInt8
-        let kind: Kind
-    }
-
     public let settings: ProxySettings
     public let entries: [Entry]
-    /// Of every entry.
-    public let choices: [Choice]
     let podRanges: [ServicePrefix]
     let isNFT: Bool
+    /// What node ports' addresses are held against; nil for those that the mode takes without being told.
+    let nodePortRanges: [ServicePrefix]?
     public let endpoints: EndpointList
     /// Ports of type LoadBalancer with policy Local, on which kube-proxy tells whether the node has endpoints.
     let healthCheckPorts: Set<UInt16>
     /// Every ClusterIP.
     let clusterAddresses: Set<ServiceAddress>
-    private let frontends: [Frontend]
-    /// Open addressing, a power of two at least twice as large: positions in `frontends` plus one.
-    private let slots: [UInt32]
+    private let frontends: FrontendTable
 
     /// `services` in the order rules are to be written; of two that claim the same address and port the first has it.
     public convenience init(_ settings: ProxySettings, services: [(rules: ServicePortRules, endpoints: [ProxyEndpoint])]) {
         self.init(settings, count: services.count) { services[$0] }
     }
 
-    private init(_ old: ServiceTable, entries: [Entry], choices: [Choice], endpoints: EndpointList) {
-        (settings, self.entries, self.choices, self.endpoints) = (old.settings, entries, choices, endpoints)
-        (podRanges, isNFT, healthCheckPorts, clusterAddresses) = (old.podRanges, old.isNFT, old.healthCheckPorts, old.clusterAddresses)
-        (frontends, slots) = (old.frontends, old.slots)
+    private init(_ old: ServiceTable, entries: [Entry], changed: [Int], endpoints: EndpointList) {
+        (settings, self.entries, self.endpoints) = (old.settings, entries, endpoints)
+        (podRanges, isNFT, nodePortRanges) = (old.podRanges, old.isNFT, old.nodePortRanges)
+        (healthCheckPorts, clusterAddresses) = (old.healthCheckPorts, old.clusterAddresses)
+        frontends = FrontendTable(old.frontends, changing: changed.map { (entries[$0].rules, Choice(entries[$0], number: $0)) })
     }
 
     /// The table with other endpoints behind some of its entries, numbered by position in `entries`. What a change leaves behind is cleared away when it
@@ -97,7 +88,6 @@ public final class ServiceTable: Sendable {
     /// Complexity: O(entries + changed endpoints), of which the entries are only copied.
     public func replacing(_ changes: [(entry: Int, endpoints: [ProxyEndpoint])]) -> ServiceTable {
         var entries = entries
-        var choices = choices
         var compiler = Compiler(settings)
         compiler.firstEndpoint = endpoints.count
         for (number, given) in changes {
@@ -106,10 +96,9 @@ public final class ServiceTable: Sendable {
             let cluster = compiler.append(selection.cluster, of: given)
             let local = selection.local == selection.cluster ? cluster : compiler.append(selection.local, of: given)
             entries[number] = Entry(rules: rules, cluster: cluster, local: local, hasEndpoints: selection.hasAny, identity: entries[number].identity)
-            choices[number] = Choice(entries[number])
         }
         let all = endpoints.adding(compiler.endpoints)
-        let table = ServiceTable(self, entries: entries, choices: choices, endpoints: all)
+        let table = ServiceTable(self, entries: entries, changed: changes.map(\.entry), endpoints: all)
         return all.isMostlyAdded ? table.compacted() : table
     }
 
@@ -126,9 +115,9 @@ public final class ServiceTable: Sendable {
 
     private init(_ compiler: Compiler, _ endpoints: EndpointList) {
         (settings, entries, self.endpoints) = (compiler.settings, compiler.entries, endpoints)
-        (choices, podRanges, isNFT) = (compiler.entries.map(Choice.init), settings.podRanges, settings.mode == .nftables)
+        (podRanges, isNFT, nodePortRanges) = (settings.podRanges, settings.mode == .nftables, settings.nodePortRanges)
         (healthCheckPorts, clusterAddresses) = (compiler.healthCheckPorts, compiler.clusterAddresses)
-        (frontends, slots) = (compiler.frontends, compiler.slots())
+        frontends = FrontendTable(compiler.frontends)
     }
 
     /// The table with other Services: those without endpoints in `services` are in this table, by name and protocol, and keep what was chosen for them there.
@@ -156,7 +145,7 @@ public final class ServiceTable: Sendable {
 
     /// Laid out anew, without endpoints that no entry points at.
     private func compacted() -> ServiceTable {
-        var (entries, choices, flat) = (entries, choices, [Endpoint]())
+        var (entries, flat) = (entries, [Endpoint]())
         for index in entries.indices {
             let old = entries[index]
             func moved(_ list: Range<Int>) -> Range<Int> {
@@ -167,36 +156,17 @@ public final class ServiceTable: Sendable {
             let cluster = moved(old.cluster)
             entries[index] = Entry(
                 rules: old.rules, cluster: cluster, local: old.local == old.cluster ? cluster : moved(old.local), hasEndpoints: old.hasEndpoints, identity: old.identity)
-            choices[index] = Choice(entries[index])
         }
-        return ServiceTable(self, entries: entries, choices: choices, endpoints: EndpointList(flat))
-    }
-
-    @inline(__always)
-    static func hash(_ high: UInt64, _ low: UInt64, _ port: UInt16, _ proto: UInt8) -> UInt64 {
-        var x = low ^ UInt64(port) &<< 40 ^ UInt64(proto) &<< 56
-        x = (x ^ high &* 0x9e37_79b9_7f4a_7c15) &* 0xbf58_476d_1ce4_e5b9
-        x ^= x &>> 32
-        x = x &* 0x94d0_49bb_1331_11eb
-        return x ^ x &>> 29
-    }
-
-    private func find(_ high: UInt64, _ low: UInt64, _ port: UInt16, _ proto: UInt8) -> Frontend? {
-        let mask = slots.count - 1
-        var place = Int(truncatingIfNeeded: ServiceTable.hash(high, low, port, proto)) & mask
-        while slots[place] != 0 {
-            let frontend = frontends[Int(slots[place]) - 1]
-            if frontend.low == low, frontend.port == port, frontend.proto == proto, frontend.high == high { return frontend }
-            place = (place + 1) & mask
-        }
-        return nil
+        return ServiceTable(self, entries: entries, changed: Array(entries.indices), endpoints: EndpointList(flat))
     }
 
     /// Those endpoints of an entry that are on the node.
     public func localEndpoints(of entry: Int) -> [Endpoint] { endpoints[entries[entry].cluster].filter(\.isLocal) }
 
-    func frontend(_ address: ServiceAddress, _ port: UInt16, _ proto: UInt8) -> Frontend? { find(address.high, address.low, port, proto) }
-    func nodePort(_ port: UInt16, _ proto: UInt8) -> Frontend? { find(0, 0, port, proto) }
+    func frontend(_ address: ServiceAddress, _ port: UInt16, _ proto: UInt8) -> FrontendTable.Frontend? {
+        frontends.find(address.high, address.low, port, proto)
+    }
+    func nodePort(_ port: UInt16, _ proto: UInt8) -> FrontendTable.Frontend? { frontends.find(0, 0, port, proto) }
 }
 
 extension ServiceTable {
@@ -206,7 +176,7 @@ extension ServiceTable {
         var endpoints: [Endpoint] = []
         var healthCheckPorts: Set<UInt16> = []
         var clusterAddresses: Set<ServiceAddress> = []
-        var frontends: [Frontend] = []
+        var frontends: [FrontendTable.Frontend] = []
         /// Where `endpoints` begin among all of the table.
         var firstEndpoint = 0
 
@@ -232,17 +202,15 @@ extension ServiceTable {
 
         private mutating func append(_ entry: Entry) {
             let rules = entry.rules
-            let number = UInt32(entries.count)
             entries.append(entry)
             clusterAddresses.insert(rules.clusterAddress)
             if rules.healthCheckNodePort != 0 { healthCheckPorts.insert(rules.healthCheckNodePort) }
-            func claim(_ address: ServiceAddress, _ port: UInt16, _ kind: Kind) {
-                frontends.append(Frontend(high: address.high, low: address.low, entry: number, port: port, proto: rules.proto, kind: kind))
+            let choice = Choice(entry, number: entries.count - 1)
+            for claim in rules.claims {
+                frontends.append(
+                    FrontendTable.Frontend(
+                        high: claim.address.high, low: claim.address.low, choice: choice, port: claim.port, proto: rules.proto, kind: claim.kind))
             }
-            claim(rules.clusterAddress, rules.port, .cluster)
-            for address in rules.externalAddresses { claim(address, rules.port, .external) }
-            for address in rules.loadBalancerAddresses { claim(address, rules.port, .loadBalancer) }
-            if rules.nodePort != 0 { claim(ServiceAddress(high: 0, low: 0), rules.nodePort, .nodePort) }
         }
 
         /// Sorted by their text, as kube-proxy sorts them; each once.
@@ -269,22 +237,6 @@ extension ServiceTable {
                 endpoints.append(endpoint)
             }
             return firstEndpoint + first..<firstEndpoint + endpoints.count
-        }
-
-        func slots() -> [UInt32] {
-            var size = 8
-            while size < 2 * frontends.count { size *= 2 }
-            var slots = [UInt32](repeating: 0, count: size)
-            next: for (number, frontend) in frontends.enumerated() {
-                var place = Int(truncatingIfNeeded: ServiceTable.hash(frontend.high, frontend.low, frontend.port, frontend.proto)) & (size - 1)
-                while slots[place] != 0 {
-                    let other = frontends[Int(slots[place]) - 1]
-                    if other.high == frontend.high, other.low == frontend.low, other.port == frontend.port, other.proto == frontend.proto { continue next }
-                    place = (place + 1) & (size - 1)
-                }
-                slots[place] = UInt32(number) + 1
-            }
-            return slots
         }
     }
 

@@ -50,8 +50,8 @@ extension ServiceTable {
         let nft = settings.mode == .nftables
         if nft, let result = pass(isFromNode ? [.serviceEndpoints, .firewall] : [.firewall]) { return result }
         if settings.mode == .ipvs { return virtualServer(flow, path) }
-        if case .endpoints(let number, let list, let isMarked) = translate(flow, path: path) {
-            let entry = entries[number]
+        if case .endpoints(let choice, let list, let isMarked) = translate(flow, path: path) {
+            let entry = entries[Int(choice.entry)]
             let choices = list.map { index in
                 ServiceTrace.Choice(
                     endpoint: endpoints[index], probability: 1 / Double(list.count), isMasqueraded: isMarked || endpoints[index].address == flow.source)

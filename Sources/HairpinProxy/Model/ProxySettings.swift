@@ -32,6 +32,12 @@ public struct ProxySettings: Sendable, Equatable {
     }
 
     public var isIPv4: Bool { nodeAddress.ipv4 != nil }
+    /// `nodePortAddresses` of the node's family; everything if it names none of it, or all of it. Nil without the flag.
+    var nodePortRanges: [ServicePrefix]? {
+        guard let ranges = nodePortAddresses else { return nil }
+        let own = ranges.filter { $0.isIPv4 == isIPv4 }
+        return own.isEmpty || own.contains(where: \.isEverything) ? [ServicePrefix(nodeAddress, length: 0)] : own
+    }
     func isPod(_ address: ServiceAddress) -> Bool { podRanges.contains { $0.contains(address) } }
     /// The bit of the packet mark that asks for masquerading (`--iptables-masquerade-bit` 14).
     public static let masqueradeMark: UInt32 = 0x4000

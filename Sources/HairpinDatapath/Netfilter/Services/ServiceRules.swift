@@ -33,12 +33,11 @@ extension RuleProgram {
     mutating func translate<E: NetfilterEnvironment>(
         _ services: ServiceTable, _ flow: ServiceFlow, _ frame: UnsafeMutablePointer<Frame>, _ packet: PacketHeaders, _ env: inout E
     ) -> RuleVerdict? {
-        guard case .endpoints(let number, let list, let isMarked) = services.translate(flow), !list.isEmpty else { return nil }
-        let choice = services.choices[number]
+        guard case .endpoints(let choice, let list, let isMarked) = services.translate(flow), !list.isEmpty else { return nil }
         let now = env.now.nanoseconds
         let index = (choice.affinitySeconds == 0 ? nil : affinity.known(packet.source, choice, list, in: services, now: now))
             ?? choose(list, services.settings.mode, &env)
-        if let serviceRules { walked &+= UInt64(serviceRules.balance(number, list, index, isMarked: isMarked)) }
+        if let serviceRules { walked &+= UInt64(serviceRules.balance(Int(choice.entry), list, index, isMarked: isMarked)) }
         let endpoint = services.endpoints[index]
         guard let address = endpoint.address.ipv4 else { return nil }
         if choice.affinitySeconds != 0 { affinity.remember(packet.source, choice, endpoint, now: now) }

@@ -18,9 +18,13 @@ extension LogicalProcess {
     @inline(__always)
     func routeInput(destination: IPv4Address, source: IPv4Address, device: InterfaceIndex) -> InputRoute {
         let space = namespace(interface(device).pointee.namespace)
-        if let known = space.pointee.routeCache.find(source, destination, device) { return .forward(known.pointee.route) }
+        if let known = space.pointee.routeCache.find(source, destination, device) { return known.pointee.isLocal ? .local : .forward(known.pointee.route) }
         let found = decideInputRoute(destination: destination, source: source, device: device)
-        if case .forward(let route) = found { space.pointee.routeCache.store(route, source, destination, device) }
+        switch found {
+        case .local: space.pointee.routeCache.store(localRoute(destination, space), isLocal: true, source, destination, device)
+        case .forward(let route): space.pointee.routeCache.store(route, isLocal: false, source, destination, device)
+        case .broadcast, .unreachable, .martian: break
+        }
         return found
     }
 
@@ -59,16 +63,19 @@ extension LogicalProcess {
         return space.pointee.address(on: device, matching: destination) ?? space.pointee.anyAddress
     }
 
-    /// A route for a packet of this namespace's own; nil when there is none.
+    /// A route for a packet of this namespace's own (`ip_route_output_key_hash_rcu`); nil when there is none.
     @inline(__always)
     func routeOutput(destination: IPv4Address, namespace index: NamespaceIndex) -> (route: Route, isLocal: Bool)? {
         let space = namespace(index)
-        if space.pointee.isLocal(destination) || destination.isLoopback {
-            let route = Route(prefix: IPv4Prefix(destination, length: 32), gateway: .any, device: space.pointee.loopback, source: destination)
-            return (route, true)
-        }
-        guard let route = space.pointee.routes.lookup(destination) else { return nil }
-        return (route, false)
+        if let known = space.pointee.routeCache.find(.any, destination, .none) { return (known.pointee.route, known.pointee.isLocal) }
+        let isLocal = space.pointee.isLocal(destination)
+        guard let route = isLocal ? localRoute(destination, space) : space.pointee.routes.lookup(destination) else { return nil }
+        space.pointee.routeCache.store(route, isLocal: isLocal, .any, destination, .none)
+        return (route, isLocal)
+    }
+
+    private func localRoute(_ destination: IPv4Address, _ space: UnsafeMutablePointer<Namespace>) -> Route {
+        Route(prefix: IPv4Prefix(destination, length: 32), gateway: .any, device: space.pointee.loopback, source: destination)
     }
 
     /// The source of a packet that goes the way of `routeOutput` without having one.

@@ -37,6 +37,14 @@ struct StreamExtras {
     /// What a control message asked for instead: of the next message, and of those under way, by where they end.
     var nextStamps: UInt32?
     var messageStamps: [(end: SequenceNumber, bits: UInt32)] = []
+    /// IP_MINTTL, IP_LOCAL_PORT_RANGE (the last port in the upper half), IP_BIND_ADDRESS_NO_PORT, IP_FREEBIND, IP_TRANSPARENT, SO_PEEK_OFF.
+    var leastTimeToLive: UInt8 = 0
+    var localPorts: Int?
+    var bindsWithoutPort = false
+    var bindsFreely = false, isTransparent = false
+    var peekOffset = -1
+    /// TCP_SAVE_SYN
+    var savesSYN = 0
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
     /// When a listener last answered with a SYN cookie, in ns; zero: never.

@@ -11,6 +11,11 @@ extension TransportStack {
         if e == owner, !backlog.isDraining {
             return backlog.append(type: error.type, code: error.code, information: error.information, offender: error.offender, quote: error.quote)
         }
+        // The quoted packet's hops (`tcp_v4_err`).
+        if e.pointee.flags.contains(.checksTTL), let quote = error.quote.baseAddress, quote.u8(IPv4Offset.timeToLive) < leastTimeToLive(e) {
+            statistics.ext.TCPMinTTLDrop += 1
+            return
+        }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
         let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.cold.pointee.initialSend : e.pointee.unacknowledged
@@ -121,8 +126,10 @@ extension TransportStack {
             repeat {
                 let size = min(segment, dataEnd - start)
                 let isLast = start + size == dataEnd
-                var piece = SentSegment(start: start, end: isLast ? end : start + size, sentAt: first.sentAt, marks: SentSegment.lost)
-                piece.marks |= first.marks & SentSegment.everRetransmitted
+                var piece = first
+                (piece.start, piece.end) = (start, isLast ? end : start + size)
+                piece.marks = SentSegment.lost | first.marks & (SentSegment.everRetransmitted | SentSegment.applicationLimited | SentSegment.untimed)
+                piece.transmissions = 1
                 if isLast { piece.marks |= SentSegment.endsBurst | (last.marks & (SentSegment.fin | SentSegment.psh)) | (several ? SentSegment.psh : 0) }
                 e.cold.pointee.sent.append(piece, pool)
                 start = start + size

@@ -60,8 +60,9 @@ extension TransportStack {
         statistics.activeOpens += 1
         var carried = 0
         if let bytes = fastOpen {
-            e.pointee.flags.insert(.fastOpenAsked)
-            if prepareFastOpen(e) {
+            let mayCarry = prepareFastOpen(e)
+            if e.cold.pointee.cookie.length >= 0 || mayCarry { e.pointee.flags.formUnion([.fastOpenAsked, .triedFastOpen]) }
+            if mayCarry {
                 carried = sendOpeningSYN(e, bytes)
             } else {
                 transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
@@ -77,16 +78,19 @@ extension TransportStack {
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries
         statistics.timeouts += 1
+        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries
         // The time is that of so many doublings, whatever came linearly before them (`tcp_write_timeout`).
-        let limit = e.cold.pointee.userTimeout > 0 ? e.cold.pointee.userTimeout : modelTimeout(retries, base: 1_000_000_000)
+        let limit = e.cold.pointee.userTimeout > 0 ? e.cold.pointee.userTimeout : modelTimeout(e, retries, base: 1_000_000_000)
         let isOverdue = e.cold.pointee.synRetries > 0 && Int64(now.nanoseconds &- e.cold.pointee.synSentAt) >= limit
-        if Int(e.cold.pointee.synRetries) >= retries + settings.tcp_syn_linear_timeouts || isOverdue {
+        let isOver = Int(e.cold.pointee.synRetries) >= retries + settings.tcp_syn_linear_timeouts || isOverdue
+        if e.pointee.flags.contains(.triedFastOpen) { suspectBlackHole(e, timeouts: e.cold.pointee.synRetries, isOver: isOver) }
+        if isOver {
             statistics.attemptFails += 1
             return abortTimedOut(e)
         }
         e.cold.pointee.rehashes &+= 1
+        queueCWR(e)  // `tcp_enter_loss`
         countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
         e.cold.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.
@@ -98,7 +102,7 @@ extension TransportStack {
             guard e.pointee.state == .synSent else { return }
         }
         if Int(e.cold.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
-            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks(e))
         }
         arm(e, .retransmission, ticks: boundToUserTimeout(e))
     }
@@ -277,6 +281,7 @@ extension TransportStack {
         guard !segment.isReset, segment.isSYN else { return .delivered }
         // Both called at once (RFC 9293 §3.5, figure 7).
         learnFromSYN(e, segment)
+        if !segment.flags.isSuperset(of: [.ece, .cwr]) { e.cold.pointee.ecn.remove(.agreed) }  // `tcp_ecn_rcv_syn`
         e.pointee.sendWindow = UInt32(segment.window)
         e.cold.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.state = .synReceived
@@ -390,13 +395,18 @@ extension TransportStack {
         e.cold.pointee.keepCount = listener.cold.pointee.keepCount
         e.cold.pointee.linger2 = listener.cold.pointee.linger2
         e.cold.pointee.notSentLowWater = listener.cold.pointee.notSentLowWater
+        (e.cold.pointee.leastTimeout, e.cold.pointee.mostTimeout) = (listener.cold.pointee.leastTimeout, listener.cold.pointee.mostTimeout)
+        e.cold.pointee.mostAckDelay = listener.cold.pointee.mostAckDelay
         e.cold.pointee.receiveLowWater = listener.cold.pointee.receiveLowWater
         e.cold.pointee.userClamp = listener.cold.pointee.userClamp
         e.cold.pointee.pathDiscovery = listener.cold.pointee.pathDiscovery
         if listener.cold.pointee.modules != nil { inheritModules(e, from: listener) }
+        if listener.pointee.flags.contains(.checksTTL) {
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].leastTimeToLive = leastTimeToLive(listener)
+        }
         e.pointee.flags = listener.pointee.flags.intersection([
             .noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline,
-            .mayBeCut,
+            .mayBeCut, .thin, .checksTTL,
         ])
     }
 
@@ -422,7 +432,7 @@ extension TransportStack {
         if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1 {
             repeatSynAck(e)
         }
-        armSlow(e, ticks: 250 << UInt64(e.cold.pointee.synRetries))
+        armSlow(e, ticks: min(250 << UInt64(min(e.cold.pointee.synRetries, 20)), UInt64(maximumTimeoutTicks(e))))
     }
 
     /// `tcp_check_req`, then the first segment of the new connection.

@@ -26,6 +26,10 @@ extension TransportStack {
             sendReset(to: segment)
             return .refused
         }
+        if e.pointee.flags.contains(.checksTTL), ip.timeToLive < leastTimeToLive(e) {
+            statistics.ext.TCPMinTTLDrop += 1
+            return .tooFewHops
+        }
         if e == owner, !backlog.isDraining {
             e.cold.pointee.segmentsIn &+= 1
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
@@ -70,6 +74,7 @@ extension TransportStack {
         }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
+        if segment.typeOfService & 3 != 0 { countMark(e, segment) }
         switch processAck(e, segment) {
         case .unsent:
             if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2

@@ -11,6 +11,7 @@ extension TransportStack {
         while index < e.cold.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
             if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.cold.pointee.sent[index]
+            if e.cold.pointee.leavesAt > now.nanoseconds, waitsForDevice(e, packet: sent.payload, isRetransmission: true) { break }
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
                 guard retransmit(e, index: index), e.pointee.state != .closed else { break }
                 if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
@@ -26,7 +27,7 @@ extension TransportStack {
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
     func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
-        if network.packetsHeld(by: e.pointee.socket) > 0 {
+        if network.packetsHeld(by: e.pointee.socket) > 0 || isHeld(e, e.cold.pointee.sent[index]) {
             statistics.ext.TCPSpuriousRtxHostQueues += 1
             return false
         }
@@ -55,6 +56,9 @@ extension TransportStack {
         record.pointee.marks |= SentSegment.everRetransmitted
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
         record.pointee.sentAt = transmissionStamp()
+        record.pointee.leaving = 0
+        record.pointee.marks &= ~(SentSegment.applicationLimited | SentSegment.untimed)
+        noteDelivery(e, &record.pointee, wasIdle: false)
         if !isProbe {
             if e.cold.pointee.retransmitStamp == 0 { e.cold.pointee.retransmitStamp = now.nanoseconds }
             e.cold.pointee.undoRetransmissions = max(e.cold.pointee.undoRetransmissions, 0) + 1
@@ -63,6 +67,7 @@ extension TransportStack {
         if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
         let previous = e.cold.pointee.lastTransmission
         transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
+        if departure.pointee != 0, e.pointee.state != .closed { noteDeparture(e, &e.cold.pointee.sent.pointer(index).pointee) }
         if let modules = e.cold.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
         return true
     }

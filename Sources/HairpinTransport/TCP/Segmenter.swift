@@ -129,6 +129,7 @@ extension TransportStack {
                 }
                 take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
+            if e.cold.pointee.leavesAt > now.nanoseconds, waitsForDevice(e, packet: take) { break }
             let isWhole = take == waiting
             if e.cold.pointee.queue.count == 0 || !isWhole { e.cold.pointee.heldPackets += 1 }
             if e.cold.pointee.queue.count > 0, isWhole { e.cold.pointee.queue.removeFirst(pool) }
@@ -256,12 +257,15 @@ extension TransportStack {
         let burstEnd = e.pointee.sendNext + count
         let isBurst = count > segment
         let stamp = transmissionStamp()
-        let (first, previous) = (e.pointee.sendNext, e.cold.pointee.lastTransmission)
+        let previous = e.cold.pointee.lastTransmission
+        var record = SentSegment(start: e.pointee.sendNext, end: e.pointee.sendNext, sentAt: stamp)
+        noteDelivery(e, &record, wasIdle: wasIdle)
+        let limited = record.marks
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
             let isLast = start + size == burstEnd
-            var marks: UInt16 = isLast ? SentSegment.endsBurst : 0
+            var marks: UInt16 = isLast ? SentSegment.endsBurst | limited : limited
             var flags: TCPFlags = .ack
             if isLast, push {
                 flags.insert(.psh)
@@ -277,11 +281,13 @@ extension TransportStack {
             }
             transmit(e, sequence: start, count: size, flags: flags, cutFromBurst: isBurst)
             guard e.pointee.state != .closed else { return }
-            e.cold.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
+            (record.start, record.end, record.marks) = (start, end, marks)
+            if departure.pointee != 0 { noteDeparture(e, &record) }
+            e.cold.pointee.sent.append(record, pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
         statistics.ext.TCPOrigDataSent += max(1, (count + segment - 1) / segment)
-        if let modules = e.cold.pointee.modules { moduleSent(e, modules, start: first, previous: previous, payload: count, wasIdle: wasIdle) }
+        if let modules = e.cold.pointee.modules { advancePacing(e, modules, payload: count, previous: previous) }
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
     }
 }

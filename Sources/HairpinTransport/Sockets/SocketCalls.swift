@@ -240,7 +240,7 @@ extension TransportStack {
             }
             ports.hold(e)
         } else if let other = connections.find(e.pointee.localAddress, e.pointee.localPort, address.address, address.port) {
-            guard reusable(other) else {
+            guard reusable(other, isBound: true) else {
                 e.pointee.localAddress = boundAddress
                 throw .addressNotAvailable
             }

@@ -154,6 +154,15 @@ extension TransportStack {
         schedule(e)
     }
 
+    /// The last ACK of a handshake is saved where data will follow soon: after TCP_QUICKACK with zero, and for TCP_DEFER_ACCEPT on the side that connects
+    /// (`tcp_rcv_synsent_state_process`).
+    func saveLastAck(_ e: EndpointPointer) {
+        enterQuick(e)
+        e.pointee.flags.formUnion([.ackScheduled, .ackTimer])
+        e.pointee.ackDeadline = TimerWheel.expiry(now, ticks: TransportStack.ackDelayMaximum)
+        schedule(e)
+    }
+
     /// `tcp_delack_timer_handler`
     func ackTimerExpired(_ e: EndpointPointer) {
         e.pointee.ackDeadline = .max

@@ -79,6 +79,8 @@ struct EndpointFlags: OptionSet {
     static let cookieChild = EndpointFlags(rawValue: 1 << 56)
     /// ACKs of data beyond a hole wait to be sent as one (`compressed_ack` is not zero).
     static let ackCompressed = EndpointFlags(rawValue: 1 << 53)
+    /// The route's MTU has become less, and the connection has not noticed (`icsk_pmtu_cookie`).
+    static let routeChanged = EndpointFlags(rawValue: 1 << 55)
     /// Routers may cut the packets: IP_MTU_DISCOVER is neither WANT nor DO (`ip_dont_fragment`).
     static let mayBeCut = EndpointFlags(rawValue: 1 << 54)
     /// The SYN had a Fast Open option or data (`syn_fastopen`, `syn_data`), at a time when Fast Open was not paused (`syn_fastopen_ch`).

@@ -103,6 +103,7 @@ struct EndpointDetails {
     /// A FIN that arrived with data beyond a hole.
     var outOfOrderFIN = false
     var outOfOrderFINAt = SequenceNumber(0)
+    /// When the SYN was sent; in TIME-WAIT when that began (`tw_entry_stamp`).
     var synSentAt: UInt64 = 0
     var timeWaitWindow: UInt32 = 0
     var outOfWindowAnswer: UInt64 = 0

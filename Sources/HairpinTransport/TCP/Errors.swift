@@ -51,10 +51,17 @@ extension TransportStack {
 
     /// `tcp_v4_mtu_reduced`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
-        guard e.pointee.state != .listen, e.pointee.state != .closed, e.cold.pointee.pathDiscovery != .interface, e.cold.pointee.pathDiscovery != .omit else { return }
+        guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.cold.pointee.pathMTU) else { return }
+        switch e.cold.pointee.pathDiscovery {
+        case .dont, .interface, .omit:
+            // Nothing goes again for it; but the route knows, and the next packet is of its size (`ip_sk_accept_pmtu`, `tcp_current_mss`).
+            e.pointee.flags.insert(.routeChanged)
+            return
+        case .want, .do, .probe: break
+        }
         e.cold.pointee.pathMTU = UInt32(mtu)
         if e.pointee.state == .synSent, e.pointee.flags.contains(.sentSynData) {
             // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
@@ -68,6 +75,14 @@ extension TransportStack {
         guard e.pointee.state != .synSent, e.pointee.state != .synReceived else { return }
         synchronizeSegment(e)
         resendOversized(e)
+    }
+
+    /// Segments of the size of the route's MTU from now on.
+    func followRoute(_ e: EndpointPointer) {
+        e.pointee.flags.remove(.routeChanged)
+        guard let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) else { return }
+        e.cold.pointee.pathMTU = UInt32(max(route.mtu, 68))
+        synchronizeSegment(e)
     }
 
     /// `tcp_simple_retransmit`

@@ -91,9 +91,12 @@ extension TransportStack {
     func opensFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) -> Bool {
         let hasData = !segment.payload.isEmpty || segment.isFIN
         let mode = settings.tcp_fastopen
-        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.cold.pointee.fastOpenQueue > 0,
-            listener.cold.pointee.fastOpenPending < listener.cold.pointee.fastOpenQueue
-        else { return false }
+        if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
+        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.cold.pointee.fastOpenQueue > 0 else { return false }
+        guard listener.cold.pointee.fastOpenPending < listener.cold.pointee.fastOpenQueue else {
+            statistics.ext.TCPFastOpenListenOverflow += 1
+            return false
+        }
         if mode & 0x200 != 0 || listener.pointee.flags.contains(.fastOpenNoCookie) { return true }
         let key = streamExtras[listener.pointee.socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
         let valid = TransportSettings.fastOpenCookie(client: segment.source, server: segment.destination, key: key).withUnsafeBytes {
@@ -102,8 +105,8 @@ extension TransportStack {
         if segment.cookieLength > 0, let bytes = segment.cookie {
             if valid.equals(FastOpenCookie(bytes, length: segment.cookieLength, isExperimental: segment.isCookieExperimental)) { return true }
         }
+        if segment.cookieLength > 0 { statistics.ext.TCPFastOpenPassiveFail += 1 }
         if segment.cookieLength >= 0 { e.cold.pointee.cookie = valid }
-        if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
         return false
     }
 

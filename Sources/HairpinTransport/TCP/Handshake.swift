@@ -221,6 +221,7 @@ extension TransportStack {
         e.cold.pointee.retransmits = 0
         endTimeouts(e)
         e.pointee.slowDeadline = .max
+        rearmRetransmission(e)
         e.cold.pointee.delivered &+= 1
         e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
         e.cold.pointee.maximumWindow = max(e.cold.pointee.maximumWindow, e.pointee.sendWindow)
@@ -274,8 +275,13 @@ extension TransportStack {
             guard e.pointee.state == .established else { return .delivered }
             if resent { return .delivered }
             // Data of a SYN-ACK is taken only by Fast Open (`tcp_fastopen_add_skb`); its sender repeats it otherwise.
-            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
-            sendAck(e)
+            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN {
+                _ = queueData(e, segment.withoutSYN())
+                // Counted where it came in, and where it was taken; a FIN is no byte here.
+                e.cold.pointee.bytesReceived = UInt64(segment.payload.count)
+                if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
+            }
+            if e.pointee.state != .closed, isInteractive(e) || e.cold.pointee.deferAccept > 0 { saveLastAck(e) } else { sendAck(e) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
@@ -310,6 +316,13 @@ extension TransportStack {
         sendSynAck(e)
     }
 
+    /// The accept queue has no room (`LINUX_MIB_LISTENOVERFLOWS`, `tcp_listendrop`).
+    func overflow() -> Reception {
+        statistics.listenOverflows += 1
+        statistics.ext.ListenDrops += 1
+        return .bufferFull
+    }
+
     /// `number`: what the numbers of the answer begin with, if a TIME-WAIT record gave way to the SYN, which makes it known to be no attack.
     func receiveListening(_ listener: EndpointPointer, _ segment: Segment, number: SequenceNumber? = nil) -> Reception {
         if segment.isReset { return .delivered }
@@ -322,15 +335,18 @@ extension TransportStack {
         // `tcp_conn_request`: no room for another request, no room for another connection.
         let isFull = number == nil && listener.cold.pointee.handshakes > listener.cold.pointee.backlog
         let wantsCookie = number == nil && settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
-        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog, !isFull || wantsCookie else {
-            statistics.listenOverflows += 1
+        if wantsCookie { statistics.ext.TCPReqQFullDoCookies += 1 }
+        if isFull, !wantsCookie {
+            statistics.ext.TCPReqQFullDrop += 1
+            statistics.ext.ListenDrops += 1
             return .bufferFull
         }
+        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else { return overflow() }
         if wantsCookie { return answerWithCookie(listener, segment) }
         // Without cookies the last quarter of the namespace's bound is for peers that are known to be alive, of whom nobody keeps a record.
         let most = settings.tcp_max_syn_backlog
         if settings.tcp_syncookies == 0, number == nil, most - Int(listener.cold.pointee.handshakes) < most >> 2 {
-            statistics.listenOverflows += 1
+            statistics.ext.ListenDrops += 1
             return .bufferFull
         }
         guard let e = makeChild(of: listener, segment) else { return .bufferFull }
@@ -506,12 +522,11 @@ extension TransportStack {
         if let listener = e.cold.pointee.listener {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated; or a reset tells the peer (`tcp_abort_on_overflow`).
             guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
-                statistics.listenOverflows += 1
-                if settings.tcp_abort_on_overflow {
+                if settings.tcp_abort_on_overflow, !hasCookie {
                     sendReset(to: segment)
                     destroy(e)
                 }
-                return .bufferFull
+                return overflow()
             }
             listener.cold.pointee.handshakes -= 1
             listener.cold.pointee.acceptCount += 1

@@ -58,6 +58,7 @@ extension TransportStack {
         case .listen: return receiveListening(e, segment)
         case .synSent: return receiveSynSent(e, segment)
         case .synReceived: return receiveSynReceived(e, segment)
+        case .finWait1 where e.pointee.flags.contains(.fastOpenChild): return receiveSynReceived(e, segment)
         case .timeWait: return receiveTimeWait(e, segment)
         case .closed:
             sendReset(to: segment)

@@ -14,6 +14,7 @@ extension TransportStack {
 
     /// MSS with today's options and the present path MTU (`tcp_current_mss`).
     func currentSegment(_ e: EndpointPointer) -> Int {
+        if e.pointee.flags.contains(.routeChanged) { followRoute(e) }
         var size = Int(e.pointee.segmentSize)
         let extra = optionSize(e) - (e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0)
         if extra > 0 { size -= extra }
@@ -43,7 +44,7 @@ extension TransportStack {
     }
 
     /// Most segments of a burst (`tcp_tso_segs`): a millisecond's worth at the present rate, more on short paths.
-    private func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
+    func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
         var bytes = pacingRate(e) >> 10
         let shift = e.cold.pointee.minimumRTT == .max ? 32 : e.cold.pointee.minimumRTT >> 9
         if shift < 32 { bytes &+= 65_536 >> UInt64(shift) }

@@ -53,8 +53,8 @@ extension TransportStack {
     }
 
     /// Something was sent again. `previous`: when something was last sent before it.
-    func moduleResent(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ sent: SentSegment, previous: UInt64) {
-        advancePacing(e, modules, payload: sent.payload, previous: previous)
+    func moduleResent(_ e: EndpointPointer, _ modules: SenderModulesPointer, payload: Int, previous: UInt64) {
+        advancePacing(e, modules, payload: payload, previous: previous)
         // A probe of the path MTU shows nothing any more once something is sent again (`__tcp_retransmit_skb`).
         modules.pointee.search.probeSize = 0
     }

@@ -187,13 +187,17 @@ extension ScriptRun {
         }
         guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
         guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
-        guard items.count == (error.at == nil ? 1 : 2) else {
-            throw .failed(line: line, "control data", expected: "\(items.count) messages", actual: "\(error.at == nil ? 1 : 2)")
-        }
+        let count = 1 + (error.at == nil ? 0 : 1) + (error.statistics.isEmpty ? 0 : 1)
+        guard items.count == count else { throw .failed(line: line, "control data", expected: "\(items.count) messages", actual: "\(count)") }
         for item in items {
             guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"),
-                let data = field(fields, "cmsg_data"), case .structure(let values) = data.value
+                let data = field(fields, "cmsg_data")
             else { throw .unsupported(line, "this kind of control data") }
+            if case .list(let wanted) = data.value, try integer(level.value) == 1, try integer(type.value) == 54 {
+                try checkStatistics(wanted, error.statistics)
+                continue
+            }
+            guard case .structure(let values) = data.value else { throw .unsupported(line, "this kind of control data") }
             switch (try integer(level.value), try integer(type.value)) {
             case (0, 11): try checkExtendedError(values, error)
             case (1, 37):
@@ -213,6 +217,23 @@ extension ScriptRun {
             guard let wanted = field(values, name), wanted.value != .ellipsis else { continue }
             let number = try integer(wanted.value)
             if number != value { throw .failed(line: line, "another error of the queue", expected: "\(name)=\(number)", actual: "\(name)=\(value)") }
+        }
+    }
+
+    /// `[TCP_NLA_BUSY=1000, …]`: those that are named have these values; times may differ by the tolerance, but zero is zero.
+    private func checkStatistics(_ wanted: [ScriptExpression], _ actual: [StreamError.Statistic]) throws(ScriptStop) {
+        for item in wanted {
+            guard case .structure(let fields) = item, let first = fields.first, let name = first.name else { throw .unsupported(line, "this kind of control data") }
+            let type = try integer(.word(name))
+            guard let found = actual.first(where: { $0.type == type }) else {
+                throw .failed(line: line, "no such statistic", expected: name, actual: "nothing")
+            }
+            if first.value == .ellipsis { continue }
+            let value = try integer(first.value)
+            let isTime = 1...3 ~= type && value != 0
+            guard isTime ? abs(value - Int64(found.value)) * 1000 <= tolerance(gap: value * 1000) : value == Int64(found.value) else {
+                throw .failed(line: line, "another statistic", expected: "\(name)=\(value)", actual: "\(name)=\(found.value)")
+            }
         }
     }
 

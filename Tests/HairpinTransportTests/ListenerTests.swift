@@ -81,6 +81,34 @@ struct ListenerTests {
         #expect(world.b.stack.counters["TcpExtListenDrops"] == 1)
     }
 
+    @Test("The ACK of a handshake that finds the accept queue full is dropped, or answered with a reset", arguments: [false, true])
+    func lastAck(_ aborts: Bool) throws {
+        var settings = TransportSettings()
+        settings.tcp_abort_on_overflow = aborts
+        let world = World(settings: settings)
+        defer { world.tearDown() }
+        _ = try listen(world, backlog: 1)
+        // The first client's ACK comes at once, the second's after 10 ms, the third's after 20: its SYN finds room, its ACK does not.
+        var ports: [UInt16] = []
+        world.hasFate = true
+        world.fate = { packet in
+            guard packet.from == "a", let tcp = packet.tcp else { return [.microseconds(30)] }
+            if !ports.contains(tcp.sourcePort) { ports.append(tcp.sourcePort) }
+            return [tcp.flags == .ack ? .milliseconds(Int64(10 * ports.firstIndex(of: tcp.sourcePort)!)) : .microseconds(30)]
+        }
+        for delay in [0, 0, 1] {
+            world.run(.milliseconds(Int64(delay)))
+            _ = try Peer.connect(world.a, to: SocketAddress(world.b.address, 80), [])
+        }
+        world.run(.milliseconds(100))
+        #expect(world.b.stack.sockets().count { $0.state == "ESTAB" } == 2)
+        let counters = world.b.stack.counters
+        #expect((counters["TcpExtListenOverflows"], counters["TcpExtListenDrops"]) == (1, 1))
+        #expect(counters["TcpExtEmbryonicRsts"] == (aborts ? 1 : 0))
+        #expect(counters.resetsSent == (aborts ? 1 : 0))
+        #expect(world.packets.contains { $0.from == "b" && $0.tcp!.flags.contains(.rst) } == aborts)
+    }
+
     @Test("A Fast Open queue that is full makes the handshake an ordinary one", arguments: 1...2)
     func fastOpenQueue(_ length: Int) throws {
         var settings = TransportSettings()

@@ -523,6 +523,7 @@ extension TransportStack {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated; or a reset tells the peer (`tcp_abort_on_overflow`).
             guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
                 if settings.tcp_abort_on_overflow, !hasCookie {
+                    statistics.ext.EmbryonicRsts += 1
                     sendReset(to: segment)
                     destroy(e)
                 }

@@ -12,7 +12,7 @@ public enum DropReason: UInt8, CaseIterable, Sendable {
     // Netfilter
     case ruleDrop, ruleReject, networkPolicyEgress, networkPolicyIngress, conntrackClash, conntrackFull, natExhausted, invalidTranslation, noVirtualServer
     // Transport
-    case malformedTransport, checksumTransport, noSocket, socketBufferFull
+    case malformedTransport, checksumTransport, noSocket, socketBufferFull, minimumTimeToLive
 
     /// Words for people: "rule drop", "no route".
     public var words: String {

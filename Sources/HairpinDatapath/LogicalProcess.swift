@@ -80,6 +80,8 @@ public final class LogicalProcess {
     let pool: UnsafeMutablePointer<FramePool>
     let queue: UnsafeMutablePointer<EventQueue>
     let state: UnsafeMutablePointer<ProcessState>
+    /// When the last frame of a socket that met a cable will have left it, in ns: for the socket, which clears it before it sends.
+    public let departure: UnsafeMutablePointer<UInt64>
     private let interfaces: UnsafeMutablePointer<Interface>
     private let namespaces: UnsafeMutablePointer<Namespace>
     let bridges: UnsafeMutablePointer<ForwardingTable>
@@ -137,6 +139,8 @@ public final class LogicalProcess {
         queue.initialize(to: EventQueue())
         state = .allocate(capacity: 1)
         state.initialize(to: ProcessState(firstPacketID: UInt64(number) << 48))
+        departure = .allocate(capacity: 1)
+        departure.initialize(to: 0)
         isCharged = costs != .zero
         generators = .allocate(capacity: 1)
         generators.initialize(to: Slab())
@@ -172,6 +176,7 @@ public final class LogicalProcess {
         state.pointee.deallocate()
         state.deinitialize(count: 1)
         state.deallocate()
+        departure.deallocate()
         backlog.deallocate()
     }
 

@@ -63,6 +63,7 @@ final class StackNetwork: NetworkLayer {
     }
 
     func packetsHeld(by socket: SocketID) -> Int { process.packetsHeld(by: socket.rawValue, namespace: namespace) }
+    var departure: UnsafeMutablePointer<UInt64>? { process.departure }
     func arm(_ deadline: Instant) { process.armStack(namespace, at: deadline) }
     func runSoftirqs() { process.runSoftirqs() }
     func readinessChanged(_ socket: SocketID) { waiters.forEachSleeper(namespace, socket) { kernel.poke($0) } }

@@ -41,6 +41,7 @@ final class UpperLayers: UpperLayer {
         case .malformed: .dropped(.malformedTransport)
         case .badChecksum: .dropped(.checksumTransport)
         case .bufferFull: .dropped(.socketBufferFull)
+        case .tooFewHops: .dropped(.minimumTimeToLive)
         }
     }
 

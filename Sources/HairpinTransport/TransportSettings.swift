@@ -86,10 +86,14 @@ public struct TransportSettings: Sendable {
     public var tcp_ecn_fallback = true
     /// Unsent bytes above which a socket does not count as writable.
     public var tcp_notsent_lowat = UInt32.max
+    /// A write that fills no packet waits while the device holds an earlier one of the connection.
     public var tcp_autocorking = true
-    public var tcp_limit_output_bytes = 1_048_576
+    /// Bytes of kernel memory that the device may hold of one connection; less where its rate needs less for a millisecond ("TCP small queues").
+    public var tcp_limit_output_bytes = 4_194_304
     /// Bits of RFC 7413: 1 client, 2 server, 4 client without cookie, 0x200 server without cookie, 0x400 all listeners.
     public var tcp_fastopen = 1
+    /// How long Fast Open rests after signs of a middlebox that swallows it (`tcp_fastopen_blackhole_timeout_sec`); zero: it does not.
+    public var tcp_fastopen_blackhole_timeout = Duration.zero
     /// SipHash key of the server's cookies.
     public var tcp_fastopen_key: (UInt64, UInt64) = (0, 0)
     public var tcp_congestion_control = CongestionControl.cubic

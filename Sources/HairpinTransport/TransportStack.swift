@@ -12,6 +12,8 @@ public enum Reception: Sendable, Hashable {
     case refused
     case malformed
     case badChecksum
+    /// Fewer hops left than IP_MINTTL asks for.
+    case tooFewHops
     /// The socket's receive buffer, the accept queue or the SYN queue was full.
     case bufferFull
 }
@@ -24,6 +26,9 @@ public enum Reception: Sendable, Hashable {
 /// `TCP/Transmit.swift` → `NetworkLayer.send`.
 public final class TransportStack {
     let network: any NetworkLayer
+    /// When the packet just sent leaves the device, in ns; zero: at once (`NetworkLayer.departure`).
+    let departure: UnsafeMutablePointer<UInt64>
+    private let ownsDeparture: Bool
     /// Everything that changes, in raw memory: reading and writing it checks no exclusivity.
     private let state: UnsafeMutablePointer<State>
     let portSecret: UInt64
@@ -50,6 +55,7 @@ public final class TransportStack {
         var lastStamp: UInt64 = 0
         var owner: EndpointPointer?
         var wakeReason: Readiness = []
+        var fastOpenPause = FastOpenPause()
         var fastOpenMemory: [IPv4Address: FastOpenMemory] = [:]
         var streamExtras: [UInt32: StreamExtras] = [:]
         var backlog = SocketBacklog()
@@ -93,6 +99,7 @@ public final class TransportStack {
     var owner: EndpointPointer? { _read { yield state.pointee.owner } _modify { yield &state.pointee.owner } }
     /// By socket; almost always empty.
     var streamExtras: [UInt32: StreamExtras] { _read { yield state.pointee.streamExtras } _modify { yield &state.pointee.streamExtras } }
+    var fastOpenPause: FastOpenPause { _read { yield state.pointee.fastOpenPause } _modify { yield &state.pointee.fastOpenPause } }
     var fastOpenMemory: [IPv4Address: FastOpenMemory] { _read { yield state.pointee.fastOpenMemory } _modify { yield &state.pointee.fastOpenMemory } }
     var backlog: SocketBacklog { _read { yield state.pointee.backlog } _modify { yield &state.pointee.backlog } }
     var spareBacklog: SocketBacklog { _read { yield state.pointee.spareBacklog } _modify { yield &state.pointee.spareBacklog } }
@@ -104,6 +111,8 @@ public final class TransportStack {
     /// The stack owns `network`, which must not own the stack.
     public init(network: any NetworkLayer, random: SeededRandom, settings: TransportSettings = TransportSettings()) {
         self.network = network
+        (departure, ownsDeparture) = (network.departure ?? .allocate(capacity: 1), network.departure == nil)
+        departure.pointee = 0
         var random = random
         let perturbation = random.next32()
         portSecret = random.next()
@@ -124,6 +133,7 @@ public final class TransportStack {
         }
         state.deinitialize(count: 1)
         state.deallocate()
+        if ownsDeparture { departure.deallocate() }
     }
 
     public var counters: TransportStatistics { snapshot }

@@ -167,6 +167,8 @@ struct PacketdrillResultTests {
         ("+0 setsockopt(4, SOL_TCP, TCP_REPAIR, [1], 4) = 0\n", "TCP_REPAIR"), ("+0 `reboot --now`\n", "reboot"),
         ("+0 `sysctl -q net.ipv4.tcp_no_such=1`\n", "tcp_no_such"),
         ("+0 < ipv4 1.1.1.1 > 2.2.2.2: . 1:1(0) ack 1 win 5\n", "ipv4"), ("+0 > udp (10)\n", "UDP"),
+        ("+0 > .A 1:1(0) ack 1\n", "AccECN flag"), ("+0 > 5. 1:1(0) ack 1\n", "AccECN flag"), ("+0 < . 1:1(0) ack 1 win 5 <ECN e1b 1 ceb 0 e0b 5,nop>\n", "AccECN option"),
+        ("+0 `sysctl -q net.ipv4.tcp_ecn=3`\n", "tcp_ecn"),
     ])
     func unsupported(_ line: String, _ name: String) {
         let result = Self.after(line)
@@ -252,7 +254,7 @@ struct PacketdrillParserTests {
         "0 < [ect0] . 1:1(0)", "0 > (ect01) . 1:1(0)", "0 < (tos 0x10,ttl 64) . 1:1(0)", "0 > [noecn, flowlabel 0x1] . 1:1(0)", "0 > 5. 1:1(0)",
         "0 < udp (100)", "0 > udp 5 > 6 (0)",
         "0 < icmp unreachable frag_needed mtu 1000 [1:1461(1460)]", "0 < icmp type_9 code_3 id 4 [udp (5)]", "0 < icmp echo_request [raw (5)]",
-        "0 < ipv4 1.2.3.4 > 5.6.7.8: ipv6 a::b > c::d: . 1:1(0)", "0 < . 1:1(0) ack 1 <ECN e0b 1 ceb 2 e1b 3>",
+        "0 < ipv4 1.2.3.4 > 5.6.7.8: ipv6 a::b > c::d: . 1:1(0)", "0 < . 1:1(0) ack 1 <ECN e0b 1 ceb 2 e1b 3>", "0 < SA 0:0(0) <ECN e0b 1,nop,ECN e1b 1 ceb 0 e0b 0>",
         """
         0 sendmsg(4, {msg_name(...)=..., msg_iov(2)=[{..., 5}, {..., 6}], msg_flags=0,
             msg_control=[{cmsg_level=SOL_TCP, cmsg_type=5, cmsg_data={a=1, b=...}}]}, MSG_EOR|MSG_MORE) = 11

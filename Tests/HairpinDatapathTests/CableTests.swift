@@ -27,6 +27,30 @@ struct CableTests {
         #expect(world.process.frameBooks.isBalanced)
     }
 
+    @Test("a socket learns when its packet will have left a cable with a rate, and nothing of cables without")
+    func departures() throws {
+        let world = World(pods: 2)
+        func send(socket: UInt32) throws -> UInt64 {
+            let (frame, payload) = world.process.allocatePacket(58)
+            payload.initializeMemory(as: UInt8.self, repeating: 0)
+            var request = OutputRequest(source: world.pods[0].address, destination: world.pods[1].address, proto: .udp)
+            request.socket = socket
+            world.process.departure.pointee = 0
+            try world.process.send(frame, request, namespace: world.pods[0].namespace)
+            return world.process.departure.pointee
+        }
+        world.ping(from: 0, to: world.pods[1].address)
+        world.runFor(.seconds(1))
+        #expect(try send(socket: 5) == 0)
+        world.process.shape(world.pods[0].eth0, CableShape(rate: 1_000_000, delay: .milliseconds(5), queueLimit: 10))
+        world.runFor(.seconds(1))
+        // 92 bytes are 736 µs; the second leaves behind the first.
+        let first = try send(socket: 5)
+        #expect(first > 0)
+        #expect(try send(socket: 6) == first + 736_000)
+        #expect(try send(socket: 0) == 0)
+    }
+
     @Test("a queue whose limit is raised while frames wait in it keeps them in order, and an absurd limit takes no memory")
     func queueGrows() {
         var ring = DepartureRing()

@@ -185,6 +185,12 @@ final class Host: NetworkLayer {
     var held = 0
     var deaf = false
     var unreachable = false
+    /// Bytes a second that the device sends, its queue has no end; zero: what is sent is gone at once. The records of the world are of what leaves the device.
+    var deviceRate = 0
+    private(set) var busyUntil = Instant.zero
+    /// The most that has waited in the device, in bytes.
+    private(set) var mostQueued = 0
+    let departure: UnsafeMutablePointer<UInt64>? = .allocate(capacity: 1)
     private var lastIdentification: UInt16 = 7000
     private var filling: [UnsafeMutableRawBufferPointer] = []
     private var armedAt = Instant.distantFuture
@@ -194,6 +200,8 @@ final class Host: NetworkLayer {
         (self.world, self.name, self.address, self.mtu) = (world, name, address, mtu)
         stack = TransportStack(network: self, random: SeededRandom(seed: seed, name: name), settings: settings)
     }
+
+    deinit { departure?.deallocate() }
 
     var now: Instant { world.now }
 
@@ -223,7 +231,15 @@ final class Host: NetworkLayer {
             if Int(packet.handle) == filling.count - 1 { filling.removeLast() }
         }
         request.header(totalLength: buffer.count, lastIdentification: &lastIdentification).emit(to: buffer.baseAddress!)
-        world.sent(Array(buffer), request, by: self)
+        guard deviceRate > 0 else {
+            world.sent(Array(buffer), request, by: self)
+            return nil
+        }
+        busyUntil = max(busyUntil, now) + .nanoseconds(Int64(buffer.count) * 1_000_000_000 / Int64(deviceRate))
+        mostQueued = max(mostQueued, Int((busyUntil - now).nanoseconds) * deviceRate / 1_000_000_000)
+        departure?.pointee = busyUntil.nanoseconds
+        let bytes = Array(buffer)
+        world.at(busyUntil) { [self] in world.sent(bytes, request, by: self) }
         return nil
     }
 

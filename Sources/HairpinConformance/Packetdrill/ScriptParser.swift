@@ -164,10 +164,18 @@ struct ScriptParser {
     }
 
     /// Expressions up to `end`, which is taken.
-    private mutating func list(end: StaticString) throws(ScriptError) -> [ScriptExpression] {
+    private mutating func list(end: StaticString, takesNames: Bool = false) throws(ScriptError) -> [ScriptExpression] {
         var items: [ScriptExpression] = []
         if try scanner.take(end) { return items }
-        repeat { items.append(try expression()) } while try scanner.take(",")
+        repeat {
+            let item = try expression()
+            // `NAME=value`, as the statistics of a timestamp are written.
+            if takesNames, case .word(let name) = item, try scanner.take("=") {
+                items.append(.structure([ScriptField(name: name, argument: nil, value: try expression())]))
+            } else {
+                items.append(item)
+            }
+        } while try scanner.take(",")
         try scanner.require(end, "',' or '\(end)'")
         return items
     }
@@ -189,7 +197,7 @@ struct ScriptParser {
         switch scanner.peek() {
         case UInt8(ascii: "["):
             scanner.advance()
-            return .list(try list(end: "]"))
+            return .list(try list(end: "]", takesNames: true))
         case UInt8(ascii: "{"):
             scanner.advance()
             return .structure(try fields())

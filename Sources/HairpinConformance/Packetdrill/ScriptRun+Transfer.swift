@@ -187,13 +187,17 @@ extension ScriptRun {
         }
         guard let control = field(message, "msg_control"), control.value != .ellipsis else { return }
         guard case .list(let items) = control.value else { throw .unsupported(line, "this kind of control data") }
-        guard items.count == (error.at == nil ? 1 : 2) else {
-            throw .failed(line: line, "control data", expected: "\(items.count) messages", actual: "\(error.at == nil ? 1 : 2)")
-        }
+        let count = 1 + (error.at == nil ? 0 : 1) + (error.statistics.isEmpty ? 0 : 1)
+        guard items.count == count else { throw .failed(line: line, "control data", expected: "\(items.count) messages", actual: "\(count)") }
         for item in items {
             guard case .structure(let fields) = item, let level = field(fields, "cmsg_level"), let type = field(fields, "cmsg_type"),
-                let data = field(fields, "cmsg_data"), case .structure(let values) = data.value
+                let data = field(fields, "cmsg_data")
             else { throw .unsupported(line, "this kind of control data") }
+            if case .list(let wanted) = data.value, try integer(level.value) == 1, try integer(type.value) == 54 {
+                try checkStatistics(wanted, error.statistics)
+                continue
+            }
+            guard case .structure(let values) = data.value else { throw .unsupported(line, "this kind of control data") }
             switch (try integer(level.value), try integer(type.value)) {
             case (0, 11): try checkExtendedError(values, error)
             case (1, 37):
@@ -213,6 +217,23 @@ extension ScriptRun {
             guard let wanted = field(values, name), wanted.value != .ellipsis else { continue }
             let number = try integer(wanted.value)
             if number != value { throw .failed(line: line, "another error of the queue", expected: "\(name)=\(number)", actual: "\(name)=\(value)") }
+        }
+    }
+
+    /// `[TCP_NLA_BUSY=1000, …]`: those that are named have these values; times may differ by the tolerance, but zero is zero.
+    private func checkStatistics(_ wanted: [ScriptExpression], _ actual: [StreamError.Statistic]) throws(ScriptStop) {
+        for item in wanted {
+            guard case .structure(let fields) = item, let first = fields.first, let name = first.name else { throw .unsupported(line, "this kind of control data") }
+            let type = try integer(.word(name))
+            guard let found = actual.first(where: { $0.type == type }) else {
+                throw .failed(line: line, "no such statistic", expected: name, actual: "nothing")
+            }
+            if first.value == .ellipsis { continue }
+            let value = try integer(first.value)
+            let isTime = 1...3 ~= type && value != 0
+            guard isTime ? abs(value - Int64(found.value)) * 1000 <= tolerance(gap: value * 1000) : value == Int64(found.value) else {
+                throw .failed(line: line, "another statistic", expected: "\(name)=\(value)", actual: "\(name)=\(found.value)")
+            }
         }
     }
 
@@ -243,20 +264,13 @@ extension ScriptRun {
 
     // MARK: options
 
-    /// Options that scripts set and that change nothing the stack models: kept, within the range Linux allows, and given back by getsockopt.
-    /// IP_FREEBIND, IP_MTU_DISCOVER; SO_DEBUG, SO_DONTROUTE, SO_BROADCAST, SO_PRIORITY, SO_REUSEPORT, SO_TIMESTAMP, SO_MARK; TCP_THIN_LINEAR_TIMEOUTS,
-    /// TCP_THIN_DUPACK; IPV6_V6ONLY.
-    private static let inert: [[Int64]: ClosedRange<Int64>] = [
-        [0, 10]: 0...5, [0, 15]: 0...1, [1, 1]: 0...1, [1, 5]: 0...1, [1, 6]: 0...1, [1, 12]: 0...Int64(Int32.max), [1, 15]: 0...1, [1, 29]: 0...1,
-        [1, 36]: 0...Int64(UInt32.max), [6, 16]: 0...1, [6, 17]: 0...1, [41, 26]: 0...1,
-    ]
-    /// Of these, the ones for which any number other than zero means one.
-    private static let takesAnything: Set<[Int64]> = [[0, 15], [1, 1], [1, 5], [1, 6], [1, 15], [1, 29], [41, 26]]
-
     /// An option that no header of the kernel names, written as a number.
     private func isNamelessOption(_ call: ScriptCall) -> Bool {
         guard call.arguments.count > 2, case .integer(let number) = call.arguments[2] else { return false }
-        if case .integer(let level) = call.arguments[1], ![0, 1, 6, 41].contains(level) { return true }
+        if case .integer(let level) = call.arguments[1] {
+            if ![0, 1, 6, 41].contains(level) { return true }
+            if KeptOption.all[KeptOption.Place(level: level, name: number)] != nil { return false }
+        }
         return !ScriptSymbols.values.contains { $0.value == number && ($0.key.hasPrefix("SO_") || $0.key.hasPrefix("TCP_") || $0.key.hasPrefix("IP")) }
     }
 
@@ -292,8 +306,24 @@ extension ScriptRun {
         case (6, 30): .fastOpenConnect
         case (6, 34): .fastOpenNoCookie
         case (6, 36): .reportsUnread
+        case (1, 32): .sendBufferForce
+        case (1, 33): .receiveBufferForce
+        case (1, 39): .domain
+        case (1, 42): .peekOffset
+        case (1, 72): .bufferLock
+        case (6, 16): .thinLinearTimeouts
+        case (6, 27): .saveSYN
+        case (6, 44): .maximumTimeout
+        case (6, 45): .minimumTimeout
+        case (6, 46): .maximumAckDelay
         case (0, 1): .typeOfService
         case (0, 2): .timeToLive
+        case (0, 10): .pathMTUDiscovery
+        case (0, 15): .freeBind
+        case (0, 19): .transparent
+        case (0, 21): .minimumTimeToLive
+        case (0, 24): .bindAddressNoPort
+        case (0, 51): .localPortRange
         case (0, 11): .receiveErrors
         default: nil
         }
@@ -344,14 +374,17 @@ extension ScriptRun {
                 return 0
             }
         }
-        if [level, name] == [1, 19] { return .error(Errno.noProtocolOption.rawValue) }
         if isNamelessOption(call), ScriptRun.optionName(level, name) == nil { return .error(Errno.noProtocolOption.rawValue) }
-        if let range = ScriptRun.inert[[level, name]] {
-            let number = try integer(value)
-            guard range ~= number || ScriptRun.takesAnything.contains([level, name]) else { return .error(Errno.invalid.rawValue) }
-            inertValues[[Int64(socket.rawValue), level, name]] = min(max(number, range.lowerBound), range.upperBound)
+        if let option = KeptOption.all[KeptOption.Place(level: level, name: name)] {
+            let number = Int32(truncatingIfNeeded: try integer(value))
+            do throws(Errno) {
+                inertValues[[Int64(socket.rawValue), level, name]] = try option.taken(number)
+            } catch {
+                return .error(error.rawValue)
+            }
             return .value(0)
         }
+        if [level, name] == [0, 14] { return .error(Errno.noProtocolOption.rawValue) }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         let number = try integer(value)
         return outcome { () throws(Errno) in
@@ -415,8 +448,8 @@ extension ScriptRun {
         }
         let actual: Int
         if isNamelessOption(call), ScriptRun.optionName(level, name) == nil { return .error(Errno.noProtocolOption.rawValue) }
-        if ScriptRun.inert[[level, name]] != nil {
-            let standard: Int64 = [level, name] == [0, 10] ? 1 : 0
+        if let option = KeptOption.all[KeptOption.Place(level: level, name: name)] {
+            guard let standard = option.standard else { return .error(option.refusal) }
             let actual = inertValues[[Int64(socket.rawValue), level, name]] ?? standard
             if value != .ellipsis, try integer(value) != actual { throw differs("\(try integer(value))", "\(actual)") }
             return .value(0)
@@ -425,11 +458,6 @@ extension ScriptRun {
             // IP_MTU: of the route of a connection.
             guard let mtu = host.stack.tcpInformation(socket)?.pmtu, mtu > 0, host.stack.remoteAddress(socket) != nil else { return .error(Errno.notConnected.rawValue) }
             if value != .ellipsis, try integer(value) != Int64(mtu) { throw differs("\(try integer(value))", "\(mtu)") }
-            return .value(0)
-        }
-        if [level, name] == [1, 19] {
-            // SO_SNDLOWAT cannot be set, and is one.
-            if value != .ellipsis, try integer(value) != 1 { throw differs("\(try integer(value))", "1") }
             return .value(0)
         }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }

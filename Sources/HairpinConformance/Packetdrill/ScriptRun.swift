@@ -196,6 +196,8 @@ final class ScriptRun {
                 if packet.ip.flowLabel != nil { throw .unsupported(line, "a flow label") }
                 switch packet.body {
                 case .tcp(let segment):
+                    // What comes with the bit is played: a host without Accurate ECN takes no notice of it.
+                    if segment.flags.contains(.ae), case .outbound = event.action { throw .unsupported(line, "the AccECN flag in an outbound packet") }
                     for option in segment.options {
                         if case .accurateECN = option { throw .unsupported(line, "the AccECN option") }
                         if case .md5 = option, case .outbound = event.action { throw .unsupported(line, "an outbound MD5 option") }

@@ -130,6 +130,7 @@ extension LogicalProcess {
             departure = Instant(nanoseconds: departure.nanoseconds &+ cable.pointee.serialisationTime(frame.frame.pointee.count))
             cable.pointee.busyUntil = departure
             cable.pointee.departures.append(departure, now: now, busyUntil: busyUntil)
+            if frame.frame.pointee.socket != 0 { self.departure.pointee = departure.nanoseconds }
         }
         let arrival = Instant(nanoseconds: departure.nanoseconds &+ UInt64(bitPattern: cable.pointee.delay.nanoseconds))
         if let outbox = cable.pointee.outbox { return handOver(frame, outbox, cable.pointee.remoteInterface, arrival: arrival) }

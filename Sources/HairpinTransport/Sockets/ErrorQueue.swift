@@ -12,6 +12,13 @@ public struct StreamError: Sendable, Hashable {
     public var data: UInt32
     /// When it happened, for a timestamp.
     public var at: Instant?
+    /// What SOF_TIMESTAMPING_OPT_STATS adds to a timestamp, in the kernel's order.
+    public var statistics: [Statistic] = []
+    public struct Statistic: Sendable, Hashable {
+        /// TCP_NLA_
+        public var type: Int
+        public var value: Int
+    }
     /// Bytes of the packet a timestamp is about, which recvmsg(2) returns.
     public var length = 0
     public static let icmpOrigin: UInt8 = 2, timestampOrigin: UInt8 = 4, zeroCopyOrigin: UInt8 = 5
@@ -37,6 +44,14 @@ struct StreamExtras {
     /// What a control message asked for instead: of the next message, and of those under way, by where they end.
     var nextStamps: UInt32?
     var messageStamps: [(end: SequenceNumber, bits: UInt32)] = []
+    /// IP_MINTTL, IP_LOCAL_PORT_RANGE (the last port in the upper half), IP_BIND_ADDRESS_NO_PORT, IP_FREEBIND, IP_TRANSPARENT, SO_PEEK_OFF.
+    var leastTimeToLive: UInt8 = 0
+    var localPorts: Int?
+    var bindsWithoutPort = false
+    var bindsFreely = false, isTransparent = false
+    var peekOffset = -1
+    /// TCP_SAVE_SYN
+    var savesSYN = 0
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
     /// When a listener last answered with a SYN cookie, in ns; zero: never.
@@ -146,16 +161,31 @@ extension TransportStack {
 
     /// The packet that ends with byte `end` - 1 goes to the device; `payload` is what it carries.
     func stampTransmission(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
-        stamp(e, .scheduled, TransportStack.scheduleBit, end: end, length: payload + 40 + optionSize(e))
-        stamp(e, .sent, TransportStack.softwareBit, end: end, length: payload + 40 + optionSize(e))
+        stamp(e, .scheduled, TransportStack.scheduleBit, end: end, length: payload + 40 + optionSize(e), payload: payload)
+        stamp(e, .sent, TransportStack.softwareBit, end: end, length: payload + 40 + optionSize(e), payload: payload)
     }
 
     func stampAcknowledgment(_ e: EndpointPointer, end: SequenceNumber, payload: Int) {
-        stamp(e, .acknowledged, TransportStack.ackBit, end: end, length: payload)
+        stamp(e, .acknowledged, TransportStack.ackBit, end: end, length: payload, payload: payload)
         notify(e, .error)
     }
 
-    private func stamp(_ e: EndpointPointer, _ kind: StampKind, _ bit: UInt32, end: SequenceNumber, length: Int) {
+    /// `tcp_get_timestamping_opt_stats`. A packet that is about to be sent counts as sent, but is still in the queue.
+    private func statistics(_ e: EndpointPointer, sending payload: Int) -> [StreamError.Statistic] {
+        guard let info = tcpInformation(e.pointee.socket) else { return [] }
+        let segment = max(1, Int(e.pointee.segmentSize))
+        let rate = info.pacing_rate == .max ? -1 : info.pacing_rate
+        let values: [(Int, Int)] = [
+            (1, info.busy_time), (2, info.rwnd_limited), (3, info.sndbuf_limited), (4, info.data_segs_out + (payload + segment - 1) / segment), (5, info.total_retrans),
+            (6, rate), (7, info.delivery_rate), (8, info.snd_cwnd), (9, info.reordering), (10, info.min_rtt), (11, info.retransmits),
+            (12, info.delivery_rate_app_limited), (15, info.snd_ssthresh), (16, info.delivered), (17, info.delivered_ce),
+            (13, max(0, e.pointee.writeEnd - e.pointee.unacknowledged)), (14, info.ca_state), (18, info.bytes_sent + payload), (19, info.bytes_retrans),
+            (20, info.dsack_dups), (21, info.reord_seen), (22, info.rtt), (23, info.rehash), (24, info.notsent_bytes),
+        ]
+        return values.map { StreamError.Statistic(type: $0.0, value: $0.1) }
+    }
+
+    private func stamp(_ e: EndpointPointer, _ kind: StampKind, _ bit: UInt32, end: SequenceNumber, length: Int, payload: Int) {
         guard var extras = streamExtras[e.pointee.socket.rawValue] else { return }
         let own = extras.messageStamps.firstIndex { $0.end == end }
         guard (own.map { extras.messageStamps[$0].bits } ?? extras.timestamping) & bit != 0 else { return }
@@ -164,6 +194,7 @@ extension TransportStack {
         var error = StreamError(errno: 42, origin: StreamError.timestampOrigin, type: 0, code: 0, information: kind.rawValue, data: key)
         if extras.timestamping & TransportStack.reportBit != 0 { error.at = now }
         error.length = extras.timestamping & TransportStack.stampOnlyBit != 0 ? 0 : length
+        if extras.timestamping & TransportStack.statisticsBit != 0 { error.statistics = statistics(e, sending: kind == .acknowledged ? 0 : payload) }
         extras.errors.append(error)
         streamExtras[e.pointee.socket.rawValue] = extras
     }

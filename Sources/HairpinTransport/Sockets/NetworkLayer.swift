@@ -90,6 +90,9 @@ public protocol NetworkLayer: AnyObject {
     func send(_ packet: PacketBuffer, _ request: SendRequest) -> Errno?
     /// How many packets of the socket wait in neighbour queues (`skb_still_in_host_queue`).
     func packetsHeld(by socket: SocketID) -> Int
+    /// Where the layer notes during `send` when the packet will have left this host's device, in ns, if not at once: until then the device holds it, and its
+    /// memory is the socket's (`skb->destructor`). Nil for layers whose devices hold nothing.
+    var departure: UnsafeMutablePointer<UInt64>? { get }
     /// Arms the stack's one timer: `TransportStack.timerExpired()` is called at `deadline`, unless armed again; `.distantFuture` disarms.
     func arm(_ deadline: Instant)
     /// Runs the softirqs that sending has raised, as the `local_bh_enable` at the end of `dev_queue_xmit` does in a system call: what was sent
@@ -102,4 +105,5 @@ public protocol NetworkLayer: AnyObject {
 extension NetworkLayer {
     /// For layers without softirqs: nothing arrives during a call.
     public func runSoftirqs() {}
+    public var departure: UnsafeMutablePointer<UInt64>? { nil }
 }

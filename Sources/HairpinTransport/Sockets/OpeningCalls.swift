@@ -69,16 +69,20 @@ extension TransportStack {
         e.cold.pointee.pendingError = error
         e.pointee.phase = .open
         e.pointee.window = 10
+        (e.pointee.sackedOut, e.pointee.lostOut, e.pointee.retransOut) = (0, 0, 0)
         (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
         (e.pointee.retransmitTimeout, e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.probesOut) = (250, 0, 0, 0)
         (e.cold.pointee.delivered, e.cold.pointee.deliveredMarked, e.cold.pointee.totalRetransmissions, e.cold.pointee.reorderingEvents, e.cold.pointee.duplicateReports) = (0, 0, 0, 0, 0)
         (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut, e.cold.pointee.dataSegmentsIn, e.cold.pointee.dataSegmentsOut) = (0, 0, 0, 0)
         (e.cold.pointee.bytesSent, e.cold.pointee.bytesRetransmitted, e.cold.pointee.bytesAcknowledged, e.cold.pointee.bytesReceived) = (0, 0, 0, 0)
+        e.cold.pointee.rate = DeliveryRate()
+        e.cold.pointee.fastOpenFailure = .none
+        (e.cold.pointee.receivedMarked, e.cold.pointee.receivedBytes) = (0, (0, 0, 0))
         e.pointee.peerSegment = UInt16(TransportStack.leastSegment)
         e.cold.pointee.slowStartThreshold = .max
         e.pointee.flags.subtract([
             .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
-            .windowScaling, .connecting, .bornOpen,
+            .windowScaling, .connecting, .bornOpen, .triedFastOpen,
         ])
         notify(e)
     }

@@ -50,10 +50,20 @@ struct PortTable: ~Copyable {
 }
 
 extension TransportStack {
+    /// Where the ports come from: `ip_local_port_range`, narrowed by IP_LOCAL_PORT_RANGE (`inet_sk_get_local_port_range`).
+    private func localPorts(_ e: EndpointPointer) -> (first: Int, last: Int) {
+        var (first, last) = (Int(settings.ip_local_port_range.first), Int(settings.ip_local_port_range.last))
+        guard let own = streamExtras[e.pointee.socket.rawValue]?.localPorts else { return (first, last) }
+        let bounds = first...last
+        if bounds ~= own & 0xffff { first = own & 0xffff }
+        if bounds ~= own >> 16 { last = own >> 16 }
+        return (first, last)
+    }
+
     /// A port for connect(2): even ones first, starting from a hash of the destination (RFC 6056 algorithm 4 as `__inet_hash_connect` has it).
     func chooseClientPort(_ e: EndpointPointer) throws(Errno) -> UInt16 {
-        let low = Int(settings.ip_local_port_range.first)
-        let high = Int(settings.ip_local_port_range.last) + 1
+        let (low, last) = localPorts(e)
+        let high = last + 1
         let range = (high - low) & ~1
         guard range > 1 else { throw .addressNotAvailable }
         let h = keyed(UInt64(e.pointee.remoteAddress.rawValue) << 16 ^ UInt64(e.pointee.remotePort) ^ UInt64(e.pointee.localAddress.rawValue) << 31)
@@ -79,8 +89,8 @@ extension TransportStack {
 
     /// A port for bind(2) to port zero: odd ones first (`inet_csk_find_open_port`).
     func chooseBoundPort(_ e: EndpointPointer, _ address: IPv4Address) throws(Errno) -> UInt16 {
-        let low = Int(settings.ip_local_port_range.first)
-        let high = Int(settings.ip_local_port_range.last) + 1
+        let (low, last) = localPorts(e)
+        let high = last + 1
         let range = (high - low) & ~1
         guard range > 1 else { throw .addressInUse }
         let start = Int(random.below(UInt32(range))) | 1

@@ -16,7 +16,8 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
     public var TCPACKSkippedPAWS = 0, TCPACKSkippedSeq = 0, TCPACKSkippedChallenge = 0, TCPWinProbe = 0, TCPKeepAlive = 0
     public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0
-    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0
+    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0, TCPAutoCorking = 0, TCPFastOpenBlackhole = 0, TCPMinTTLDrop = 0
+    public var ListenDrops = 0, TCPReqQFullDoCookies = 0, TCPReqQFullDrop = 0, TCPFastOpenListenOverflow = 0, TCPFastOpenPassiveFail = 0
 
     /// Not of `TcpExt`: EstabResets, InErrs, InCsumErrors and CurrEstab of `Tcp`, and how many of the retransmissions were SYN-ACKs.
     public var estabResets = 0, inErrs = 0, inCsumErrors = 0, currEstab = 0, synAcksRetransmitted = 0
@@ -66,7 +67,7 @@ extension TransportStatistics {
         let e = ext
         var list: [(name: String, value: Int)] = [
             ("EmbryonicRsts", e.EmbryonicRsts), ("PruneCalled", e.PruneCalled), ("TW", e.TW), ("TWRecycled", e.TWRecycled), ("PAWSActive", e.PAWSActive), ("PAWSEstab", e.PAWSEstab),
-            ("DelayedACKs", e.DelayedACKs), ("DelayedACKLost", e.DelayedACKLost), ("ListenOverflows", listenOverflows), ("ListenDrops", listenOverflows),
+            ("DelayedACKs", e.DelayedACKs), ("DelayedACKLost", e.DelayedACKLost), ("ListenOverflows", listenOverflows), ("ListenDrops", e.ListenDrops),
             ("TCPRenoRecovery", e.TCPRenoRecovery), ("TCPSackRecovery", e.TCPSackRecovery), ("TCPSACKReneging", e.TCPSACKReneging),
             ("TCPSACKReorder", e.TCPSACKReorder), ("TCPRenoReorder", e.TCPRenoReorder), ("TCPTSReorder", e.TCPTSReorder), ("TCPFullUndo", e.TCPFullUndo),
             ("TCPPartialUndo", e.TCPPartialUndo), ("TCPDSACKUndo", e.TCPDSACKUndo), ("TCPLossUndo", e.TCPLossUndo), ("TCPLostRetransmit", e.TCPLostRetransmit),
@@ -78,11 +79,14 @@ extension TransportStatistics {
             ("TCPBacklogCoalesce", e.TCPBacklogCoalesce), ("TCPDSACKOldSent", e.TCPDSACKOldSent), ("TCPDSACKOfoSent", e.TCPDSACKOfoSent), ("TCPDSACKRecv", e.TCPDSACKRecv),
             ("TCPDSACKOfoRecv", e.TCPDSACKOfoRecv),
             ("TCPAbortOnData", e.TCPAbortOnData), ("TCPAbortOnClose", e.TCPAbortOnClose), ("TCPAbortOnTimeout", e.TCPAbortOnTimeout),
-            ("TCPAbortOnLinger", e.TCPAbortOnLinger), ("TCPSpuriousRTOs", e.TCPSpuriousRTOs), ("TCPDeferAcceptDrop", e.TCPDeferAcceptDrop),
+            ("TCPAbortOnLinger", e.TCPAbortOnLinger), ("TCPSpuriousRTOs", e.TCPSpuriousRTOs), ("TCPMinTTLDrop", e.TCPMinTTLDrop), ("TCPDeferAcceptDrop", e.TCPDeferAcceptDrop),
+            ("TCPReqQFullDoCookies", e.TCPReqQFullDoCookies), ("TCPReqQFullDrop", e.TCPReqQFullDrop),
             ("TCPRcvCoalesce", e.TCPRcvCoalesce), ("TCPOFOQueue", e.TCPOFOQueue), ("TCPOFODrop", e.TCPOFODrop), ("TCPOFOMerge", e.TCPOFOMerge), ("TCPChallengeACK", challengeACKs),
             ("TCPSYNChallenge", e.TCPSYNChallenge), ("TCPFastOpenActive", e.TCPFastOpenActive), ("TCPFastOpenActiveFail", e.TCPFastOpenActiveFail),
-            ("TCPFastOpenPassive", e.TCPFastOpenPassive), ("TCPFastOpenCookieReqd", e.TCPFastOpenCookieReqd),
-            ("TCPSpuriousRtxHostQueues", e.TCPSpuriousRtxHostQueues), ("TCPFromZeroWindowAdv", e.TCPFromZeroWindowAdv),
+            ("TCPFastOpenPassive", e.TCPFastOpenPassive), ("TCPFastOpenPassiveFail", e.TCPFastOpenPassiveFail),
+            ("TCPFastOpenListenOverflow", e.TCPFastOpenListenOverflow), ("TCPFastOpenCookieReqd", e.TCPFastOpenCookieReqd),
+            ("TCPFastOpenBlackhole", e.TCPFastOpenBlackhole), ("TCPSpuriousRtxHostQueues", e.TCPSpuriousRtxHostQueues), ("TCPAutoCorking", e.TCPAutoCorking),
+            ("TCPFromZeroWindowAdv", e.TCPFromZeroWindowAdv),
             ("TCPToZeroWindowAdv", e.TCPToZeroWindowAdv), ("TCPWantZeroWindowAdv", e.TCPWantZeroWindowAdv), ("TCPSynRetrans", e.TCPSynRetrans),
             ("TCPOrigDataSent", e.TCPOrigDataSent), ("TCPHystartTrainDetect", e.TCPHystartTrainDetect), ("TCPHystartTrainCwnd", e.TCPHystartTrainCwnd),
             ("TCPHystartDelayDetect", e.TCPHystartDelayDetect), ("TCPHystartDelayCwnd", e.TCPHystartDelayCwnd), ("TCPACKSkippedPAWS", e.TCPACKSkippedPAWS),

@@ -83,6 +83,7 @@ extension TransportSettings {
         case "tcp_notsent_lowat": tcp_notsent_lowat = UInt32(truncatingIfNeeded: try one(0...Int(UInt32.max)))
         case "tcp_autocorking": tcp_autocorking = try one() != 0
         case "tcp_fastopen": tcp_fastopen = try one()
+        case "tcp_fastopen_blackhole_timeout_sec": tcp_fastopen_blackhole_timeout = .seconds(Int64(try one()))
         case "tcp_fastopen_key": tcp_fastopen_key = try TransportSettings.fastOpenKey(name, value)
         case "tcp_congestion_control":
             guard let algorithm = CongestionControl(selectable: value) else { throw .invalid(name, value: value) }
@@ -112,7 +113,7 @@ extension TransportSettings {
     /// Settings of mechanisms that are not modelled, with the values that leave them off; none: any value.
     private static let withoutEffect: [String: Set<String>] = [
         "tcp_fack": ["0"], "tcp_low_latency": [], "tcp_no_metrics_save": [],
-        "tcp_no_ssthresh_metrics_save": [], "tcp_adv_win_scale": [], "tcp_fastopen_blackhole_timeout_sec": [], "tcp_stdurg": ["0"],
+        "tcp_no_ssthresh_metrics_save": [], "tcp_adv_win_scale": [], "tcp_stdurg": ["0"],
         "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_mem": [],
         "tcp_fwmark_accept": ["0"],
         "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"],

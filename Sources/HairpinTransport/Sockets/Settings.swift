@@ -5,6 +5,7 @@ extension TransportStack {
         var new = settings
         try new.set(name, value)
         settings = new
+        if name.hasSuffix("tcp_fastopen_blackhole_timeout_sec") { fastOpenPause.times = 0 }
     }
 
     public func replaceSettings(_ new: TransportSettings) { settings = new }

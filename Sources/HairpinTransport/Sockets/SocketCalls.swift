@@ -15,6 +15,8 @@ extension TransportStack {
                 e.cold.pointee.pathDiscovery = .dont
                 e.pointee.flags.insert(.mayBeCut)
             }
+            e.cold.pointee.leastTimeout = UInt16(clamping: TimerWheel.ticks(settings.tcp_rto_min))
+            e.cold.pointee.mostTimeout = UInt16(clamping: TimerWheel.ticks(settings.tcp_rto_max))
             if settings.pacesAlways { requireModules(e).pointee.pacing.isOn = true }
             return e.pointee.socket
         case .datagram, .icmpEcho:
@@ -108,7 +110,9 @@ extension TransportStack {
 
     public func bind(_ socket: SocketID, _ address: SocketAddress) throws(Errno) {
         try entry { () throws(Errno) in
-            guard address.address == .any || address.address.isMulticast || network.isLocal(address.address) else { throw .addressNotAvailable }
+            guard address.address == .any || address.address.isMulticast || network.isLocal(address.address) || bindsFreely(socket) else {
+                throw .addressNotAvailable
+            }
             if let s = table.datagram(socket) {
                 if s.kind == .datagram { try bindUDP(s, address) } else { try bindEcho(s, address) }
                 return
@@ -116,6 +120,10 @@ extension TransportStack {
             guard let e = table.stream(socket) else { throw .badFileDescriptor }
             guard e.pointee.state == .closed, !e.pointee.flags.contains(.portHeld) else { throw .invalid }
             var port = address.port
+            if port == 0, streamExtras[socket.rawValue]?.bindsWithoutPort == true {
+                e.pointee.localAddress = address.address
+                return
+            }
             if port == 0 {
                 port = try chooseBoundPort(e, address.address)
             } else if ports.conflicts(e, address.address, port) {
@@ -138,7 +146,7 @@ extension TransportStack {
             }
             guard e.pointee.state == .closed, e.pointee.flags.isDisjoint(with: [.handshakeDone, .connecting]) else { throw .invalid }
             if !e.pointee.flags.contains(.portHeld) {
-                e.pointee.localPort = try chooseBoundPort(e, .any)
+                e.pointee.localPort = try chooseBoundPort(e, e.pointee.localAddress)
                 e.pointee.flags.insert(.portBound)
                 ports.hold(e)
             }
@@ -176,7 +184,9 @@ extension TransportStack {
             if e.pointee.flags.contains(.connectDeferred) { throw .alreadyConnected }
             if e.pointee.flags.contains(.fastOpenConnect), e.pointee.state == .closed {
                 e.pointee.remoteAddress = address.address
-                let known = settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) || fastOpenMemory[address.address]?.cookie.isThere == true
+                let known =
+                    !isFastOpenPaused
+                    && (settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) || fastOpenMemory[address.address]?.cookie.isThere == true)
                 guard known else {
                     _ = try connectStream(e, address, fastOpen: UnsafeRawBufferPointer(start: nil, count: 0))
                     return
@@ -230,7 +240,7 @@ extension TransportStack {
             }
             ports.hold(e)
         } else if let other = connections.find(e.pointee.localAddress, e.pointee.localPort, address.address, address.port) {
-            guard reusable(other) else {
+            guard reusable(other, isBound: true) else {
                 e.pointee.localAddress = boundAddress
                 throw .addressNotAvailable
             }

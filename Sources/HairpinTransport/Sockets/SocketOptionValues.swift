@@ -11,6 +11,12 @@ public enum SocketOptionName: Sendable, Hashable {
     /// SO_OOBINLINE
     case urgentInline
     case typeOfService, timeToLive, pathMTUDiscovery, receiveErrors
+    /// TCP_RTO_MAX_MS, TCP_RTO_MIN_US, TCP_DELACK_MAX_US; TCP_THIN_LINEAR_TIMEOUTS; TCP_SAVE_SYN
+    case maximumTimeout, minimumTimeout, maximumAckDelay, thinLinearTimeouts, saveSYN
+    /// SO_PEEK_OFF, SO_BUF_LOCK, SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_DOMAIN
+    case peekOffset, bufferLock, sendBufferForce, receiveBufferForce, domain
+    /// IP_MINTTL, IP_BIND_ADDRESS_NO_PORT, IP_LOCAL_PORT_RANGE, IP_FREEBIND, IP_TRANSPARENT
+    case minimumTimeToLive, bindAddressNoPort, localPortRange, freeBind, transparent
 }
 
 /// Rules and values of setsockopt(2): `sk_setsockopt`, `do_tcp_setsockopt`, `do_ip_setsockopt` and their opposites.
@@ -104,7 +110,42 @@ extension TransportStack {
             let isUnbounded = value == -1 || value == Int(UInt32.max)
             setMaximumPacingRate(e, isUnbounded ? .max : value < 0 ? UInt64(UInt32(truncatingIfNeeded: value)) : UInt64(value))
         case .receiveLowWater: setReceiveLowWater(e, value)
-        case .error, .type, .proto, .acceptsConnections: throw .noProtocolOption
+        case .maximumTimeout:
+            try check(1000...120_000)
+            e.cold.pointee.mostTimeout = UInt16(TimerWheel.ticks(.milliseconds(Int64(value))))
+        case .minimumTimeout: e.cold.pointee.leastTimeout = try ticks(microseconds: value)
+        case .maximumAckDelay: e.cold.pointee.mostAckDelay = try ticks(microseconds: value)
+        case .thinLinearTimeouts:
+            try check(0...1)
+            setFlag(e, .thin, value != 0)
+        case .peekOffset:
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].peekOffset = value
+            setFlag(e, .peeksOnward, value >= 0)
+        case .bufferLock:
+            try check(0...3)
+            setFlag(e, .sendBufferSet, value & 1 != 0)
+            setFlag(e, .receiveBufferSet, value & 2 != 0)
+        case .sendBufferForce:
+            e.cold.pointee.sendBuffer = UInt32(max(2 * min(max(value, 0), Int(Int32.max) / 2), 4608))
+            e.pointee.flags.insert(.sendBufferSet)
+        case .receiveBufferForce:
+            e.cold.pointee.receiveBuffer = UInt32(max(2 * min(max(value, 0), Int(Int32.max) / 2), 2304))
+            e.pointee.flags.insert(.receiveBufferSet)
+        case .minimumTimeToLive:
+            try check(0...255)
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].leastTimeToLive = UInt8(value)
+            setFlag(e, .checksTTL, value != 0)
+        case .saveSYN:
+            try check(0...2)
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].savesSYN = value
+        case .bindAddressNoPort: streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].bindsWithoutPort = value != 0
+        case .localPortRange:
+            let (first, last) = (value & 0xffff, value >> 16 & 0xffff)
+            guard first == 0 || last == 0 || first <= last else { throw .invalid }
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].localPorts = last << 16 | first
+        case .freeBind: streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].bindsFreely = value != 0
+        case .transparent: streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].isTransparent = value != 0
+        case .error, .type, .proto, .acceptsConnections, .domain: throw .noProtocolOption
         default: throw .invalid
         }
     }
@@ -112,11 +153,12 @@ extension TransportStack {
     public func option(_ socket: SocketID, _ name: SocketOptionName) throws(Errno) -> Int {
         try entry { () throws(Errno) in
             guard let e = table.stream(socket) else { throw table.datagram(socket) == nil ? .badFileDescriptor : .noProtocolOption }
-            return value(e, name)
+            return try value(e, name)
         }
     }
 
-    private func value(_ e: EndpointPointer, _ name: SocketOptionName) -> Int {
+    private func value(_ e: EndpointPointer, _ name: SocketOptionName) throws(Errno) -> Int {
+        var extras: StreamExtras? { streamExtras[e.pointee.socket.rawValue] }
         func flag(_ flag: EndpointFlags) -> Int { e.pointee.flags.contains(flag) ? 1 : 0 }
         func wholeSeconds(_ own: Int64, _ setting: Duration) -> Int { Int((own == 0 ? setting.nanoseconds : own) / 1_000_000_000) }
         switch name {
@@ -160,7 +202,37 @@ extension TransportStack {
         case .timeToLive: return Int(e.cold.pointee.timeToLive)
         case .pathMTUDiscovery: return e.cold.pointee.pathDiscovery.rawValue
         case .receiveErrors: return flag(.receiveErrors)
+        case .maximumTimeout: return Int(e.cold.pointee.mostTimeout) * Int(TimerWheel.tick / 1_000_000)
+        case .minimumTimeout: return Int(e.cold.pointee.leastTimeout) * Int(TimerWheel.tick / 1000)
+        case .maximumAckDelay: return Int(e.cold.pointee.mostAckDelay) * Int(TimerWheel.tick / 1000)
+        case .thinLinearTimeouts: return flag(.thin)
+        case .peekOffset: return extras?.peekOffset ?? -1
+        case .bufferLock: return flag(.sendBufferSet) | flag(.receiveBufferSet) << 1
+        case .domain: return 2
+        case .minimumTimeToLive: return Int(extras?.leastTimeToLive ?? 0)
+        case .saveSYN: return extras?.savesSYN ?? 0
+        case .bindAddressNoPort: return extras?.bindsWithoutPort == true ? 1 : 0
+        case .localPortRange: return Int(Int32(truncatingIfNeeded: extras?.localPorts ?? 0))
+        case .freeBind: return extras?.bindsFreely == true ? 1 : 0
+        case .transparent: return extras?.isTransparent == true ? 1 : 0
+        case .sendBufferForce, .receiveBufferForce: throw .noProtocolOption
         }
+    }
+
+    /// Of a whole number of ticks, rounded up, from two of them to TCP_RTO_MIN.
+    private func ticks(microseconds: Int) throws(Errno) -> UInt16 {
+        let ticks = TimerWheel.ticks(.microseconds(Int64(UInt32(truncatingIfNeeded: microseconds))))
+        guard 2...50 ~= ticks else { throw .invalid }
+        return UInt16(ticks)
+    }
+
+    /// IP_MINTTL of a connection; a child has its listener's.
+    func leastTimeToLive(_ e: EndpointPointer) -> UInt8 { streamExtras[e.pointee.socket.rawValue]?.leastTimeToLive ?? 0 }
+
+    /// IP_FREEBIND, IP_TRANSPARENT: bind(2) takes addresses that are not the host's.
+    func bindsFreely(_ socket: SocketID) -> Bool {
+        guard let extras = streamExtras[socket.rawValue] else { return false }
+        return extras.bindsFreely || extras.isTransparent
     }
 
     /// How many retransmissions of the SYN-ACK the time is worth (`secs_to_retrans`), and back.

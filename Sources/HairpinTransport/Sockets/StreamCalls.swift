@@ -62,7 +62,7 @@ extension TransportStack {
         }
         guard let base = bytes.baseAddress, bytes.count > 0 else { return 0 }
         restartAfterIdle(e)
-        if e.cold.pointee.modules != nil { noteApplicationLimit(e) }
+        noteApplicationLimit(e)
         var taken = 0
         let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
         let sharesPacket = isZeroCopy && e.cold.pointee.queue.count > 0
@@ -122,6 +122,7 @@ extension TransportStack {
         let isMore = flags.contains(.more) && !isFull
         if e.cold.pointee.queue.count > 0 {
             if !isMore || isPushForced(e) { markPush(e) }
+            if e.cold.pointee.leavesAt > now.nanoseconds, corksByItself(e, packet: tailLength(e), goal: goal) { return taken }
             pushPending(e, isFull ? .push : isMore ? .cork : nagle(e))
         }
         return taken
@@ -159,9 +160,27 @@ extension TransportStack {
             try nothingToRead(e)
             return 0
         }
+        if keeping, e.pointee.flags.contains(.peeksOnward) { return try peekOnward(e, available, limit) }
         let count = max(0, min(available, limit))
         if !keeping { consume(e, count) }
         return count
+    }
+
+    /// SO_PEEK_OFF: MSG_PEEK begins where the last one ended; what is read moves the mark back with it (`sk_peek_offset_fwd`, `sk_peek_offset_bwd`).
+    private func peekOnward(_ e: EndpointPointer, _ available: Int, _ limit: Int) throws(Errno) -> Int {
+        let offset = streamExtras[e.pointee.socket.rawValue]?.peekOffset ?? -1
+        guard available > offset else {
+            try nothingToRead(e)
+            return 0
+        }
+        let count = max(0, min(available - max(0, offset), limit))
+        movePeek(e, count)
+        return count
+    }
+
+    private func movePeek(_ e: EndpointPointer, _ count: Int) {
+        guard let offset = streamExtras[e.pointee.socket.rawValue]?.peekOffset, offset >= 0 else { return }
+        streamExtras[e.pointee.socket.rawValue]?.peekOffset = max(0, offset + count)
     }
 
     func receiveStream(_ e: EndpointPointer, _ limit: Int) throws(Errno) -> [UInt8] {
@@ -242,6 +261,7 @@ extension TransportStack {
 
     private func consume(_ e: EndpointPointer, _ count: Int) {
         e.pointee.copied = e.pointee.copied + count
+        if e.pointee.flags.contains(.peeksOnward) { movePeek(e, -count) }
         if e.pointee.flags.contains(.urgentIn) { passUrgent(e) }
         while e.cold.pointee.received.count > 0, e.cold.pointee.received[0].end.isAtOrBefore(e.pointee.copied) {
             e.pointee.receiveMemory -= e.cold.pointee.received[0].truesize

@@ -30,9 +30,15 @@ public struct TCPInformation: Sendable {
     public var rehash = 0
     /// Always zero, as in Linux.
     public var fackets = 0, last_ack_sent = 0
-    /// In bytes a second. `delivery_rate` is sampled for congestion controls that use it (bbr) and zero with others; no bound is `Int.max`.
+    /// In bytes a second; no bound is `Int.max`.
     public var pacing_rate = 0, max_pacing_rate = Int.max, delivery_rate = 0
     public var delivery_rate_app_limited = 0
+    /// Why data did not get through with the SYN: TFO_COOKIE_UNAVAILABLE = 1, TFO_DATA_NOT_ACKED, TFO_SYN_RETRANSMITTED.
+    public var fastopen_client_fail = 0
+    /// Segments received with CE, and bytes received with each code point.
+    public var received_ce = 0, received_e1_bytes = 0, received_e0_bytes = 0, received_ce_bytes = 0
+    /// Of Accurate ECN, which is not modelled: zero.
+    public var ecn_mode = 0, accecn_opt_seen = 0, accecn_fail_mode = 0, options2 = 0, delivered_e1_bytes = 0, delivered_e0_bytes = 0, delivered_ce_bytes = 0
 
     /// All of it by name.
     public var fields: [String: Int] {
@@ -48,7 +54,10 @@ public struct TCPInformation: Sendable {
             "rcv_wnd": rcv_wnd, "rcv_ooopack": rcv_ooopack, "total_rto": total_rto, "total_rto_recoveries": total_rto_recoveries,
             "fackets": fackets, "last_ack_sent": last_ack_sent, "pacing_rate": pacing_rate,
             "max_pacing_rate": max_pacing_rate, "delivery_rate": delivery_rate, "delivery_rate_app_limited": delivery_rate_app_limited,
-            "total_rto_time": total_rto_time, "rehash": rehash,
+            "total_rto_time": total_rto_time, "rehash": rehash, "fastopen_client_fail": fastopen_client_fail, "received_ce": received_ce,
+            "received_e1_bytes": received_e1_bytes, "received_e0_bytes": received_e0_bytes, "received_ce_bytes": received_ce_bytes, "ecn_mode": ecn_mode,
+            "accecn_opt_seen": accecn_opt_seen, "accecn_fail_mode": accecn_fail_mode, "options2": options2, "delivered_e1_bytes": delivered_e1_bytes,
+            "delivered_e0_bytes": delivered_e0_bytes, "delivered_ce_bytes": delivered_ce_bytes,
         ]
     }
     /// The names of `fields`.
@@ -90,7 +99,7 @@ extension TransportStack {
         if flags.contains(.bornOpen) { info.options |= 128 }
         let tick = Int(TimerWheel.tick / 1000)
         info.rto = Int(e.pointee.retransmitTimeout) * tick
-        info.ato = Int(e.pointee.ackTimeout) * tick
+        info.ato = min(Int(e.pointee.ackTimeout), Int(mostAckDelay(e))) * tick
         info.snd_mss = Int(e.pointee.segmentSize)
         info.rcv_mss = Int(e.pointee.peerSegment)
         if e.pointee.state == .synSent {
@@ -127,6 +136,10 @@ extension TransportStack {
         (info.busy_time, info.rwnd_limited, info.sndbuf_limited) = (chronograph.busy, chronograph.windowLimited, chronograph.bufferLimited)
         info.delivered = Int(e.cold.pointee.delivered)
         info.delivered_ce = Int(e.cold.pointee.deliveredMarked)
+        info.fastopen_client_fail = Int(e.cold.pointee.fastOpenFailure.rawValue)
+        info.received_ce = Int(e.cold.pointee.receivedMarked)
+        let bytes = e.cold.pointee.receivedBytes
+        (info.received_e1_bytes, info.received_e0_bytes, info.received_ce_bytes) = (Int(bytes.ect1), Int(bytes.ect0), Int(bytes.ce))
         info.segs_in = Int(e.cold.pointee.segmentsIn)
         info.segs_out = Int(e.cold.pointee.segmentsOut)
         info.data_segs_in = Int(e.cold.pointee.dataSegmentsIn)
@@ -144,9 +157,9 @@ extension TransportStack {
         info.pacing_rate = Int(clamping: pacingRate(e))
         if let modules = e.cold.pointee.modules {
             info.max_pacing_rate = Int(clamping: modules.pointee.pacing.maximumRate)
-            info.delivery_rate = Int(clamping: deliveryRate(e))
-            info.delivery_rate_app_limited = modules.pointee.rate.isRateApplicationLimited ? 1 : 0
         }
+        info.delivery_rate = Int(clamping: deliveryRate(e))
+        info.delivery_rate_app_limited = e.cold.pointee.rate.isRateApplicationLimited ? 1 : 0
         info.snd_wnd = Int(e.pointee.sendWindow)
         info.rcv_wnd = Int(e.pointee.receiveWindow)
         if e.pointee.state == .synSent, e.cold.pointee.synRetries > 0 {
@@ -164,12 +177,12 @@ extension TransportStack {
     }
 
     /// What SO_MEMINFO tells, under the kernel's names without `SK_MEMINFO_` (`sk_get_meminfo`), in bytes: what is queued on both sides and the bounds of both.
-    /// A packet counts as sent (WMEM_ALLOC) only while a device holds it; the memory a socket has reserved ahead (FWD_ALLOC) is not modelled.
+    /// A packet counts as sent (WMEM_ALLOC) only while a device holds it, its headers apart; the memory a socket has reserved ahead (FWD_ALLOC) is not modelled.
     public func socketMemory(_ socket: SocketID) -> [String: Int]? {
         guard let e = table.stream(socket) else { return nil }
         return [
             "RMEM_ALLOC": Int(e.pointee.receiveMemory), "RCVBUF": Int(e.cold.pointee.receiveBuffer), "SNDBUF": Int(e.cold.pointee.sendBuffer), "WMEM_QUEUED": sendMemory(e),
-            "WMEM_ALLOC": 0, "OPTMEM": 0, "BACKLOG": 0,
+            "WMEM_ALLOC": e.cold.pointee.leavesAt > network.now.nanoseconds ? deviceMemory(e, at: network.now.nanoseconds).bytes : 0, "OPTMEM": 0, "BACKLOG": 0,
         ]
     }
     public static let socketMemoryNames: Set<String> = ["RMEM_ALLOC", "RCVBUF", "SNDBUF", "WMEM_QUEUED", "WMEM_ALLOC", "OPTMEM", "BACKLOG"]

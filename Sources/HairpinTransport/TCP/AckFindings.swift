@@ -20,6 +20,8 @@ struct AckFindings {
     var lastRoundTrip: Int64 = -1
     var firstSackRoundTrip: Int64 = -1
     var lastSackRoundTrip: Int64 = -1
+    /// What it tells of the delivery rate.
+    var delivery = DeliveryRate.Reading()
     /// Lowest sequence number that shows reordering.
     var reordered: SequenceNumber?
     /// What is to be sent because of it.

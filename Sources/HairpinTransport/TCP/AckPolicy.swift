@@ -8,6 +8,9 @@ extension TransportStack {
     static let ackDelayMaximum: UInt64 = 50
     static let quickAcksMaximum = 16
 
+    /// Linux keeps the estimate in eight bits (ATO_BITS) and loses what does not fit, which is longer than any ACK is delayed.
+    private static func kept(_ ticks: UInt64) -> UInt16 { UInt16(truncatingIfNeeded: ticks & 0xff) }
+
     func isInteractive(_ e: EndpointPointer) -> Bool { Int(e.pointee.pingPong) >= settings.tcp_pingpong_thresh }
     func enterInteractive(_ e: EndpointPointer) { e.pointee.pingPong = UInt8(clamping: settings.tcp_pingpong_thresh) }
     func isQuick(_ e: EndpointPointer) -> Bool { e.pointee.quickAcks > 0 && !isInteractive(e) }
@@ -40,7 +43,7 @@ extension TransportStack {
             if gap <= UInt64(TransportStack.ackTimeoutMinimum / 2) {
                 e.pointee.ackTimeout = e.pointee.ackTimeout >> 1 + TransportStack.ackTimeoutMinimum / 2
             } else if gap < UInt64(e.pointee.ackTimeout) {
-                e.pointee.ackTimeout = UInt16(min(UInt64(e.pointee.ackTimeout >> 1) + gap, UInt64(e.pointee.retransmitTimeout)))
+                e.pointee.ackTimeout = TransportStack.kept(min(UInt64(e.pointee.ackTimeout >> 1) + gap, UInt64(e.pointee.retransmitTimeout)))
             } else if gap > UInt64(e.pointee.retransmitTimeout) {
                 addQuickAcks(e)  // the sender slept so long that it starts slowly again
             }
@@ -124,6 +127,9 @@ extension TransportStack {
         sendAck(e)
     }
 
+    /// `tcp_delack_max`: TCP_DELACK_MAX_US, but less than the least RTO.
+    func mostAckDelay(_ e: EndpointPointer) -> UInt64 { UInt64(min(e.cold.pointee.mostAckDelay, max(e.cold.pointee.leastTimeout, 2) - 1)) }
+
     /// `tcp_send_delayed_ack`
     func delayAck(_ e: EndpointPointer) {
         var delay = UInt64(e.pointee.ackTimeout)
@@ -136,7 +142,7 @@ extension TransportStack {
             }
             delay = min(delay, most)
         }
-        delay = min(delay, TransportStack.ackDelayMaximum)
+        delay = min(delay, mostAckDelay(e))
         var deadline = TimerWheel.expiry(now, ticks: delay)
         if e.pointee.flags.contains(.ackTimer), e.pointee.ackDeadline != .max {
             // An ACK that is due soon anyway is sent now; an earlier timer stays.
@@ -145,6 +151,15 @@ extension TransportStack {
         }
         e.pointee.flags.formUnion([.ackScheduled, .ackTimer])
         e.pointee.ackDeadline = deadline
+        schedule(e)
+    }
+
+    /// The last ACK of a handshake is saved where data will follow soon: after TCP_QUICKACK with zero, and for TCP_DEFER_ACCEPT on the side that connects
+    /// (`tcp_rcv_synsent_state_process`).
+    func saveLastAck(_ e: EndpointPointer) {
+        enterQuick(e)
+        e.pointee.flags.formUnion([.ackScheduled, .ackTimer])
+        e.pointee.ackDeadline = TimerWheel.expiry(now, ticks: TransportStack.ackDelayMaximum)
         schedule(e)
     }
 
@@ -159,7 +174,7 @@ extension TransportStack {
             e.pointee.pingPong = 0
             e.pointee.ackTimeout = TransportStack.ackTimeoutMinimum
         } else {
-            e.pointee.ackTimeout = UInt16(min(UInt32(e.pointee.ackTimeout) << 1, e.pointee.retransmitTimeout))
+            e.pointee.ackTimeout = TransportStack.kept(min(UInt64(e.pointee.ackTimeout) << 1, UInt64(e.pointee.retransmitTimeout)))
         }
         statistics.ext.DelayedACKs += 1
         sendAck(e)

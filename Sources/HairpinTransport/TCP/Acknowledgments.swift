@@ -11,7 +11,7 @@ extension TransportStack {
         var findings = AckFindings(priorUnacknowledged: una)
         findings.deliveredBefore = e.cold.pointee.delivered
         findings.lostBefore = e.cold.pointee.lostEver
-        if let modules = e.cold.pointee.modules { beginSample(e, modules) }
+        if e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { beginSample(e, modules) }
         if ack.isBefore(una) {
             // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
             if una - ack > Int(max(e.cold.pointee.maximumWindow, 1)) {
@@ -111,12 +111,8 @@ extension TransportStack {
     /// `tcp_cong_control`: the proportional reduction, or growth.
     private func control(_ e: EndpointPointer, _ findings: AckFindings) {
         let delivered = e.cold.pointee.delivered &- findings.deliveredBefore
-        if let modules = e.cold.pointee.modules, modules.pointee.rate.isOn {
-            finishSample(
-                e, modules, delivered: delivered, lost: e.cold.pointee.lostEver &- findings.lostBefore, isReneging: findings.contains(.reneging))
-            forgetFlights(e, modules)
-            if e.cold.pointee.congestion == .bbr { return controlBBR(e, modules) }
-        }
+        finishSample(e, findings, delivered: delivered)
+        if e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { return controlBBR(e, modules) }
         defer { if e.cold.pointee.modules != nil { updatePacingRate(e) } }
         if e.pointee.phase == .recovery || e.pointee.phase == .reduced {
             reduceWindow(
@@ -140,7 +136,7 @@ extension TransportStack {
             let delta = timestamp(e) &- e.cold.pointee.receivedEcho
             if delta < TransportStack.oldestEcho { (sample, own) = (Int64(max(1, delta)) * 1000, Int64(max(1, delta)) * 1_000_000) }
         }
-        if let modules = e.cold.pointee.modules { modules.pointee.rate.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
+        if let modules = e.cold.pointee.modules { modules.pointee.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
         updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))

@@ -125,7 +125,6 @@ extension TransportStack {
         bbr.epochStart = now.nanoseconds / 1000
         modules.pointee.bbr = bbr
         e.cold.pointee.slowStartThreshold = .max
-        modules.pointee.rate.isOn = true
         initializeRate(e, modules)
         resetPolicer(e, modules)
         modules.pointee.pacing.isOn = true
@@ -147,7 +146,7 @@ extension TransportStack {
 
     /// The first packet after nothing was in flight (`bbr_cwnd_event`).
     func resumeBBR(_ e: EndpointPointer) {
-        guard let modules = e.cold.pointee.modules, modules.pointee.rate.applicationLimit != 0 else { return }
+        guard let modules = e.cold.pointee.modules, e.cold.pointee.rate.applicationLimit != 0 else { return }
         modules.pointee.bbr.isRestartingIdle = true
         modules.pointee.bbr.epochStart = now.nanoseconds / 1000
         modules.pointee.bbr.epochAcked = 0
@@ -260,7 +259,7 @@ extension TransportStack {
 
     /// `bbr_set_cwnd`
     private func setWindow(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ rate: UInt64, gain: UInt64) {
-        let acked = modules.pointee.rate.sample.acked
+        let acked = modules.pointee.sample.acked
         var window = e.pointee.window
         if acked > 0 {
             let (recovering, isConserving) = recoveringWindow(e, modules, acked: acked)
@@ -287,7 +286,7 @@ extension TransportStack {
         let phase = e.pointee.phase
         let inFlight = UInt32(max(0, e.pointee.inFlight))
         var window = e.pointee.window
-        let losses = modules.pointee.rate.sample.losses
+        let losses = modules.pointee.sample.losses
         if losses > 0 { window = window > losses ? window - losses : 1 }
         let wasLosing = prior == .recovery || prior == .loss
         if phase == .recovery, prior != .recovery {
@@ -317,7 +316,7 @@ extension TransportStack {
 extension TransportStack {
     /// `bbr_update_bw`
     private func updateRate(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        let sample = modules.pointee.rate.sample
+        let sample = modules.pointee.sample
         modules.pointee.bbr.isRoundStart = false
         guard sample.delivered >= 0, sample.interval > 0 else { return }
         if Int32(bitPattern: sample.priorDelivered &- modules.pointee.bbr.nextRound) >= 0 {
@@ -334,7 +333,7 @@ extension TransportStack {
     }
 
     private func resetPolicerInterval(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        modules.pointee.bbr.policerStamp = UInt32(truncatingIfNeeded: modules.pointee.rate.deliveredAt / 1000)
+        modules.pointee.bbr.policerStamp = UInt32(truncatingIfNeeded: e.cold.pointee.rate.deliveredAt / 1000)
         modules.pointee.bbr.policerDelivered = e.cold.pointee.delivered
         modules.pointee.bbr.policerLost = e.cold.pointee.lostEver
         modules.pointee.bbr.policerRound = 0
@@ -355,7 +354,7 @@ extension TransportStack {
             modules.pointee.bbr.policerRound += 1
             if modules.pointee.bbr.policerRound >= BBR.policerLifetime {
                 resetPolicer(e, modules)
-                beginProbing(modules)
+                beginProbing(e, modules)
             }
             return
         }
@@ -372,7 +371,7 @@ extension TransportStack {
         let lost = UInt64(e.cold.pointee.lostEver &- modules.pointee.bbr.policerLost)
         let delivered = UInt64(e.cold.pointee.delivered &- modules.pointee.bbr.policerDelivered)
         guard delivered > 0, lost << 8 >= BBR.policerLoss * delivered else { return }
-        let elapsed = UInt32(truncatingIfNeeded: modules.pointee.rate.deliveredAt / 1000) &- modules.pointee.bbr.policerStamp
+        let elapsed = UInt32(truncatingIfNeeded: e.cold.pointee.rate.deliveredAt / 1000) &- modules.pointee.bbr.policerStamp
         guard Int32(bitPattern: elapsed) >= 1 else { return }
         if elapsed >= UInt32.max / 1000 { return resetPolicer(e, modules) }
         finishPolicerInterval(e, modules, rate: UInt32(clamping: delivered << BBR.rateShift / (UInt64(elapsed) * 1000)))
@@ -397,7 +396,7 @@ extension TransportStack {
 
     /// `bbr_update_ack_aggregation`
     private func updateAggregation(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        let sample = modules.pointee.rate.sample
+        let sample = modules.pointee.sample
         guard sample.acked > 0, sample.delivered >= 0, sample.interval > 0 else { return }
         var bbr = modules.pointee.bbr
         defer { modules.pointee.bbr = bbr }
@@ -409,7 +408,7 @@ extension TransportStack {
                 if bbr.extraIndex == 0 { bbr.extraAcked.0 = 0 } else { bbr.extraAcked.1 = 0 }
             }
         }
-        let deliveredAt = modules.pointee.rate.deliveredAt
+        let deliveredAt = e.cold.pointee.rate.deliveredAt
         let epoch = deliveredAt > bbr.epochStart ? deliveredAt - bbr.epochStart : 0
         var expected = UInt32(clamping: (bbr.presentRate &* epoch) >> BBR.rateShift)
         if bbr.epochAcked <= expected || bbr.epochAcked &+ sample.acked >= BBR.aggregationReset {
@@ -425,8 +424,8 @@ extension TransportStack {
     /// `bbr_update_cycle_phase`, `bbr_is_next_cycle_phase`
     private func updateCycle(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         guard modules.pointee.bbr.mode == .probeBandwidth else { return }
-        let sample = modules.pointee.rate.sample
-        let deliveredAt = modules.pointee.rate.deliveredAt
+        let sample = modules.pointee.sample
+        let deliveredAt = e.cold.pointee.rate.deliveredAt
         let started = modules.pointee.bbr.cycleStart
         let isFullLength = (deliveredAt > started ? deliveredAt - started : 0) > UInt64(modules.pointee.bbr.minimumRTT)
         let gain = modules.pointee.bbr.pacingGain
@@ -441,24 +440,24 @@ extension TransportStack {
                 isNext = isFullLength || inFlight <= inFlightGoal(e, modules, gain: BBR.unit)
             }
         }
-        if isNext { advanceCycle(modules) }
+        if isNext { advanceCycle(e, modules) }
     }
 
-    private func advanceCycle(_ modules: SenderModulesPointer) {
+    private func advanceCycle(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         modules.pointee.bbr.cycleIndex = (modules.pointee.bbr.cycleIndex + 1) & 7
-        modules.pointee.bbr.cycleStart = modules.pointee.rate.deliveredAt
+        modules.pointee.bbr.cycleStart = e.cold.pointee.rate.deliveredAt
     }
 
     /// In a phase drawn at random, but not the draining one (`bbr_reset_probe_bw_mode`).
-    private func beginProbing(_ modules: SenderModulesPointer) {
+    private func beginProbing(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
         modules.pointee.bbr.mode = .probeBandwidth
         modules.pointee.bbr.cycleIndex = 7 - Int(random.next32() % 7)
-        advanceCycle(modules)
+        advanceCycle(e, modules)
     }
 
     /// `bbr_check_full_bw_reached`
     private func checkFull(_ modules: SenderModulesPointer) {
-        guard !modules.pointee.bbr.isFull, modules.pointee.bbr.isRoundStart, !modules.pointee.rate.sample.isApplicationLimited else { return }
+        guard !modules.pointee.bbr.isFull, modules.pointee.bbr.isRoundStart, !modules.pointee.sample.isApplicationLimited else { return }
         let largest = modules.pointee.bbr.largestRate
         if largest >= (UInt64(modules.pointee.bbr.fullRate) * BBR.fullThreshold) >> 8 {
             modules.pointee.bbr.fullRate = UInt32(largest)
@@ -476,13 +475,13 @@ extension TransportStack {
             e.cold.pointee.slowStartThreshold = inFlightGoal(e, modules, gain: BBR.unit)
         }
         if modules.pointee.bbr.mode == .drain, inNetwork(e, modules, inFlight: e.pointee.inFlight) <= inFlightGoal(e, modules, gain: BBR.unit) {
-            beginProbing(modules)
+            beginProbing(e, modules)
         }
     }
 
     /// `bbr_update_min_rtt`: a least round trip that is ten seconds old is looked for anew, with four segments in flight for 200 ms.
     private func updateMinimum(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        let sample = modules.pointee.rate.sample
+        let sample = modules.pointee.sample
         let jiffies = TimerWheel.jiffies(now)
         let hasExpired = jiffies > modules.pointee.bbr.minimumRTTStamp + BBR.rttLifetime
         if sample.roundTrip >= 0, sample.roundTrip < Int64(modules.pointee.bbr.minimumRTT) || (hasExpired && !sample.isAckDelayed) {
@@ -496,7 +495,7 @@ extension TransportStack {
         }
         if modules.pointee.bbr.mode == .probeRTT {
             // The rates of this time tell nothing.
-            limitByApplication(e, modules)
+            limitByApplication(e)
             if modules.pointee.bbr.probeDone == 0 {
                 if e.pointee.inFlight <= Int(BBR.leastWindow) {
                     modules.pointee.bbr.probeDone = jiffies + BBR.probeLength
@@ -517,7 +516,7 @@ extension TransportStack {
         guard modules.pointee.bbr.probeDone != 0, jiffies > modules.pointee.bbr.probeDone else { return }
         modules.pointee.bbr.minimumRTTStamp = jiffies
         e.pointee.window = max(e.pointee.window, modules.pointee.bbr.priorWindow)
-        if modules.pointee.bbr.isFull { beginProbing(modules) } else { modules.pointee.bbr.mode = .startup }
+        if modules.pointee.bbr.isFull { beginProbing(e, modules) } else { modules.pointee.bbr.mode = .startup }
     }
 
     /// `bbr_update_gains`

@@ -43,6 +43,7 @@ extension TransportStack {
                 return false
             }
             if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+                suspectBlackHole(e, segment)
                 statistics.ext.TCPAbortOnData += 1
                 sendReset(to: segment)
                 destroy(e)
@@ -194,9 +195,7 @@ extension TransportStack {
         e.cold.pointee.sendRing.release(pool)
         e.cold.pointee.queue.release(pool)
         e.cold.pointee.outOfOrder.release(pool)
-        e.pointee.sackedOut = 0
-        e.pointee.lostOut = 0
-        e.pointee.retransOut = 0
+        // What was SACKed, lost and sent again is still told by TCP_INFO (`tcp_write_queue_purge`).
         e.pointee.writeEnd = e.pointee.sendNext
         e.cold.pointee.heldPackets = 0
     }
@@ -204,6 +203,7 @@ extension TransportStack {
     /// Frees the endpoint. Its memory keeps the state `closed`, so that callers further up the stack see that it is gone.
     func destroy(_ e: EndpointPointer) {
         guard e.pointee.slot != 0 else { return }
+        if e.pointee.flags.contains(.triedFastOpen) { concludeFastOpenPath(e) }
         if let listener = e.cold.pointee.listener, e.pointee.flags.contains(.unaccepted), !e.pointee.flags.contains(.inAcceptQueue) {
             listener.cold.pointee.handshakes -= 1
         }

@@ -60,8 +60,6 @@ extension TransportStack {
     /// TCP_CONGESTION on a socket in any state (`tcp_set_congestion_control`, `tcp_reinit_congestion_control`).
     func changeCongestionControl(_ e: EndpointPointer, _ algorithm: CongestionControl) {
         guard e.cold.pointee.congestion != algorithm else { return }
-        e.cold.pointee.modules?.pointee.rate.isOn = false
-        e.cold.pointee.modules?.pointee.rate.flights.release(pool)
         e.cold.pointee.congestion = algorithm
         switch e.pointee.state {
         case .closed, .listen: break

@@ -1,24 +1,25 @@
 import HairpinEngine
 import HairpinWire
 
-/// How fast the network delivers (`tcp_rate.c`; draft-cheng-iccrg-delivery-rate-estimation): each packet remembers how much had been delivered when it
-/// was sent, so its ACK tells how much was delivered in the meantime. Runs for congestion controls that ask for it.
-struct DeliveryRate {
-    /// State at the time a packet of the write queue was sent (`tcp_skb_cb.tx`). Segments of one burst share it.
-    struct Flight: BitwiseCopyable {
-        var start: SequenceNumber
-        var end: SequenceNumber
-        var delivered: UInt32
-        var isApplicationLimited: Bool
-        /// When the last delivery before it was, and when the packet that it acknowledged had been sent, in µs.
-        var deliveredAt: UInt64
-        var firstSentAt: UInt64
+/// How fast the network delivers (`tcp_rate.c`; draft-cheng-iccrg-delivery-rate-estimation): each segment in flight remembers how much had been delivered
+/// when it was sent, so its ACK tells how much was delivered in the meantime. What a connection remembers between ACKs.
+struct DeliveryRate: BitwiseCopyable {
+    /// Of all that an ACK covers, what the segment says that was sent last (`struct rate_sample`, `tcp_rate_skb_delivered`). Times in µs, truncated.
+    struct Reading: BitwiseCopyable {
+        var priorDelivered: UInt32 = 0
+        var priorTime: UInt32 = 0
+        /// How long it took to send what was delivered.
+        var sending: UInt32 = 0
+        var lastEnd = SequenceNumber(0)
+        /// Nothing else holds without it.
+        var isThere = false
+        var isApplicationLimited = false
+        var isRetransmission = false
     }
 
-    /// What one ACK tells (`struct rate_sample`). Times in µs.
+    /// What one ACK tells BBR. Times in µs.
     struct Sample: BitwiseCopyable {
         var priorDelivered: UInt32 = 0
-        var priorTime: UInt64 = 0
         /// Segments delivered over `interval`; both below zero if the ACK gives no sample.
         var delivered: Int64 = -1
         var interval: Int64 = -1
@@ -27,172 +28,120 @@ struct DeliveryRate {
         var losses: UInt32 = 0
         var acked: UInt32 = 0
         var priorInFlight: Int = 0
-        var lastEnd = SequenceNumber(0)
         var isApplicationLimited = false
-        var isRetransmission = false
         /// One small segment at the end of a flight, for whose ACK the receiver probably waited.
         var isAckDelayed = false
     }
 
-    var isOn = false
-    var flights = RecordRing<Flight>()
-    var sample = Sample()
-    /// When data was last delivered, and when the packet which that ACK was for had been sent, in µs (`delivered_mstamp`, `first_tx_mstamp`).
+    /// When data was last delivered, in µs (`delivered_mstamp`).
     var deliveredAt: UInt64 = 0
-    var firstSentAt: UInt64 = 0
-    /// The program had nothing to send until this much is delivered; zero: it has (`app_limited`).
-    var applicationLimit: UInt32 = 0
-    /// The latest sample that the program did not limit, or the best one it did (`tcpi_delivery_rate`).
+    /// When what was last delivered had been sent, in µs, truncated (`first_tx_mstamp`).
+    var firstSentAt: UInt32 = 0
+    /// The program had nothing to send until this much is delivered; zero: it has (`app_limited`). Nothing is known before the first ACK.
+    var applicationLimit = UInt32.max
+    /// The latest sample that the program did not limit, or the best one it did: segments, and µs (`tcpi_delivery_rate`).
     var rateDelivered: UInt32 = 0
-    var rateInterval: UInt64 = 0
-    var isRateApplicationLimited = false
+    var rateInterval: UInt32 = 0
+    var isRateApplicationLimited = true
 }
 
 extension TransportStack {
-    private var microseconds: UInt64 { now.nanoseconds / 1000 }
-
-    /// `tcp_rate_skb_sent`
-    func recordFlight(_ e: EndpointPointer, _ modules: SenderModulesPointer, start: SequenceNumber, end: SequenceNumber, wasIdle: Bool) {
+    /// A segment, or the first of several, goes out (`tcp_rate_skb_sent`). `wasIdle`: nothing was in flight.
+    @inline(__always)
+    func noteDelivery(_ e: EndpointPointer, _ sent: inout SentSegment, wasIdle: Bool) {
         if wasIdle {
-            modules.pointee.rate.firstSentAt = microseconds
-            modules.pointee.rate.deliveredAt = microseconds
+            let time = sent.sentAt / 1000
+            e.cold.pointee.rate.deliveredAt = time
+            e.cold.pointee.rate.firstSentAt = UInt32(truncatingIfNeeded: time)
         }
-        guard end != start else { return }
-        modules.pointee.rate.flights.append(flight(e, modules, start: start, end: end), pool)
-    }
-
-    private func flight(_ e: EndpointPointer, _ modules: SenderModulesPointer, start: SequenceNumber, end: SequenceNumber) -> DeliveryRate.Flight {
-        DeliveryRate.Flight(
-            start: start, end: end, delivered: e.cold.pointee.delivered, isApplicationLimited: modules.pointee.rate.applicationLimit != 0,
-            deliveredAt: modules.pointee.rate.deliveredAt, firstSentAt: modules.pointee.rate.firstSentAt)
-    }
-
-    /// What is sent again has a state of its own; the rest of its burst keeps the old one.
-    func recordResent(_ e: EndpointPointer, _ modules: SenderModulesPointer, start: SequenceNumber, end: SequenceNumber) {
-        var index = flightIndex(modules, start)
-        while index < modules.pointee.rate.flights.count {
-            let old = modules.pointee.rate.flights[index]
-            guard old.start.isBefore(end) else { break }
-            if old.start.isBefore(start) {
-                // The front stays as it is.
-                modules.pointee.rate.flights.pointer(index).pointee.end = start
-                var rest = old
-                rest.start = start
-                modules.pointee.rate.flights.insert(rest, at: index + 1, pool)
-                index += 1
-                continue
-            }
-            if old.end.isAfter(end) {
-                var rest = old
-                rest.start = end
-                modules.pointee.rate.flights.pointer(index).pointee.end = end
-                modules.pointee.rate.flights.insert(rest, at: index + 1, pool)
-            }
-            let piece = modules.pointee.rate.flights[index]
-            modules.pointee.rate.flights[index] = flight(e, modules, start: piece.start, end: piece.end)
-            index += 1
-        }
-    }
-
-    /// Index of the flight that holds `sequence`, or of the first behind it.
-    private func flightIndex(_ modules: SenderModulesPointer, _ sequence: SequenceNumber) -> Int {
-        var low = 0
-        var high = modules.pointee.rate.flights.count
-        while low < high {
-            let middle = (low + high) / 2
-            if modules.pointee.rate.flights[middle].end.isAtOrBefore(sequence) { low = middle + 1 } else { high = middle }
-        }
-        return low
+        sent.delivered = e.cold.pointee.delivered
+        sent.deliveredAt = UInt32(truncatingIfNeeded: e.cold.pointee.rate.deliveredAt)
+        sent.firstSentAt = e.cold.pointee.rate.firstSentAt
+        if e.cold.pointee.rate.applicationLimit != 0 { sent.marks |= SentSegment.applicationLimited }
+        if e.cold.pointee.rate.deliveredAt == 0 { sent.marks |= SentSegment.untimed }
     }
 
     /// An ACK begins.
     func beginSample(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        modules.pointee.rate.sample = DeliveryRate.Sample()
-        modules.pointee.rate.sample.priorInFlight = e.pointee.inFlight
+        modules.pointee.sample = DeliveryRate.Sample()
+        modules.pointee.sample.priorInFlight = e.pointee.inFlight
     }
 
     /// A segment has arrived: of all that one ACK covers, the one sent last counts (`tcp_rate_skb_delivered`).
-    func sampleDelivery(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ sent: SentSegment) {
-        let index = flightIndex(modules, sent.start)
-        guard index < modules.pointee.rate.flights.count else { return }
-        let flight = modules.pointee.rate.flights[index]
-        guard !sent.start.isBefore(flight.start) else { return }
-        let sentAt = sent.sentAt / 1000
-        let sample = modules.pointee.rate.sample
-        let isLater = sentAt > modules.pointee.rate.firstSentAt || (sentAt == modules.pointee.rate.firstSentAt && sent.end.isAfter(sample.lastEnd))
-        guard sample.priorDelivered == 0 || isLater else { return }
-        modules.pointee.rate.sample.priorDelivered = flight.delivered
-        modules.pointee.rate.sample.priorTime = flight.deliveredAt
-        modules.pointee.rate.sample.isApplicationLimited = flight.isApplicationLimited
-        modules.pointee.rate.sample.isRetransmission = sent.marks & (SentSegment.retransmitted | SentSegment.everRetransmitted) != 0
-        modules.pointee.rate.sample.lastEnd = sent.end
-        modules.pointee.rate.firstSentAt = sentAt
-        modules.pointee.rate.sample.interval = Int64(sentAt) - Int64(flight.firstSentAt)
+    @inline(__always)
+    func sampleDelivery(_ e: EndpointPointer, _ sent: SentSegment, _ findings: inout AckFindings) {
+        if sent.marks & SentSegment.untimed != 0 { return }
+        let sentAt = UInt32(truncatingIfNeeded: sent.sentAt / 1000)
+        if findings.delivery.priorDelivered != 0 {
+            let later = Int32(bitPattern: sentAt &- e.cold.pointee.rate.firstSentAt)
+            guard later > 0 || (later == 0 && sent.end.isAfter(findings.delivery.lastEnd)) else { return }
+        }
+        findings.delivery.isThere = true
+        findings.delivery.priorDelivered = sent.delivered
+        findings.delivery.priorTime = sent.deliveredAt
+        findings.delivery.isApplicationLimited = sent.marks & SentSegment.applicationLimited != 0
+        findings.delivery.isRetransmission = sent.marks & (SentSegment.retransmitted | SentSegment.everRetransmitted) != 0
+        findings.delivery.lastEnd = sent.end
+        findings.delivery.sending = sentAt &- sent.firstSentAt
+        e.cold.pointee.rate.firstSentAt = sentAt
     }
 
     /// One segment acknowledged that was not a full one (`FLAG_ACK_MAYBE_DELAYED`).
     func noteDelayedAck(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ findings: AckFindings) {
         let isRunt = e.pointee.unacknowledged - findings.priorUnacknowledged < Int(e.pointee.segmentSize)
         guard isRunt, findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked), findings.isDisjoint(with: .alarming),
-            modules.pointee.rate.sample.priorDelivered &+ 1 == e.cold.pointee.delivered,
+            findings.delivery.priorDelivered &+ 1 == e.cold.pointee.delivered,
             e.cold.pointee.sent.count == 0 || e.cold.pointee.sent[0].start == e.pointee.unacknowledged
         else { return }
-        modules.pointee.rate.sample.isAckDelayed = true
-    }
-
-    /// Flights below SND.UNA tell nothing more.
-    func forgetFlights(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        while modules.pointee.rate.flights.count > 0, modules.pointee.rate.flights[0].end.isAtOrBefore(e.pointee.unacknowledged) {
-            modules.pointee.rate.flights.removeFirst(pool)
-        }
+        modules.pointee.sample.isAckDelayed = true
     }
 
     /// The sample of an ACK (`tcp_rate_gen`): over the slower of the time it took to send and the time it took to be acknowledged.
-    func finishSample(_ e: EndpointPointer, _ modules: SenderModulesPointer, delivered: UInt32, lost: UInt32, isReneging: Bool) {
-        let limit = modules.pointee.rate.applicationLimit
-        if limit != 0, Int32(bitPattern: e.cold.pointee.delivered &- limit) > 0 { modules.pointee.rate.applicationLimit = 0 }
-        if delivered > 0 { modules.pointee.rate.deliveredAt = microseconds }
-        var sample = modules.pointee.rate.sample
-        defer { modules.pointee.rate.sample = sample }
-        sample.acked = delivered
-        sample.losses = lost
-        guard sample.priorTime != 0, !isReneging else {
-            (sample.delivered, sample.interval) = (-1, -1)
-            return
+    func finishSample(_ e: EndpointPointer, _ findings: AckFindings, delivered: UInt32) {
+        let limit = e.cold.pointee.rate.applicationLimit
+        if limit != 0, Int32(bitPattern: e.cold.pointee.delivered &- limit) > 0 { e.cold.pointee.rate.applicationLimit = 0 }
+        let time = now.nanoseconds / 1000
+        if delivered > 0 { e.cold.pointee.rate.deliveredAt = time }
+        let reading = findings.delivery
+        var interval: Int64 = -1
+        var count: Int64 = -1
+        if reading.isThere, !findings.contains(.reneging) {
+            count = Int64(e.cold.pointee.delivered &- reading.priorDelivered)
+            interval = Int64(max(reading.sending, UInt32(truncatingIfNeeded: time) &- reading.priorTime))
+            // Shorter than any round trip: the ACK was for the original of a retransmission.
+            if interval < Int64(e.cold.pointee.minimumRTT) { interval = -1 }
         }
-        sample.delivered = Int64(e.cold.pointee.delivered &- sample.priorDelivered)
-        sample.interval = max(sample.interval, Int64(microseconds) - Int64(sample.priorTime))
-        // Shorter than any round trip: the ACK was for the original of a retransmission.
-        if e.cold.pointee.minimumRTT != .max, sample.interval < Int64(e.cold.pointee.minimumRTT) {
-            sample.interval = -1
-            return
-        }
-        let interval = UInt64(max(0, sample.interval))
-        if !sample.isApplicationLimited
-            || UInt64(sample.delivered) * modules.pointee.rate.rateInterval >= UInt64(modules.pointee.rate.rateDelivered) * interval
+        if interval >= 0,
+            !reading.isApplicationLimited
+                || UInt64(count) &* UInt64(e.cold.pointee.rate.rateInterval) >= UInt64(e.cold.pointee.rate.rateDelivered) &* UInt64(interval)
         {
-            modules.pointee.rate.rateDelivered = UInt32(clamping: sample.delivered)
-            modules.pointee.rate.rateInterval = interval
-            modules.pointee.rate.isRateApplicationLimited = sample.isApplicationLimited
+            e.cold.pointee.rate.rateDelivered = UInt32(truncatingIfNeeded: count)
+            e.cold.pointee.rate.rateInterval = UInt32(truncatingIfNeeded: interval)
+            e.cold.pointee.rate.isRateApplicationLimited = reading.isApplicationLimited
         }
+        guard e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules else { return }
+        modules.pointee.sample.acked = delivered
+        modules.pointee.sample.losses = e.cold.pointee.lostEver &- findings.lostBefore
+        modules.pointee.sample.priorDelivered = reading.priorDelivered
+        modules.pointee.sample.isApplicationLimited = reading.isApplicationLimited
+        (modules.pointee.sample.delivered, modules.pointee.sample.interval) = (count, interval)
     }
 
     /// The program writes: had it left the network idle (`tcp_rate_check_app_limited`)?
     func noteApplicationLimit(_ e: EndpointPointer) {
-        guard let modules = e.cold.pointee.modules, modules.pointee.rate.isOn else { return }
-        let inFlight = e.pointee.inFlight
-        if e.pointee.unsent < Int(e.pointee.segmentSize), inFlight < Int(e.pointee.window), e.pointee.lostOut <= e.pointee.retransOut {
-            limitByApplication(e, modules)
+        if e.pointee.unsent < Int(e.pointee.segmentSize), e.cold.pointee.leavesAt <= now.nanoseconds, e.pointee.inFlight < Int(e.pointee.window),
+            e.pointee.lostOut <= e.pointee.retransOut
+        {
+            limitByApplication(e)
         }
     }
 
-    func limitByApplication(_ e: EndpointPointer, _ modules: SenderModulesPointer) {
-        modules.pointee.rate.applicationLimit = max(1, e.cold.pointee.delivered &+ UInt32(max(0, e.pointee.inFlight)))
-    }
+    func limitByApplication(_ e: EndpointPointer) { e.cold.pointee.rate.applicationLimit = max(1, e.cold.pointee.delivered &+ UInt32(max(0, e.pointee.inFlight))) }
 
     /// Bytes a second of the last sample, zero without one (`tcp_compute_delivery_rate`).
     func deliveryRate(_ e: EndpointPointer) -> UInt64 {
-        guard let modules = e.cold.pointee.modules, modules.pointee.rate.rateDelivered > 0, modules.pointee.rate.rateInterval > 0 else { return 0 }
-        return UInt64(modules.pointee.rate.rateDelivered) * UInt64(e.pointee.segmentSize) * 1_000_000 / modules.pointee.rate.rateInterval
+        let rate = e.cold.pointee.rate
+        guard rate.rateDelivered > 0, rate.rateInterval > 0 else { return 0 }
+        return UInt64(rate.rateDelivered) * UInt64(e.pointee.segmentSize) * 1_000_000 / UInt64(rate.rateInterval)
     }
 }

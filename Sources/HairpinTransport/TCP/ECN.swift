@@ -39,6 +39,19 @@ extension TransportStack {
 
     // MARK: receiver
 
+    /// Counts what came with a code point (`tcp_ecn_received_counters`), whether or not ECN is agreed.
+    func countMark(_ e: EndpointPointer, _ segment: Segment) {
+        let count = UInt32(segment.payload.count)
+        if !e.cold.pointee.ecn.contains(.agreed) { e.cold.pointee.ecn.insert(.seen) }
+        switch segment.typeOfService & 3 {
+        case CongestionNotification.ce:
+            e.cold.pointee.receivedMarked &+= segment.segmentSize > 0 ? (max(count, 1) + UInt32(segment.segmentSize) - 1) / UInt32(segment.segmentSize) : 1
+            e.cold.pointee.receivedBytes.ce &+= count
+        case CongestionNotification.ect0: e.cold.pointee.receivedBytes.ect0 &+= count
+        default: e.cold.pointee.receivedBytes.ect1 &+= count
+        }
+    }
+
     /// `tcp_ecn_check_ce`, `tcp_ecn_accept_cwr`
     func noteECN(_ e: EndpointPointer, _ segment: Segment) {
         if segment.flags.contains(.cwr) {

@@ -79,8 +79,14 @@ struct EndpointFlags: OptionSet {
     static let cookieChild = EndpointFlags(rawValue: 1 << 56)
     /// ACKs of data beyond a hole wait to be sent as one (`compressed_ack` is not zero).
     static let ackCompressed = EndpointFlags(rawValue: 1 << 53)
+    /// The route's MTU has become less, and the connection has not noticed (`icsk_pmtu_cookie`).
+    static let routeChanged = EndpointFlags(rawValue: 1 << 55)
     /// Routers may cut the packets: IP_MTU_DISCOVER is neither WANT nor DO (`ip_dont_fragment`).
     static let mayBeCut = EndpointFlags(rawValue: 1 << 54)
+    /// The SYN had a Fast Open option or data (`syn_fastopen`, `syn_data`), at a time when Fast Open was not paused (`syn_fastopen_ch`).
+    static let triedFastOpen = EndpointFlags(rawValue: 1 << 49)
+    /// IP_MINTTL, TCP_THIN_LINEAR_TIMEOUTS, SO_PEEK_OFF.
+    static let checksTTL = EndpointFlags(rawValue: 1 << 50), thin = EndpointFlags(rawValue: 1 << 51), peeksOnward = EndpointFlags(rawValue: 1 << 52)
     /// SO_TIMESTAMPING for what is sent.
     static let stamps = EndpointFlags(rawValue: 1 << 48)
     /// SO_ZEROCOPY; calls with MSG_ZEROCOPY are not all acknowledged.
@@ -95,6 +101,14 @@ struct SentSegment: BitwiseCopyable {
     /// Counts a FIN.
     var end: SequenceNumber
     var sentAt: UInt64
+    /// What had been delivered when it was last sent, when the latest of that was, and when what that ACK was for had been sent (`tcp_skb_cb.tx`). Times in µs,
+    /// truncated.
+    var delivered: UInt32 = 0
+    var deliveredAt: UInt32 = 0
+    var firstSentAt: UInt32 = 0
+    /// How long after `sentAt` it leaves the device, in ns, or with the highest bit set in units of 4096 ns; zero: at once.
+    var leaving: UInt32 = 0
+    static let leavesLate: UInt64 = 1 << 31
     var marks: UInt16 = 0
     var transmissions: UInt8 = 1
     static let psh: UInt16 = 1, fin: UInt16 = 2, sacked: UInt16 = 4, lost: UInt16 = 8, retransmitted: UInt16 = 16, endsBurst: UInt16 = 32
@@ -103,6 +117,8 @@ struct SentSegment: BitwiseCopyable {
     static let stamped: UInt16 = 128, endOfRecord: UInt16 = 256
     /// A packet of one segment whose front is acknowledged, and that has not been sent again since.
     static let trimmed: UInt16 = 512
+    /// Sent while the program had nothing more to send (`tx.is_app_limited`); went with the SYN, when nothing was known of delivery.
+    static let applicationLimited: UInt16 = 1024, untimed: UInt16 = 2048
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }

@@ -67,6 +67,10 @@ struct EndpointDetails {
     var priorThreshold: UInt32 = 0
     var proportionalDelivered: UInt32 = 0
     var proportionalOut: UInt32 = 0
+    /// TCP_RTO_MIN_US, TCP_RTO_MAX_MS and TCP_DELACK_MAX_US, else the namespace's settings as they were when the socket was made, in ticks.
+    var leastTimeout: UInt16 = 50
+    var mostTimeout: UInt16 = 30_000
+    var mostAckDelay: UInt16 = 50
     var backoff: UInt8 = 0
     var retransmits: UInt8 = 0
     var probesOut: UInt8 = 0
@@ -99,6 +103,7 @@ struct EndpointDetails {
     /// A FIN that arrived with data beyond a hole.
     var outOfOrderFIN = false
     var outOfOrderFINAt = SequenceNumber(0)
+    /// When the SYN was sent; in TIME-WAIT when that began (`tw_entry_stamp`).
     var synSentAt: UInt64 = 0
     var timeWaitWindow: UInt32 = 0
     var outOfWindowAnswer: UInt64 = 0
@@ -141,10 +146,12 @@ struct EndpointDetails {
     var fastOpenPending: Int32 = 0
     /// The listener a Fast Open child counts at, by its socket.
     var fastOpenListener: UInt32 = 0
+    /// Why data did not get through with the SYN (`fastopen_client_fail`).
+    var fastOpenFailure = FastOpenFailure.none
     /// What the next SYN or SYN-ACK says about Fast Open.
     var cookie = FastOpenCookie()
     var congestion = CongestionControl.cubic
-    /// Pacing, BBR, DCTCP, path MTU search: none for most connections.
+    /// Pacing, BBR, DCTCP, path MTU search, waiting for the device: none for most connections.
     var modules: SenderModulesPointer?
     var ecn: CongestionNotification = []
     /// When the window was first probed, in ns; zero: it is not (`icsk_probes_tstamp`).
@@ -157,6 +164,9 @@ struct EndpointDetails {
     var heldPackets: UInt32 = 0
     /// When something was last sent, in ns (`tcp_wstamp_ns`).
     var lastTransmission: UInt64 = 0
+    /// When the last packet with data that this host's device holds will have left it, in ns (`sk_wmem_alloc` is not zero before).
+    var leavesAt: UInt64 = 0
+    var rate = DeliveryRate()
     // Counters of TCP_INFO.
     var segmentsIn: UInt32 = 0
     var segmentsOut: UInt32 = 0
@@ -166,6 +176,9 @@ struct EndpointDetails {
     var bytesRetransmitted: UInt64 = 0
     var bytesAcknowledged: UInt64 = 0
     var bytesReceived: UInt64 = 0
+    /// Segments that came with CE, and bytes that came with ECT(1), ECT(0) and CE (`received_ce`, `received_ecn_bytes`).
+    var receivedMarked: UInt32 = 0
+    var receivedBytes: (ect1: UInt32, ect0: UInt32, ce: UInt32) = (0, 0, 0)
     /// Delivered segments whose ACK said ECE.
     var deliveredMarked: UInt32 = 0
     var totalRetransmissions: UInt32 = 0

@@ -11,6 +11,11 @@ extension TransportStack {
         if e == owner, !backlog.isDraining {
             return backlog.append(type: error.type, code: error.code, information: error.information, offender: error.offender, quote: error.quote)
         }
+        // The quoted packet's hops (`tcp_v4_err`).
+        if e.pointee.flags.contains(.checksTTL), let quote = error.quote.baseAddress, quote.u8(IPv4Offset.timeToLive) < leastTimeToLive(e) {
+            statistics.ext.TCPMinTTLDrop += 1
+            return
+        }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
         // Only numbers that are out there are believed (RFC 5927 §4.1).
         let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.cold.pointee.initialSend : e.pointee.unacknowledged
@@ -46,10 +51,17 @@ extension TransportStack {
 
     /// `tcp_v4_mtu_reduced`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
-        guard e.pointee.state != .listen, e.pointee.state != .closed, e.cold.pointee.pathDiscovery != .interface, e.cold.pointee.pathDiscovery != .omit else { return }
+        guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.cold.pointee.pathMTU) else { return }
+        switch e.cold.pointee.pathDiscovery {
+        case .dont, .interface, .omit:
+            // Nothing goes again for it; but the route knows, and the next packet is of its size (`ip_sk_accept_pmtu`, `tcp_current_mss`).
+            e.pointee.flags.insert(.routeChanged)
+            return
+        case .want, .do, .probe: break
+        }
         e.cold.pointee.pathMTU = UInt32(mtu)
         if e.pointee.state == .synSent, e.pointee.flags.contains(.sentSynData) {
             // The SYN with data did not fit: again at once, without (`tcp_simple_retransmit`).
@@ -63,6 +75,14 @@ extension TransportStack {
         guard e.pointee.state != .synSent, e.pointee.state != .synReceived else { return }
         synchronizeSegment(e)
         resendOversized(e)
+    }
+
+    /// Segments of the size of the route's MTU from now on.
+    func followRoute(_ e: EndpointPointer) {
+        e.pointee.flags.remove(.routeChanged)
+        guard let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) else { return }
+        e.cold.pointee.pathMTU = UInt32(max(route.mtu, 68))
+        synchronizeSegment(e)
     }
 
     /// `tcp_simple_retransmit`
@@ -121,8 +141,10 @@ extension TransportStack {
             repeat {
                 let size = min(segment, dataEnd - start)
                 let isLast = start + size == dataEnd
-                var piece = SentSegment(start: start, end: isLast ? end : start + size, sentAt: first.sentAt, marks: SentSegment.lost)
-                piece.marks |= first.marks & SentSegment.everRetransmitted
+                var piece = first
+                (piece.start, piece.end) = (start, isLast ? end : start + size)
+                piece.marks = SentSegment.lost | first.marks & (SentSegment.everRetransmitted | SentSegment.applicationLimited | SentSegment.untimed)
+                piece.transmissions = 1
                 if isLast { piece.marks |= SentSegment.endsBurst | (last.marks & (SentSegment.fin | SentSegment.psh)) | (several ? SentSegment.psh : 0) }
                 e.cold.pointee.sent.append(piece, pool)
                 start = start + size

@@ -52,6 +52,15 @@ struct FastOpenCookie: BitwiseCopyable {
     func equals(_ other: FastOpenCookie) -> Bool { length == other.length && bytes == other.bytes }
 }
 
+/// `TFO_…` of `tcpi_fastopen_client_fail`.
+enum FastOpenFailure: UInt8 { case none, cookieUnavailable, dataNotAcknowledged, synRepeated }
+
+/// Fast Open rests for a while after signs of a middlebox that swallows it (`tfo_active_disable_stamp`, `tfo_active_disable_times`).
+struct FastOpenPause {
+    var times = 0
+    var since: UInt64 = 0
+}
+
 /// What a host remembers of a server (`tcp_metrics.c`).
 struct FastOpenMemory {
     var cookie = FastOpenCookie()
@@ -82,9 +91,12 @@ extension TransportStack {
     func opensFast(_ e: EndpointPointer, _ listener: EndpointPointer, _ segment: Segment) -> Bool {
         let hasData = !segment.payload.isEmpty || segment.isFIN
         let mode = settings.tcp_fastopen
-        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.cold.pointee.fastOpenQueue > 0,
-            listener.cold.pointee.fastOpenPending < listener.cold.pointee.fastOpenQueue
-        else { return false }
+        if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
+        guard mode & 2 != 0, hasData || segment.cookieLength >= 0, listener.cold.pointee.fastOpenQueue > 0 else { return false }
+        guard listener.cold.pointee.fastOpenPending < listener.cold.pointee.fastOpenQueue else {
+            statistics.ext.TCPFastOpenListenOverflow += 1
+            return false
+        }
         if mode & 0x200 != 0 || listener.pointee.flags.contains(.fastOpenNoCookie) { return true }
         let key = streamExtras[listener.pointee.socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
         let valid = TransportSettings.fastOpenCookie(client: segment.source, server: segment.destination, key: key).withUnsafeBytes {
@@ -93,8 +105,8 @@ extension TransportStack {
         if segment.cookieLength > 0, let bytes = segment.cookie {
             if valid.equals(FastOpenCookie(bytes, length: segment.cookieLength, isExperimental: segment.isCookieExperimental)) { return true }
         }
+        if segment.cookieLength > 0 { statistics.ext.TCPFastOpenPassiveFail += 1 }
         if segment.cookieLength >= 0 { e.cold.pointee.cookie = valid }
-        if segment.cookieLength == 0 { statistics.ext.TCPFastOpenCookieReqd += 1 }
         return false
     }
 
@@ -135,11 +147,13 @@ extension TransportStack {
     /// What is known of the server (`tcp_fastopen_cookie_check`): a cookie to send data with, or a request for one.
     func prepareFastOpen(_ e: EndpointPointer) -> Bool {
         let known = fastOpenMemory[e.pointee.remoteAddress]
+        if isFastOpenPaused { return false }
         if settings.tcp_fastopen & 4 != 0 || e.pointee.flags.contains(.fastOpenNoCookie) { return true }
         if let known, known.cookie.isThere {
             e.cold.pointee.cookie = known.cookie
             return true
         }
+        e.cold.pointee.fastOpenFailure = .cookieUnavailable
         e.cold.pointee.cookie = .request(isExperimental: known?.experiment == 1)
         return false
     }
@@ -165,7 +179,7 @@ extension TransportStack {
         e.pointee.sendNext = first + count
         e.pointee.pushed = first + count
         e.cold.pointee.sent.append(
-            SentSegment(start: first, end: first + count, sentAt: stamp, marks: SentSegment.psh | SentSegment.endsBurst), pool)
+            SentSegment(start: first, end: first + count, sentAt: stamp, marks: SentSegment.psh | SentSegment.endsBurst | SentSegment.untimed), pool)
         e.cold.pointee.heldPackets = 1
         e.pointee.flags.insert(.sentSynData)
         return count
@@ -196,11 +210,46 @@ extension TransportStack {
         }
         if e.cold.pointee.sent[0].start.isBefore(e.pointee.unacknowledged) { e.cold.pointee.sent.pointer(0).pointee.start = e.pointee.unacknowledged }
         statistics.ext.TCPFastOpenActiveFail += 1
+        e.cold.pointee.fastOpenFailure = e.cold.pointee.totalRetransmissions > 0 ? .synRepeated : .dataNotAcknowledged
         // Not a sign of congestion (`tcp_non_congestion_loss_retransmit`).
         markLost(e, e.cold.pointee.sent.pointer(0))
         resendWithoutReduction(e)
         return e.pointee.state == .established
     }
+}
+
+// MARK: black holes
+
+extension TransportStack {
+    /// The pause is so long, doubled each time but no more than 64 times it (`tcp_fastopen_active_should_disable`).
+    var isFastOpenPaused: Bool {
+        guard fastOpenPause.times > 0, settings.tcp_fastopen_blackhole_timeout > .zero else { return false }
+        let length = UInt64(settings.tcp_fastopen_blackhole_timeout.nanoseconds) << UInt64(min(fastOpenPause.times - 1, 6))
+        return now.nanoseconds < fastOpenPause.since + length
+    }
+
+    private func pauseFastOpen() {
+        guard settings.tcp_fastopen_blackhole_timeout > .zero else { return }
+        fastOpenPause.times += 1
+        fastOpenPause.since = now.nanoseconds
+        statistics.ext.TCPFastOpenBlackhole += 1
+    }
+
+    /// The third timeout in a row, or the end of a connection before it (`tcp_fastopen_active_detect_blackhole`).
+    func suspectBlackHole(_ e: EndpointPointer, timeouts: UInt8, isOver: Bool) { if timeouts == 2 || (timeouts < 2 && isOver) { pauseFastOpen() } }
+
+    /// A FIN beyond data that was lost, and nothing else, came back: the data may have been swallowed. A connection that brought data ends the pauses
+    /// (`tcp_fastopen_active_disable_ofo_check`).
+    func concludeFastOpenPath(_ e: EndpointPointer) {
+        if e.cold.pointee.dataSegmentsIn == 0 {
+            if e.cold.pointee.outOfOrderFIN, e.cold.pointee.outOfOrder.count <= 1 { pauseFastOpen() }
+        } else if !e.pointee.flags.contains(.localRoute) {
+            fastOpenPause.times = 0
+        }
+    }
+
+    /// A FIN beyond the window's edge for a program that is gone (`tcp_rcv_state_process`).
+    func suspectBlackHole(_ e: EndpointPointer, _ segment: Segment) { if segment.isFIN, e.pointee.flags.contains(.triedFastOpen) { pauseFastOpen() } }
 }
 
 /// SipHash-2-4 (Aumasson and Bernstein, 2012) over whole 64-bit words.

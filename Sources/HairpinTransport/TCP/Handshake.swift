@@ -60,8 +60,9 @@ extension TransportStack {
         statistics.activeOpens += 1
         var carried = 0
         if let bytes = fastOpen {
-            e.pointee.flags.insert(.fastOpenAsked)
-            if prepareFastOpen(e) {
+            let mayCarry = prepareFastOpen(e)
+            if e.cold.pointee.cookie.length >= 0 || mayCarry { e.pointee.flags.formUnion([.fastOpenAsked, .triedFastOpen]) }
+            if mayCarry {
                 carried = sendOpeningSYN(e, bytes)
             } else {
                 transmit(e, sequence: e.cold.pointee.initialSend, count: 0, flags: .syn)
@@ -77,16 +78,19 @@ extension TransportStack {
 
     /// One second, and again for `tcp_syn_linear_timeouts` times, then twice as long each time (`tcp_retransmit_timer`).
     func synTimeout(_ e: EndpointPointer) {
-        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries
         statistics.timeouts += 1
+        let retries = e.cold.pointee.synCount > 0 ? Int(e.cold.pointee.synCount) : settings.tcp_syn_retries
         // The time is that of so many doublings, whatever came linearly before them (`tcp_write_timeout`).
-        let limit = e.cold.pointee.userTimeout > 0 ? e.cold.pointee.userTimeout : modelTimeout(retries, base: 1_000_000_000)
+        let limit = e.cold.pointee.userTimeout > 0 ? e.cold.pointee.userTimeout : modelTimeout(e, retries, base: 1_000_000_000)
         let isOverdue = e.cold.pointee.synRetries > 0 && Int64(now.nanoseconds &- e.cold.pointee.synSentAt) >= limit
-        if Int(e.cold.pointee.synRetries) >= retries + settings.tcp_syn_linear_timeouts || isOverdue {
+        let isOver = Int(e.cold.pointee.synRetries) >= retries + settings.tcp_syn_linear_timeouts || isOverdue
+        if e.pointee.flags.contains(.triedFastOpen) { suspectBlackHole(e, timeouts: e.cold.pointee.synRetries, isOver: isOver) }
+        if isOver {
             statistics.attemptFails += 1
             return abortTimedOut(e)
         }
         e.cold.pointee.rehashes &+= 1
+        queueCWR(e)  // `tcp_enter_loss`
         countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
         e.cold.pointee.synRetries += 1
         // One that still waits for a neighbour's address is not joined by a second.
@@ -98,7 +102,7 @@ extension TransportStack {
             guard e.pointee.state == .synSent else { return }
         }
         if Int(e.cold.pointee.synRetries) > settings.tcp_syn_linear_timeouts {
-            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks(e))
         }
         arm(e, .retransmission, ticks: boundToUserTimeout(e))
     }
@@ -217,6 +221,7 @@ extension TransportStack {
         e.cold.pointee.retransmits = 0
         endTimeouts(e)
         e.pointee.slowDeadline = .max
+        rearmRetransmission(e)
         e.cold.pointee.delivered &+= 1
         e.pointee.sendWindow = UInt32(segment.window) << UInt32(e.pointee.sendScale)
         e.cold.pointee.maximumWindow = max(e.cold.pointee.maximumWindow, e.pointee.sendWindow)
@@ -270,13 +275,19 @@ extension TransportStack {
             guard e.pointee.state == .established else { return .delivered }
             if resent { return .delivered }
             // Data of a SYN-ACK is taken only by Fast Open (`tcp_fastopen_add_skb`); its sender repeats it otherwise.
-            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN { _ = queueData(e, segment.withoutSYN()) }
-            sendAck(e)
+            if usesFastOpen, !segment.payload.isEmpty || segment.isFIN {
+                _ = queueData(e, segment.withoutSYN())
+                // Counted where it came in, and where it was taken; a FIN is no byte here.
+                e.cold.pointee.bytesReceived = UInt64(segment.payload.count)
+                if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
+            }
+            if e.pointee.state != .closed, isInteractive(e) || e.cold.pointee.deferAccept > 0 { saveLastAck(e) } else { sendAck(e) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
         // Both called at once (RFC 9293 §3.5, figure 7).
         learnFromSYN(e, segment)
+        if !segment.flags.isSuperset(of: [.ece, .cwr]) { e.cold.pointee.ecn.remove(.agreed) }  // `tcp_ecn_rcv_syn`
         e.pointee.sendWindow = UInt32(segment.window)
         e.cold.pointee.maximumWindow = e.pointee.sendWindow
         e.pointee.state = .synReceived
@@ -305,6 +316,13 @@ extension TransportStack {
         sendSynAck(e)
     }
 
+    /// The accept queue has no room (`LINUX_MIB_LISTENOVERFLOWS`, `tcp_listendrop`).
+    func overflow() -> Reception {
+        statistics.listenOverflows += 1
+        statistics.ext.ListenDrops += 1
+        return .bufferFull
+    }
+
     /// `number`: what the numbers of the answer begin with, if a TIME-WAIT record gave way to the SYN, which makes it known to be no attack.
     func receiveListening(_ listener: EndpointPointer, _ segment: Segment, number: SequenceNumber? = nil) -> Reception {
         if segment.isReset { return .delivered }
@@ -317,15 +335,18 @@ extension TransportStack {
         // `tcp_conn_request`: no room for another request, no room for another connection.
         let isFull = number == nil && listener.cold.pointee.handshakes > listener.cold.pointee.backlog
         let wantsCookie = number == nil && settings.tcp_syncookies > 0 && (isFull || settings.tcp_syncookies == 2)
-        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog, !isFull || wantsCookie else {
-            statistics.listenOverflows += 1
+        if wantsCookie { statistics.ext.TCPReqQFullDoCookies += 1 }
+        if isFull, !wantsCookie {
+            statistics.ext.TCPReqQFullDrop += 1
+            statistics.ext.ListenDrops += 1
             return .bufferFull
         }
+        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else { return overflow() }
         if wantsCookie { return answerWithCookie(listener, segment) }
         // Without cookies the last quarter of the namespace's bound is for peers that are known to be alive, of whom nobody keeps a record.
         let most = settings.tcp_max_syn_backlog
         if settings.tcp_syncookies == 0, number == nil, most - Int(listener.cold.pointee.handshakes) < most >> 2 {
-            statistics.listenOverflows += 1
+            statistics.ext.ListenDrops += 1
             return .bufferFull
         }
         guard let e = makeChild(of: listener, segment) else { return .bufferFull }
@@ -390,13 +411,18 @@ extension TransportStack {
         e.cold.pointee.keepCount = listener.cold.pointee.keepCount
         e.cold.pointee.linger2 = listener.cold.pointee.linger2
         e.cold.pointee.notSentLowWater = listener.cold.pointee.notSentLowWater
+        (e.cold.pointee.leastTimeout, e.cold.pointee.mostTimeout) = (listener.cold.pointee.leastTimeout, listener.cold.pointee.mostTimeout)
+        e.cold.pointee.mostAckDelay = listener.cold.pointee.mostAckDelay
         e.cold.pointee.receiveLowWater = listener.cold.pointee.receiveLowWater
         e.cold.pointee.userClamp = listener.cold.pointee.userClamp
         e.cold.pointee.pathDiscovery = listener.cold.pointee.pathDiscovery
         if listener.cold.pointee.modules != nil { inheritModules(e, from: listener) }
+        if listener.pointee.flags.contains(.checksTTL) {
+            streamExtras[e.pointee.socket.rawValue, default: StreamExtras()].leastTimeToLive = leastTimeToLive(listener)
+        }
         e.pointee.flags = listener.pointee.flags.intersection([
             .noDelay, .cork, .reuseAddress, .keepAlive, .receiveBufferSet, .sendBufferSet, .reportsUnread, .zeroCopy, .urgentInline,
-            .mayBeCut,
+            .mayBeCut, .thin, .checksTTL,
         ])
     }
 
@@ -422,7 +448,7 @@ extension TransportStack {
         if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1 {
             repeatSynAck(e)
         }
-        armSlow(e, ticks: 250 << UInt64(e.cold.pointee.synRetries))
+        armSlow(e, ticks: min(250 << UInt64(min(e.cold.pointee.synRetries, 20)), UInt64(maximumTimeoutTicks(e))))
     }
 
     /// `tcp_check_req`, then the first segment of the new connection.
@@ -496,12 +522,12 @@ extension TransportStack {
         if let listener = e.cold.pointee.listener {
             // A full accept queue: the ACK is forgotten, the SYN-ACK will be repeated; or a reset tells the peer (`tcp_abort_on_overflow`).
             guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
-                statistics.listenOverflows += 1
-                if settings.tcp_abort_on_overflow {
+                if settings.tcp_abort_on_overflow, !hasCookie {
+                    statistics.ext.EmbryonicRsts += 1
                     sendReset(to: segment)
                     destroy(e)
                 }
-                return .bufferFull
+                return overflow()
             }
             listener.cold.pointee.handshakes -= 1
             listener.cold.pointee.acceptCount += 1

@@ -65,8 +65,8 @@ extension TransportStack {
         return (modules.pointee.pacing.next - now.nanoseconds) / TimerWheel.tick
     }
 
-    /// The timer went off (`tcp_pace_kick`, `tcp_tsq_write`): lost segments first, then new ones.
-    func pacingTimeout(_ e: EndpointPointer) {
+    /// Pacing or the device lets more go (`tcp_pace_kick`, `tcp_tsq_write`): lost segments first, then new ones.
+    func sendHeldBack(_ e: EndpointPointer) {
         switch e.pointee.state {
         case .established, .finWait1, .closing, .closeWait, .lastAck: break
         default: return

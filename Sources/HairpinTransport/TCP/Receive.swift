@@ -26,6 +26,10 @@ extension TransportStack {
             sendReset(to: segment)
             return .refused
         }
+        if e.pointee.flags.contains(.checksTTL), ip.timeToLive < leastTimeToLive(e) {
+            statistics.ext.TCPMinTTLDrop += 1
+            return .tooFewHops
+        }
         if e == owner, !backlog.isDraining {
             e.cold.pointee.segmentsIn &+= 1
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
@@ -54,6 +58,7 @@ extension TransportStack {
         case .listen: return receiveListening(e, segment)
         case .synSent: return receiveSynSent(e, segment)
         case .synReceived: return receiveSynReceived(e, segment)
+        case .finWait1 where e.pointee.flags.contains(.fastOpenChild): return receiveSynReceived(e, segment)
         case .timeWait: return receiveTimeWait(e, segment)
         case .closed:
             sendReset(to: segment)
@@ -70,6 +75,7 @@ extension TransportStack {
         }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
+        if segment.typeOfService & 3 != 0 { countMark(e, segment) }
         switch processAck(e, segment) {
         case .unsent:
             if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2

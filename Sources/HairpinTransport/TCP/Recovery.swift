@@ -326,7 +326,7 @@ extension TransportStack {
         var microseconds: Int64 = 1_000_000
         if e.cold.pointee.smoothedRTT > 0 {
             microseconds = Int64(e.cold.pointee.smoothedRTT >> 2)
-            microseconds += e.pointee.packetsOut == 1 ? settings.tcp_rto_min.nanoseconds / 1000 : 2000
+            microseconds += e.pointee.packetsOut == 1 ? Int64(e.cold.pointee.leastTimeout) * Int64(TimerWheel.tick / 1000) : 2000
         }
         var ticks = TimerWheel.ticks(.microseconds(microseconds))
         if advancing {

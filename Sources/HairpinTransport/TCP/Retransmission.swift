@@ -11,22 +11,72 @@ extension TransportStack {
         while index < e.cold.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
             if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.cold.pointee.sent[index]
-            if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
-                guard retransmit(e, index: index), e.pointee.state != .closed else { break }
-                if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
-                if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += 1 }
+            if e.cold.pointee.leavesAt > now.nanoseconds, waitsForDevice(e, packet: sent.payload, isRetransmission: true) { break }
+            if TransportStack.isDue(sent) {
+                let count = burst(e, from: index)
+                guard count > 1 ? retransmitBurst(e, index, count) : retransmit(e, index: index), e.pointee.state != .closed else { break }
+                if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += count } else { statistics.ext.TCPFastRetrans += count }
+                if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += UInt32(count) }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
+                index += count - 1
             }
             index += 1
         }
         if rearms, e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
     }
 
+    /// Lost, and not sent again since.
+    private static func isDue(_ sent: SentSegment) -> Bool {
+        sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost
+    }
+
+    /// How many segments of the packet that holds the one at `index` go together: those that follow it in the same burst and are due, as far as both windows
+    /// and the size of bursts allow.
+    private func burst(_ e: EndpointPointer, from index: Int) -> Int {
+        let segment = currentSegment(e)
+        let most = min(Int(e.pointee.window) - e.pointee.inFlight, burstLimit(e, segment: segment))
+        var count = 0
+        while count < most, index + count < e.cold.pointee.sent.count {
+            let sent = e.cold.pointee.sent[index + count]
+            guard TransportStack.isDue(sent), sent.payload <= segment, sent.end.isAtOrBefore(e.pointee.windowEnd) else { break }
+            count += 1
+            if sent.marks & SentSegment.endsBurst != 0 { break }
+        }
+        return max(1, count)
+    }
+
+    /// Sends several segments of the queue again as one packet of the kernel, which is cut below TCP: only the last has PSH (`__tcp_transmit_skb`).
+    private func retransmitBurst(_ e: EndpointPointer, _ index: Int, _ count: Int) -> Bool {
+        for i in index..<index + count where isHeld(e, e.cold.pointee.sent[i]) {
+            statistics.ext.TCPSpuriousRtxHostQueues += 1
+            return false
+        }
+        if network.packetsHeld(by: e.pointee.socket) > 0 {
+            statistics.ext.TCPSpuriousRtxHostQueues += 1
+            return false
+        }
+        let last = index + count - 1
+        if e.cold.pointee.sent[last].marks & SentSegment.endsBurst == 0 {
+            e.cold.pointee.sent.pointer(last).pointee.marks |= SentSegment.endsBurst
+            e.cold.pointee.heldPackets += 1
+        }
+        let stamp = transmissionStamp()
+        let previous = e.cold.pointee.lastTransmission
+        var payload = 0
+        for i in index...last {
+            payload += e.cold.pointee.sent[i].payload
+            sendAgain(e, i, flags: i == last ? [.ack, .psh] : .ack, stamp: stamp, isProbe: false, cutFromBurst: true)
+            guard e.pointee.state != .closed else { return false }
+        }
+        if let modules = e.cold.pointee.modules { moduleResent(e, modules, payload: payload, previous: previous) }
+        return true
+    }
+
     /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
     func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
-        if network.packetsHeld(by: e.pointee.socket) > 0 {
+        if network.packetsHeld(by: e.pointee.socket) > 0 || isHeld(e, e.cold.pointee.sent[index]) {
             statistics.ext.TCPSpuriousRtxHostQueues += 1
             return false
         }
@@ -40,8 +90,17 @@ extension TransportStack {
         } else if settings.tcp_retrans_collapse, e.cold.pointee.sent[index].payload < segment {
             joinFollowing(e, index, segment)
         }
+        let previous = e.cold.pointee.lastTransmission
+        sendAgain(e, index, flags: .ack, stamp: transmissionStamp(), isProbe: isProbe)
+        guard e.pointee.state != .closed else { return false }
+        if let modules = e.cold.pointee.modules { moduleResent(e, modules, payload: e.cold.pointee.sent[index].payload, previous: previous) }
+        return true
+    }
+
+    /// The segment as it is in the queue, with its books.
+    private func sendAgain(_ e: EndpointPointer, _ index: Int, flags: TCPFlags, stamp: UInt64, isProbe: Bool, cutFromBurst: Bool = false) {
         let sent = e.cold.pointee.sent[index]
-        var flags: TCPFlags = .ack
+        var flags = flags
         if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
         if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
         statistics.retransmitted += 1
@@ -54,17 +113,18 @@ extension TransportStack {
         }
         record.pointee.marks |= SentSegment.everRetransmitted
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
-        record.pointee.sentAt = transmissionStamp()
+        record.pointee.sentAt = stamp
+        record.pointee.leaving = 0
+        record.pointee.marks &= ~(SentSegment.applicationLimited | SentSegment.untimed)
+        noteDelivery(e, &record.pointee, wasIdle: false)
         if !isProbe {
             if e.cold.pointee.retransmitStamp == 0 { e.cold.pointee.retransmitStamp = now.nanoseconds }
             e.cold.pointee.undoRetransmissions = max(e.cold.pointee.undoRetransmissions, 0) + 1
         }
         if sent.marks & SentSegment.stamped != 0 { stampTransmission(e, end: sent.start + sent.payload, payload: sent.payload) }
         if isProbed { probe(e, .retransmit, sequence: sent.start, length: sent.payload) }
-        let previous = e.cold.pointee.lastTransmission
-        transmit(e, sequence: sent.start, count: sent.payload, flags: flags)
-        if let modules = e.cold.pointee.modules { moduleResent(e, modules, sent, previous: previous) }
-        return true
+        transmit(e, sequence: sent.start, count: sent.payload, flags: flags, cutFromBurst: cutFromBurst)
+        if departure.pointee != 0, e.pointee.state != .closed { noteDeparture(e, &e.cold.pointee.sent.pointer(index).pointee) }
     }
 
     /// The segment is larger than segments are now: the front of it goes, the rest stays (`tcp_fragment`).

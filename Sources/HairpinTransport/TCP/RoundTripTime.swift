@@ -3,8 +3,8 @@ import HairpinWire
 
 /// RFC 6298 as Linux computes it (`tcp_rtt_estimator`): SRTT × 8 and a deviation that rises at once and falls once a round trip, with a floor.
 extension TransportStack {
-    private var minimumDeviation: UInt32 { UInt32(settings.tcp_rto_min.nanoseconds / 1000) }
-    var maximumTimeoutTicks: UInt32 { UInt32(TimerWheel.ticks(settings.tcp_rto_max)) }
+    private func minimumDeviation(_ e: EndpointPointer) -> UInt32 { UInt32(e.cold.pointee.leastTimeout) * UInt32(TimerWheel.tick / 1000) }
+    @inline(__always) func maximumTimeoutTicks(_ e: EndpointPointer) -> UInt32 { UInt32(e.cold.pointee.mostTimeout) }
 
     /// TCP_TIMEOUT_FALLBACK, 3 s in ticks: what RFC 6298 §5.7 begins with where the handshake gave no sample (`tcp_init_metrics`).
     static let fallbackTimeout: UInt32 = 750
@@ -35,12 +35,12 @@ extension TransportStack {
                     e.cold.pointee.rttVariation -= (e.cold.pointee.rttVariation - e.cold.pointee.maximumDeviation) >> 2
                 }
                 e.cold.pointee.rttSequence = e.pointee.sendNext
-                e.cold.pointee.maximumDeviation = minimumDeviation
+                e.cold.pointee.maximumDeviation = minimumDeviation(e)
             }
         } else {
             srtt = m << 3
             e.cold.pointee.deviation = UInt32(truncatingIfNeeded: min(m << 1, Int64(UInt32.max)))
-            e.cold.pointee.rttVariation = max(e.cold.pointee.deviation, minimumDeviation)
+            e.cold.pointee.rttVariation = max(e.cold.pointee.deviation, minimumDeviation(e))
             e.cold.pointee.maximumDeviation = e.cold.pointee.rttVariation
             e.cold.pointee.rttSequence = e.pointee.sendNext
         }
@@ -52,7 +52,7 @@ extension TransportStack {
     /// RTO = SRTT + deviation (`__tcp_set_rto`), bounded.
     func setTimeout(_ e: EndpointPointer) {
         let microseconds = UInt64(e.cold.pointee.smoothedRTT >> 3) + UInt64(e.cold.pointee.rttVariation)
-        e.pointee.retransmitTimeout = UInt32(min(TimerWheel.ticks(.microseconds(Int64(microseconds))), UInt64(maximumTimeoutTicks)))
+        e.pointee.retransmitTimeout = UInt32(min(TimerWheel.ticks(.microseconds(Int64(microseconds))), UInt64(maximumTimeoutTicks(e))))
     }
 
     /// The least RTT of the last five minutes (`tcp_update_rtt_min`), for RACK and for the size of bursts.

@@ -125,7 +125,7 @@ extension TransportStack {
             }
             sent.pointee.marks |= SentSegment.sacked
             findings.insert(.sacked)
-            if let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent.pointee) }
+            sampleDelivery(e, sent.pointee, &findings)
             if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.cold.pointee.highestSacked) { e.cold.pointee.highestSacked = sent.pointee.end }
             e.pointee.sackedOut += 1
             e.cold.pointee.delivered &+= 1
@@ -195,7 +195,7 @@ extension TransportStack {
                 if !isSpurious(e, sent) { advanceRACK(e, sent) }
             }
             if sent.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
-            if sent.marks & SentSegment.sacked == 0, let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { sampleDelivery(e, modules, sent) }
+            if sent.marks & SentSegment.sacked == 0 { sampleDelivery(e, sent, &findings) }
             acked += 1
             isCutInto = sent.marks & SentSegment.endsBurst == 0
             findings.insert(.acked)
@@ -205,7 +205,7 @@ extension TransportStack {
         }
         if e.cold.pointee.sent.count == 0 { stopChronograph(e, .busy) }
         if e.cold.pointee.sent.count > 0, e.cold.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
-        if acked == 1, priorSackedOut == 0, let modules = e.cold.pointee.modules, modules.pointee.rate.isOn { noteDelayedAck(e, modules, findings) }
+        if acked == 1, priorSackedOut == 0, e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { noteDelayedAck(e, modules, findings) }
         let hasSample = updateRoundTrip(e, findings)
         if acked > 0 {
             findings.insert(.setsTimer)

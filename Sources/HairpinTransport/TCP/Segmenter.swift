@@ -14,6 +14,7 @@ extension TransportStack {
 
     /// MSS with today's options and the present path MTU (`tcp_current_mss`).
     func currentSegment(_ e: EndpointPointer) -> Int {
+        if e.pointee.flags.contains(.routeChanged) { followRoute(e) }
         var size = Int(e.pointee.segmentSize)
         let extra = optionSize(e) - (e.pointee.flags.contains(.timestamps) ? OptionSize.timestamps : 0)
         if extra > 0 { size -= extra }
@@ -43,7 +44,7 @@ extension TransportStack {
     }
 
     /// Most segments of a burst (`tcp_tso_segs`): a millisecond's worth at the present rate, more on short paths.
-    private func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
+    func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
         var bytes = pacingRate(e) >> 10
         let shift = e.cold.pointee.minimumRTT == .max ? 32 : e.cold.pointee.minimumRTT >> 9
         if shift < 32 { bytes &+= 65_536 >> UInt64(shift) }
@@ -129,6 +130,7 @@ extension TransportStack {
                 }
                 take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
+            if e.cold.pointee.leavesAt > now.nanoseconds, waitsForDevice(e, packet: take) { break }
             let isWhole = take == waiting
             if e.cold.pointee.queue.count == 0 || !isWhole { e.cold.pointee.heldPackets += 1 }
             if e.cold.pointee.queue.count > 0, isWhole { e.cold.pointee.queue.removeFirst(pool) }
@@ -256,12 +258,15 @@ extension TransportStack {
         let burstEnd = e.pointee.sendNext + count
         let isBurst = count > segment
         let stamp = transmissionStamp()
-        let (first, previous) = (e.pointee.sendNext, e.cold.pointee.lastTransmission)
+        let previous = e.cold.pointee.lastTransmission
+        var record = SentSegment(start: e.pointee.sendNext, end: e.pointee.sendNext, sentAt: stamp)
+        noteDelivery(e, &record, wasIdle: wasIdle)
+        let limited = record.marks
         repeat {
             let start = e.pointee.sendNext
             let size = min(segment, burstEnd - start)
             let isLast = start + size == burstEnd
-            var marks: UInt16 = isLast ? SentSegment.endsBurst : 0
+            var marks: UInt16 = isLast ? SentSegment.endsBurst | limited : limited
             var flags: TCPFlags = .ack
             if isLast, push {
                 flags.insert(.psh)
@@ -277,11 +282,13 @@ extension TransportStack {
             }
             transmit(e, sequence: start, count: size, flags: flags, cutFromBurst: isBurst)
             guard e.pointee.state != .closed else { return }
-            e.cold.pointee.sent.append(SentSegment(start: start, end: end, sentAt: stamp, marks: marks), pool)
+            (record.start, record.end, record.marks) = (start, end, marks)
+            if departure.pointee != 0 { noteDeparture(e, &record) }
+            e.cold.pointee.sent.append(record, pool)
             e.pointee.sendNext = end
         } while e.pointee.sendNext.isBefore(burstEnd)
         statistics.ext.TCPOrigDataSent += max(1, (count + segment - 1) / segment)
-        if let modules = e.cold.pointee.modules { moduleSent(e, modules, start: first, previous: previous, payload: count, wasIdle: wasIdle) }
+        if let modules = e.cold.pointee.modules { advancePacing(e, modules, payload: count, previous: previous) }
         if wasIdle || e.pointee.timer == .none || e.pointee.timer == .lossProbe { rearmRetransmission(e) }
     }
 }

@@ -86,10 +86,7 @@ extension TransportStack {
             return nil
         }
         statistics.cookiesReceived += 1
-        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else {
-            statistics.listenOverflows += 1
-            return .bufferFull
-        }
+        guard listener.cold.pointee.acceptCount <= listener.cold.pointee.backlog else { return overflow() }
         guard let e = makeChild(of: listener, openingSYN(segment, size)) else { return .bufferFull }
         if e.cold.pointee.ecn.contains(.agreed), settings.tcp_ecn == 0 { e.cold.pointee.ecn = [] }
         numberChild(e, segment.acknowledgment - 1, segment: Int(size))

@@ -26,6 +26,7 @@ extension TransportStack {
         }
         timeWaitRecords += 1
         e.pointee.state = .timeWait
+        e.cold.pointee.synSentAt = now.nanoseconds
         if finWait2 { e.pointee.flags.insert(.timeWaitFin2) } else { e.pointee.flags.remove(.timeWaitFin2) }
         if wasHeld {
             // The program still has the descriptor: to it the socket is closed, to the network a TIME-WAIT record remains.
@@ -74,6 +75,7 @@ extension TransportStack {
             if segment.hasTimestamp {
                 e.pointee.recentTimestamp = segment.timestampValue
                 e.cold.pointee.recentTimestampAt = max(1, now.nanoseconds)
+                e.cold.pointee.synSentAt = now.nanoseconds
             }
             restartTimeWait(e)
             acknowledgeTimeWait(e, segment, limited: false)
@@ -119,10 +121,13 @@ extension TransportStack {
         if e.pointee.flags.contains(.orphan) { destroy(e) } else { becomeClosed(e) }
     }
 
-    /// Whether a client may take over the four-tuple of an earlier connection (`tcp_twsk_unique`): only with timestamps, after a while.
-    func reusable(_ e: EndpointPointer) -> Bool {
-        guard e.pointee.state == .timeWait, !e.pointee.flags.contains(.timeWaitFin2), e.cold.pointee.recentTimestampAt != 0 else { return false }
+    /// Whether a client may take over the four-tuple of an earlier connection (`tcp_twsk_unique`): only with timestamps, and where the host chose the port only
+    /// if the setting allows it, after a while. A port that the program bound is its own decision.
+    func reusable(_ e: EndpointPointer, isBound: Bool = false) -> Bool {
+        guard e.pointee.state == .timeWait, e.cold.pointee.recentTimestampAt != 0 else { return false }
+        if isBound { return true }
+        if e.pointee.flags.contains(.timeWaitFin2) { return false }
         guard settings.tcp_tw_reuse == 1 || (settings.tcp_tw_reuse == 2 && e.pointee.flags.contains(.localRoute)) else { return false }
-        return now.nanoseconds &- e.cold.pointee.recentTimestampAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
+        return now.nanoseconds &- e.cold.pointee.synSentAt > UInt64(settings.tcp_tw_reuse_delay.nanoseconds)
     }
 }

@@ -13,14 +13,14 @@ extension TransportStack {
     func deadline(_ e: EndpointPointer) -> UInt64 {
         let earliest = min(e.pointee.retransmitDeadline, e.pointee.ackDeadline, e.pointee.slowDeadline)
         guard let modules = e.cold.pointee.modules else { return earliest }
-        return min(earliest, modules.pointee.pacing.deadline)
+        return min(earliest, modules.pointee.pacing.deadline, modules.pointee.releaseAt)
     }
 
     /// `pacing`: the timer is about a packet that pacing may hold back (`tcp_reset_xmit_timer`).
     func arm(_ e: EndpointPointer, _ timer: RetransmitTimer, ticks: UInt64, pacing: Bool = true) {
         e.pointee.timer = timer
         let ticks = pacing && e.cold.pointee.modules != nil ? ticks + pacingDelay(e) : ticks
-        e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks)))
+        e.pointee.retransmitDeadline = TimerWheel.expiry(now, ticks: min(ticks, UInt64(maximumTimeoutTicks(e))))
         schedule(e)
     }
     func disarm(_ e: EndpointPointer) {
@@ -46,9 +46,10 @@ extension TransportStack {
             }
             if isProbed { probe(e, timer) }
         }
-        if let modules = e.cold.pointee.modules, modules.pointee.pacing.deadline <= now.nanoseconds {
-            modules.pointee.pacing.deadline = .max
-            pacingTimeout(e)
+        if let modules = e.cold.pointee.modules, min(modules.pointee.pacing.deadline, modules.pointee.releaseAt) <= now.nanoseconds {
+            if modules.pointee.pacing.deadline <= now.nanoseconds { modules.pointee.pacing.deadline = .max }
+            if modules.pointee.releaseAt <= now.nanoseconds { modules.pointee.releaseAt = .max }
+            sendHeldBack(e)
         }
         if e.pointee.slowDeadline <= now.nanoseconds {
             e.pointee.slowDeadline = .max
@@ -87,7 +88,9 @@ extension TransportStack {
         if e.pointee.sendWindow == 0, !e.pointee.flags.contains(.orphan), e.pointee.state != .synReceived { return retransmitIntoClosedWindow(e) }
         statistics.timeouts += 1
         if settings.tcp_mtu_probing > 0, haveTimedOut(e, settings.tcp_retries1) { doubtPath(e) }
-        if hasTimedOut(e) { return abortTimedOut(e) }
+        let isOver = hasTimedOut(e)
+        if !e.pointee.flags.isDisjoint(with: [.triedFastOpen, .synData]) { suspectBlackHole(e, timeouts: e.cold.pointee.retransmits, isOver: isOver) }
+        if isOver { return abortTimedOut(e) }
         e.cold.pointee.rehashes &+= 1
         if e.cold.pointee.retransmits == 0 { countFailure(e) }
         enterLoss(e)
@@ -103,7 +106,7 @@ extension TransportStack {
     private func retransmitIntoClosedWindow(_ e: EndpointPointer) {
         let since = e.cold.pointee.retransmitStamp != 0 ? e.cold.pointee.retransmitStamp : e.cold.pointee.sent[0].sentAt
         let lasting = Int64(now.nanoseconds &- since)
-        var limit = 2 * settings.tcp_rto_max.nanoseconds
+        var limit = 2 * Int64(maximumTimeoutTicks(e)) * Int64(TimerWheel.tick)
         if e.cold.pointee.userTimeout > 0 {
             if lasting > e.cold.pointee.userTimeout { return abortTimedOut(e) }
             limit = min(limit, e.cold.pointee.userTimeout)
@@ -118,13 +121,13 @@ extension TransportStack {
     /// The next timeout is twice as long; of a stream with hardly anything in flight the first ones are not, if so set (`tcp_thin_linear_timeouts`).
     private func backOff(_ e: EndpointPointer) {
         let isThin = e.pointee.packetsOut < 4 && e.cold.pointee.slowStartThreshold < TransportStack.infiniteThreshold
-        if settings.tcp_thin_linear_timeouts, isThin, e.pointee.state == .established, e.cold.pointee.retransmits <= 6 {
+        if settings.tcp_thin_linear_timeouts || e.pointee.flags.contains(.thin), isThin, e.pointee.state == .established, e.cold.pointee.retransmits <= 6 {
             e.cold.pointee.backoff = 0
             setTimeout(e)
-            e.pointee.retransmitTimeout = max(e.pointee.retransmitTimeout, UInt32(TimerWheel.ticks(settings.tcp_rto_min)))
+            e.pointee.retransmitTimeout = max(e.pointee.retransmitTimeout, UInt32(e.cold.pointee.leastTimeout))
         } else {
             e.cold.pointee.backoff = min(e.cold.pointee.backoff + 1, 63)
-            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks)
+            e.pointee.retransmitTimeout = min(e.pointee.retransmitTimeout << 1, maximumTimeoutTicks(e))
         }
         arm(e, .retransmission, ticks: boundToUserTimeout(e), pacing: false)
     }
@@ -181,7 +184,7 @@ extension TransportStack {
         guard e.cold.pointee.retransmits > 0 else { return false }
         if e.cold.pointee.userTimeout > 0 { return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= e.cold.pointee.userTimeout }
         var boundary = settings.tcp_retries2
-        if e.pointee.flags.contains(.orphan) { boundary = orphanRetries(e, isAlive: e.pointee.retransmitTimeout < maximumTimeoutTicks) }
+        if e.pointee.flags.contains(.orphan) { boundary = orphanRetries(e, isAlive: e.pointee.retransmitTimeout < maximumTimeoutTicks(e)) }
         return haveTimedOut(e, boundary)
     }
 
@@ -193,12 +196,15 @@ extension TransportStack {
 
     private func haveTimedOut(_ e: EndpointPointer, _ boundary: Int) -> Bool {
         guard e.cold.pointee.retransmits > 0 else { return false }
-        return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= modelTimeout(boundary, base: settings.tcp_rto_min.nanoseconds)
+        return Int64(now.nanoseconds &- e.cold.pointee.retransmitStamp) >= modelTimeout(e, boundary, base: TransportStack.leastModelTimeout)
     }
 
+    /// TCP_RTO_MIN, whatever the least timeout of the connection is.
+    private static let leastModelTimeout: Int64 = 200_000_000
+
     /// How long so many retransmissions would take, beginning with a timeout of `base` (`tcp_model_timeout`).
-    func modelTimeout(_ boundary: Int, base: Int64) -> Int64 {
-        let most = settings.tcp_rto_max.nanoseconds
+    func modelTimeout(_ e: EndpointPointer, _ boundary: Int, base: Int64) -> Int64 {
+        let most = Int64(maximumTimeoutTicks(e)) * Int64(TimerWheel.tick)
         var doublings = 0
         while base << Int64(doublings + 1) <= most { doublings += 1 }
         return boundary <= doublings ? (2 << Int64(boundary) - 1) * base : (2 << Int64(doublings) - 1) * base + Int64(boundary - doublings) * most
@@ -208,13 +214,13 @@ extension TransportStack {
 
     /// The first probe waits an RTO, at least the least one; each further one twice as long (`tcp_probe0_when`).
     private func probeTicks(_ e: EndpointPointer) -> UInt64 {
-        let base = max(UInt64(e.pointee.retransmitTimeout), TimerWheel.ticks(settings.tcp_rto_min))
-        return min(base << UInt64(min(e.cold.pointee.backoff, 20)), UInt64(maximumTimeoutTicks))
+        let base = max(UInt64(e.pointee.retransmitTimeout), UInt64(e.cold.pointee.leastTimeout))
+        return min(base << UInt64(min(e.cold.pointee.backoff, 20)), UInt64(maximumTimeoutTicks(e)))
     }
 
     func checkProbeTimer(_ e: EndpointPointer) {
         guard e.pointee.packetsOut == 0, e.pointee.timer == .none else { return }
-        arm(e, .windowProbe, ticks: max(UInt64(e.pointee.retransmitTimeout), TimerWheel.ticks(settings.tcp_rto_min)))
+        arm(e, .windowProbe, ticks: max(UInt64(e.pointee.retransmitTimeout), UInt64(e.cold.pointee.leastTimeout)))
     }
 
     /// An ACK arrived while nothing is out and something waits (`tcp_ack_probe`).
@@ -251,7 +257,7 @@ extension TransportStack {
         }
         var most = settings.tcp_retries2
         if e.pointee.flags.contains(.orphan) {
-            let isAlive = UInt64(e.pointee.retransmitTimeout) << UInt64(min(e.cold.pointee.backoff, 20)) < UInt64(maximumTimeoutTicks)
+            let isAlive = UInt64(e.pointee.retransmitTimeout) << UInt64(min(e.cold.pointee.backoff, 20)) < UInt64(maximumTimeoutTicks(e))
             most = orphanRetries(e, isAlive: isAlive)
             if !isAlive, Int(e.cold.pointee.backoff) >= most { return abortTimedOut(e) }
         }

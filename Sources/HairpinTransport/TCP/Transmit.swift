@@ -72,7 +72,7 @@ extension TransportStack {
         var flags = flags
         // DCTCP marks every packet (`INET_ECN_xmit`).
         var codePoint: UInt8 = e.cold.pointee.congestion == .dctcp ? CongestionNotification.ect0 : 0
-        if e.cold.pointee.ecn.rawValue != 0, !flags.contains(.rst) {
+        if e.cold.pointee.ecn.rawValue != 0 {
             flags.formUnion(ecnFlags(e, isSYN: isSYN, isSYNACK: isSYNACK))
             // New data only: neither ACKs nor what is sent again (RFC 3168 §6.1.4, §6.1.5).
             if count > 0, !isSYN, !sequence.isBefore(e.pointee.sendNext), e.cold.pointee.ecn.contains(.agreed) {
@@ -153,6 +153,7 @@ extension TransportStack {
             request.confirmsNeighbour = true
             e.pointee.flags.remove(.confirmsNeighbour)
         }
+        departure.pointee = 0
         return network.send(packet, request)
     }
 

@@ -127,8 +127,8 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
             "failed to allocate IP 10.96.0.20: provided IP is already allocated"
         ),
         (service("a", "clusterIP: 10.96.0.1, ports: [{port: 80}]"), 4, "provided IP is already allocated"),
-        (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"),
-        (service("a", "type: NodePort, ports: [{port: 80, nodePort: 80}]"), 4, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+        (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: failed to allocate IP 10.0.0.1: the provided network does not match the current range"),
+        (service("a", "type: NodePort, ports: [{port: 80, nodePort: 80}]"), 4, "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"),
         (
             service("a", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("b", "type: NodePort, ports: [{port: 80, nodePort: 30080}]"), 9,
             "provided port is already allocated"

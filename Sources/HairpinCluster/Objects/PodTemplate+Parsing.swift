@@ -73,9 +73,11 @@ extension Container {
         }
         volumeMounts = []
         for item in try value.items("volumeMounts") {
+            // The kubelet makes a path absolute.
+            let path = try item.require("mountPath").string()
             volumeMounts.append(
                 VolumeMount(
-                    volume: try item.require("name").string(), path: try item.require("mountPath").string(), subPath: try item.string("subPath"),
+                    volume: try item.require("name").string(), path: path.hasPrefix("/") ? path : "/" + path, subPath: try item.string("subPath"),
                     readOnly: try item.bool("readOnly") ?? false))
         }
         isSidecar = try value.string("restartPolicy") == "Always"

@@ -46,10 +46,10 @@ enum ObjectValidation {
             clusterAddresses(object)
             try findings.check(subject, at: place)
         }
-        metadata(object["metadata"], name: rules?.name ?? Formats.pathSegment)
+        metadata(object["metadata"], name: rules?.name ?? Formats.pathSegment, isNamespaced: rules?.isNamespaced ?? true)
         rules?.validate(object)
         try findings.check(subject, at: place)
-        if kind == "StatefulSet" { try statefulSetPod(document) }
+        if kind == "StatefulSet", rules != nil { try statefulSetPod(document) }
     }
 }
 
@@ -57,14 +57,14 @@ enum ObjectValidation {
 
 extension ObjectValidation {
     /// `ValidateObjectMeta`. A namespace on a kind without one is dropped, not rejected.
-    static func metadata(_ metadata: ObjectField, name rule: (String) -> [String]) {
+    private static func metadata(_ metadata: ObjectField, name rule: (String) -> [String], isNamespaced: Bool) {
         let name = metadata["name"]
         if name.text.isEmpty {
             name.required("name or generateName is required")
         } else {
             name.invalid(rule(name.text), fix: suggestion(name.text, rule))
         }
-        if metadata["namespace"].isSet, !metadata["namespace"].text.isEmpty { metadata["namespace"].invalid(Formats.label(metadata["namespace"].text)) }
+        if isNamespaced, !metadata["namespace"].text.isEmpty { metadata["namespace"].invalid(Formats.label(metadata["namespace"].text)) }
         labels(metadata["labels"])
         annotations(metadata["annotations"])
     }

@@ -94,9 +94,8 @@ extension ObjectValidation {
         let spec = set["spec"]["template"]["spec"].named("spec")
         podSpec(spec, claims: set["spec"]["volumeClaimTemplates"].items.map { $0["metadata"]["name"].text })
         let name = set["metadata"]["name"].text
-        try findings.check(
-            "create Pod \(name)-\(set["spec"]["ordinals"]["start"].number) in StatefulSet \(name) failed: Pod \"\(name)-\(set["spec"]["ordinals"]["start"].number)\" is invalid",
-            at: document["metadata"]?["name"] ?? document)
+        let pod = "\(name)-\(set["spec"]["ordinals"]["start"].number)"
+        try findings.check("create Pod \(pod) in StatefulSet \(name) failed error: Pod \"\(pod)\" is invalid", at: document["metadata"]?["name"] ?? document)
     }
 
     /// `validateJobSpec`. The selector is the controller's own.

@@ -201,4 +201,34 @@ struct ServiceValidationTests {
         let network = #expect(throws: InputError.self) { try plan(service("a", "clusterIP: 10.96.0.0, ports: [{port: 80}]")) }
         #expect(network?.description.contains("spec.clusterIPs: Invalid value: [\"10.96.0.0\"]: failed to allocate IP 10.96.0.0: the provided IP (10.96.0.0) is not in the valid range") == true)
     }
+
+    @Test("get shows the defaults that the API server fills in, and what the allocators gave")
+    func shown() throws {
+        func shown(_ spec: String, status: String = "") throws -> (JSONValue, JSONValue) {
+            let plan = try plan("apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {\(spec)}\n\(status)")
+            var request = GetRequest(targets: try GetRequest.targets(arguments: ["svc", "web"]))
+            request.output = .json
+            let json = plan.get(request, status: ClusterStatus(now: .zero, created: .zero), endpoints: []).output
+            let object = JSONValue(try #require(try YAMLReader.documents(text: json, file: "x").first).node)
+            return (object["spec"] ?? .null, object["status"] ?? .null)
+        }
+        let (lb, status) = try shown(
+            "type: LoadBalancer, externalTrafficPolicy: Local, sessionAffinity: ClientIP, ports: [{port: 80}]", status: "status: {loadBalancer: {ingress: [{ip: 203.0.113.10}]}}\n")
+        #expect(lb["allocateLoadBalancerNodePorts"] == .bool(true) && lb["internalTrafficPolicy"] == .string("Cluster") && lb["ipFamilyPolicy"] == .string("SingleStack"))
+        #expect(lb["sessionAffinityConfig"]?["clientIP"]?["timeoutSeconds"] == .integer(10800))
+        guard case .integer(let health)? = lb["healthCheckNodePort"] else {
+            Issue.record("has no healthCheckNodePort")
+            return
+        }
+        #expect((30000...32767).contains(health))
+        #expect(status["loadBalancer"]?["ingress"] == .array([.object(["ip": .string("203.0.113.10"), "ipMode": .string("VIP")])]))
+        let (plain, none) = try shown("sessionAffinityConfig: {clientIP: {timeoutSeconds: 3}}, externalIPs: [192.168.50.200], ports: [{port: 80, targetPort: 0}]")
+        #expect(plain["sessionAffinityConfig"] == nil && plain["externalTrafficPolicy"] == .string("Cluster") && plain["allocateLoadBalancerNodePorts"] == nil)
+        #expect(plain["ports"] == .array([.object(["port": .integer(80), "protocol": .string("TCP"), "targetPort": .integer(80)])]))
+        #expect(none["loadBalancer"] == .object([:]))
+        let (bare, _) = try shown("clusterIP: None")
+        #expect(bare["ipFamilyPolicy"] == .string("RequireDualStack") && bare["ipFamilies"] == .array([.string("IPv4"), .string("IPv6")]))
+        let (external, _) = try shown("type: ExternalName, externalName: a.b")
+        #expect(external["ipFamilies"] == nil && external["internalTrafficPolicy"] == nil && external["clusterIP"] == nil)
+    }
 }

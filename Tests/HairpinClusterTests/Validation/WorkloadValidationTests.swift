@@ -117,7 +117,7 @@ struct WorkloadValidationTests {
         let error = #expect(throws: InputError.self) { try load(broken) }
         #expect(
             error?.description
-                == "web.yaml:1: create Pod web-2 in StatefulSet web failed: Pod \"web-2\" is invalid: spec.containers[0].image: Required value. Add \"image:\" to the container.")
+                == "web.yaml:1: create Pod web-2 in StatefulSet web failed error: Pod \"web-2\" is invalid: spec.containers[0].image: Required value. Add \"image:\" to the container.")
         let claims = "volumeClaimTemplates: [{metadata: {name: data}, spec: {}}], \(Self.selector), template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: x, volumeMounts: [{name: data, mountPath: /d}]}]}}"
         #expect(reasons(Self.text("StatefulSet", claims)).isEmpty)
     }

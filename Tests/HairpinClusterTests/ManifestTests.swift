@@ -91,7 +91,7 @@ struct Mistake: Sendable {
             "web.yaml:4: The Service \"web\" is invalid: spec.clusterIPs[0]: Invalid value: \"10.96.0.300\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
         Mistake(
             "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n",
-            "web.yaml:1: apiVersion: \"extensions/v1beta1\" has no kind Deployment. Write apiVersion: apps/v1."),
+            "web.yaml:1: no matches for kind \"Deployment\" in version \"extensions/v1beta1\". Write apiVersion: apps/v1."),
         Mistake("kind: Pod\n", "web.yaml:1: apiVersion: is required. Add \"apiVersion:\", such as apiVersion: v1."),
         Mistake("just text\n", "web.yaml:1: \"just text\" is not a mapping. Write \"key: value\" lines, indented below it."),
         Mistake(

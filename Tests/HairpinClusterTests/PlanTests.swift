@@ -133,7 +133,7 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
             service("a", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("b", "type: NodePort, ports: [{port: 80, nodePort: 30080}]"), 9,
             "provided port is already allocated"
         ),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {containers: [{name: c, image: x}]}\n", 3, "is not the name of a namespace"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {containers: [{name: c, image: x}]}\n", 3, "\"a\": namespaces \"shop\" not found"),
         (
             pod("a", container: "{name: c, image: x, env: [{name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}]}"), 3,
             "is not the name of a ConfigMap in namespace default"

@@ -61,7 +61,9 @@ public struct ManifestLoader: Sendable {
         if Self.versions[kind] == nil, !Self.otherKinds.contains(kind) { try checkSpelling(kindValue, version) }
         if let versions = Self.versions[kind], !versions.contains(version) {
             if version.hasPrefix("extensions/v1beta1") || version.hasPrefix("apps/v1beta") || Self.coreKinds.contains(kind) || !version.contains(".") {
-                throw versionValue.error(problem: "has no kind \(kind)", fix: "Write apiVersion: \(versions[0]).")
+                throw InputError(
+                    file: versionValue.file, line: versionValue.line, column: versionValue.column, problem: "no matches for kind \"\(kind)\" in version \"\(version)\"",
+                    fix: "Write apiVersion: \(versions[0]).")
             }
             // A custom resource of the same name in another group.
             return try keep(document, kind: kind, version: version, metadata: try metadata(of: document, kind: kind, version: version, isKnown: false))
@@ -105,7 +107,8 @@ public struct ManifestLoader: Sendable {
         guard !group.contains(".") || group.hasSuffix(".k8s.io") else { return }
         let known = Self.versions.keys.sorted() + Self.otherKinds.sorted()
         guard let near = nearestWord(to: text, among: known) else { return }
-        throw kind.error(problem: "is not a kind of Kubernetes' own", fix: "Did you mean \"\(near)\"?")
+        throw InputError(
+            file: kind.file, line: kind.line, column: kind.column, problem: "no matches for kind \"\(text)\" in version \"\(version)\"", fix: "Did you mean \"\(near)\"?")
     }
 
     private mutating func keep(_ document: YAMLValue, kind: String, version: String, metadata: ObjectMeta) throws(InputError) {

@@ -85,16 +85,6 @@ extension Container {
         livenessProbe = try value["livenessProbe"].map { probe throws(InputError) in try Probe(probe) }
         startupProbe = try value["startupProbe"].map { probe throws(InputError) in try Probe(probe) }
         preStop = try value["lifecycle"]?["preStop"].flatMap { hook throws(InputError) in try PreStop.read(hook) }
-        for key in ["readinessProbe", "livenessProbe", "startupProbe"] { try checkProbePort(value[key]) }
-    }
-
-    /// The API server takes any name; the kubelet then has no port to ask, and the probe never succeeds.
-    private func checkProbePort(_ probe: YAMLValue?) throws(InputError) {
-        guard let port = probe?["httpGet"]?["port"] ?? probe?["tcpSocket"]?["port"], case .name(let name) = try PortReference(port),
-            !ports.contains(where: { $0.name == name })
-        else { return }
-        let near = nearestWord(to: name, among: ports.compactMap(\.name)).map { "Did you mean \"\($0)\"? " } ?? ""
-        throw port.error(problem: "is the name of no port of this container", fix: near + "Write a port number, or name one of the container's ports so.")
     }
 }
 

@@ -140,4 +140,14 @@ struct PodValidationTests {
         }
         for cost in ["-5", "0", "2147483647"] { #expect(found(cost).isEmpty) }
     }
+
+    @Test("A probe of a port that no port is called is accepted, with a warning")
+    func probes() throws {
+        let container = "{name: c, image: nginx, ports: [{name: http, containerPort: 80}], readinessProbe: {httpGet: {port: htp}}, livenessProbe: {tcpSocket: {port: http}}}"
+        let warnings = try plan(pod("a", container: container)).warnings.map(\.description)
+        #expect(
+            warnings == [
+                "web.yaml:3: readinessProbe of container \"c\" of \"a\" asks for port \"htp\", which no port of it is called: it will always fail; did you mean \"http\"?"
+            ])
+    }
 }

@@ -2,6 +2,7 @@
 //
 //   YAML/       documents whose every value knows its file and line; errors that name the fix
 //   Manifest/   files and folders into `Manifests`; the fields Kubernetes knows, so that a typo is an error
+//   Validation/ what the API server would reject, by kind, in its words
 //   Objects/    Pod template, workloads, Service, and the rest, as manifests write them
 //   Plan/       controllers, scheduler and allocators in one deterministic pass: pods on nodes, addresses, endpoints, what containers find
 //   Network/    the plan as a `Topology`: cables, addresses, routes; kube-proxy's rules in iptables and IPVS mode; what DNS answers

@@ -82,6 +82,6 @@ struct PolicyCaseTests {
         #expect(results[0].expected == "... X.. XX.")
         #expect(results[0].actual.dropFirst().first == "X")
         #expect(results[1].reason.contains("teleport"))
-        #expect(results[2].reason.contains("\"Sideways\" is not supported"))
+        #expect(results[2].reason.contains("Unsupported value: \"Sideways\""))
     }
 }

@@ -20,7 +20,7 @@ func pod(_ name: String, labels: String = "{app: web}", container: String = "{na
 func service(_ name: String, _ spec: String) -> String { "apiVersion: v1\nkind: Service\nmetadata: {name: \(name)}\nspec: {\(spec)}\n---\n" }
 
 func workload(_ kind: String, _ name: String, _ spec: String = "", version: String = "apps/v1", pod: String = "containers: [{name: c, image: nginx}]") -> String {
-    "apiVersion: \(version)\nkind: \(kind)\nmetadata: {name: \(name)}\nspec:\n  selector: {matchLabels: {app: \(name)}}\n\(spec.isEmpty ? "" : "  \(spec)\n")  template: {metadata: {labels: {app: \(name)}}, spec: {\(pod)}}\n---\n"
+    "apiVersion: \(version)\nkind: \(kind)\nmetadata: {name: \(name)}\nspec:\n\(kind == "Job" ? "" : "  selector: {matchLabels: {app: \(name)}}\n")\(spec.isEmpty ? "" : "  \(spec)\n")  template: {metadata: {labels: {app: \(name)}}, spec: {\(pod)}}\n---\n"
 }
 
 struct Mistake: Sendable {
@@ -35,51 +35,68 @@ struct Mistake: Sendable {
 @Suite struct ManifestTests {
     /// What is written, and what the error says.
     static let mistakes: [Mistake] = [
-        Mistake(workload("Deployment", "web", "replicas: three"), "web.yaml:6: spec.replicas: \"three\" is not a number. Write a whole number such as 3."),
-        Mistake(workload("Deployment", "web", "replica: 3"), "web.yaml:6: spec: \"replica\" is an unknown field. Did you mean \"replicas\"?"),
-        Mistake(pod("a", container: "{name: c, image: nginx, prots: []}"), "web.yaml:5: spec.containers[0]: \"prots\" is an unknown field. Did you mean \"ports\"?"),
-        Mistake(pod("a", container: "{name: c}"), "web.yaml:5: spec.containers[0].image: is required. Add \"image:\" to the container."),
+        Mistake(
+            workload("Deployment", "web", "replicas: three"),
+            "web.yaml:6: Deployment in version \"v1\" cannot be handled as a Deployment: json: cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32. Write a whole number such as 3."
+        ),
+        Mistake(
+            workload("Deployment", "web", "replica: 3"),
+            "web.yaml:6: Deployment in version \"v1\" cannot be handled as a Deployment: strict decoding error: unknown field \"spec.replica\". Did you mean \"replicas\"?"),
+        Mistake(
+            pod("a", container: "{name: c, image: nginx, prots: []}"),
+            "web.yaml:5: Pod in version \"v1\" cannot be handled as a Pod: strict decoding error: unknown field \"spec.containers[0].prots\". Did you mean \"ports\"?"),
+        Mistake(pod("a", container: "{name: c}"), "web.yaml:5: The Pod \"a\" is invalid: spec.containers[0].image: Required value. Add \"image:\" to the container."),
         Mistake(
             pod("a", container: "{name: c, image: nginx, ports: [{containerPort: 70000}]}"),
-            "web.yaml:5: spec.containers[0].ports[0].containerPort: \"70000\" is out of range. Write a number from 1 to 65535."),
+            "web.yaml:5: The Pod \"a\" is invalid: spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive"),
         Mistake(
-            pod("a", container: "{name: c, image: nginx}, {name: c, image: nginx}"),
-            "web.yaml:5: spec.containers[1].name: \"c\" is the name of another container too. Give each container a name of its own."),
+            pod("a", container: "{name: c, image: nginx}, {name: c, image: nginx}"), "web.yaml:5: The Pod \"a\" is invalid: spec.containers[1].name: Duplicate value: \"c\""),
         Mistake(
             pod("a", container: "{name: c, image: nginx, volumeMounts: [{name: log, mountPath: /x}]}", spec: "volumes: [{name: logs, emptyDir: {}}]"),
-            "web.yaml:5: spec.containers[0].volumeMounts[0].name: \"log\" is not found among the pod's volumes. Did you mean \"logs\"? Add a volume of this name to spec.volumes."
+            "web.yaml:5: The Pod \"a\" is invalid: spec.containers[0].volumeMounts[0].name: Not found: \"log\". Did you mean \"logs\"? Add a volume of this name to spec.volumes."
         ),
         Mistake(
             pod("My_Pod"),
-            "web.yaml:3: metadata.name: \"My_Pod\" is not a lowercase RFC 1123 subdomain. Write \"my-pod\". Use lower case letters, digits, \"-\" and \".\", and begin and end with a letter or a digit."
+            "web.yaml:3: The Pod \"My_Pod\" is invalid: metadata.name: Invalid value: \"My_Pod\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*'). Write \"my-pod\"."
         ),
         Mistake(pod("a") + pod("a"), "web.yaml:9: metadata.name: \"a\" is the name of another Pod in namespace default, in line 3. Rename one of them, or remove it."),
-        Mistake(service("web", "ports: [{port: 80, targetport: 8080}]"), "web.yaml:4: spec.ports[0]: \"targetport\" is an unknown field. Did you mean \"targetPort\"?"),
-        Mistake(service("web", "ports: [{port: 0}]"), "web.yaml:4: spec.ports[0].port: \"0\" is out of range. Write a number from 1 to 65535."),
         Mistake(
-            service("web", "ports: [{port: 80}, {port: 81}]"), "web.yaml:4: spec.ports[0].name: is required when a Service has more than one port. Give each port a name."
+            service("web", "ports: [{port: 80, targetport: 8080}]"),
+            "web.yaml:4: Service in version \"v1\" cannot be handled as a Service: strict decoding error: unknown field \"spec.ports[0].targetport\". Did you mean \"targetPort\"?"
+        ),
+        // Several reasons stand below each other, as kubectl prints them, each with its place. (The default of targetPort is port.)
+        Mistake(
+            service("web", "ports: [{port: 0}]"),
+            "web.yaml:3: The Service \"web\" is invalid:\n* web.yaml:4: spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive\n* web.yaml:4: spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive"
         ),
         Mistake(
+            "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec:\n  ports:\n  - port: 80\n    target: 1\n  portz: []\n",
+            "web.yaml:1: Service in version \"v1\" cannot be handled as a Service: strict decoding error:\n* web.yaml:7: unknown field \"spec.ports[0].target\". The fields known in spec.ports[0] are appProtocol, name, nodePort, port, protocol, targetPort.\n* web.yaml:8: unknown field \"spec.portz\". Did you mean \"ports\"?"
+        ),
+        Mistake(
+            service("web", "ports: [{port: 80}, {name: b, port: 81}]"),
+            "web.yaml:4: The Service \"web\" is invalid: spec.ports[0].name: Required value. Give each port of the Service a name."),
+        Mistake(
             service("web", "ports: [{port: 80, protocol: tcp}]"),
-            "web.yaml:4: spec.ports[0].protocol: \"tcp\" is not supported. Did you mean \"TCP\"? Supported values: \"TCP\", \"UDP\", \"SCTP\"."),
+            "web.yaml:4: The Service \"web\" is invalid: spec.ports[0].protocol: Unsupported value: \"tcp\": supported values: \"SCTP\", \"TCP\", \"UDP\". Did you mean \"TCP\"?"),
         Mistake(
             service("web", "ports: [{port: 80, targetPort: \"8080\"}]"),
-            "web.yaml:4: spec.ports[0].targetPort: \"8080\" is neither a port number nor a port name. Write 8080 without quotation marks."),
+            "web.yaml:4: The Service \"web\" is invalid: spec.ports[0].targetPort: Invalid value: \"8080\": must contain at least one letter (a-z). Write 8080 without quotation marks."),
         Mistake(
             service("1web", "ports: [{port: 80}]"),
-            "web.yaml:3: metadata.name: \"1web\" is not a DNS-1035 label. Use at most 63 lower case letters, digits and \"-\", begin with a letter and end with a letter or a digit."
+            "web.yaml:3: The Service \"1web\" is invalid: metadata.name: Invalid value: \"1web\": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"
         ),
         Mistake(
             service("web", "clusterIP: 10.96.0.300, ports: [{port: 80}]"),
-            "web.yaml:4: spec.clusterIP: \"10.96.0.300\" is not a valid IPv4 address. Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing."),
+            "web.yaml:4: The Service \"web\" is invalid: spec.clusterIPs[0]: Invalid value: \"10.96.0.300\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
         Mistake(
             "apiVersion: extensions/v1beta1\nkind: Deployment\nmetadata: {name: a}\n",
-            "web.yaml:1: apiVersion: \"extensions/v1beta1\" has no kind Deployment. Write apiVersion: apps/v1."),
+            "web.yaml:1: no matches for kind \"Deployment\" in version \"extensions/v1beta1\". Write apiVersion: apps/v1."),
         Mistake("kind: Pod\n", "web.yaml:1: apiVersion: is required. Add \"apiVersion:\", such as apiVersion: v1."),
         Mistake("just text\n", "web.yaml:1: \"just text\" is not a mapping. Write \"key: value\" lines, indented below it."),
         Mistake(
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec:\n  selector: {matchLabels: {app: x}}\n  template: {metadata: {labels: {app: y}}, spec: {containers: [{name: c, image: nginx}]}}\n",
-            "web.yaml:6: spec.template.metadata.labels: `selector` does not match template `labels`. Give the template the labels app=x."),
+            "web.yaml:6: The Deployment \"a\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does not match template `labels`. Give the template the labels app=x."),
     ]
 
     @Test("each mistake is told with its line, its value and what to write", arguments: mistakes)

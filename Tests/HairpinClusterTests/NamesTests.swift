@@ -133,11 +133,11 @@ struct NamesTests {
     @Test(
         "What the API server refuses of dnsPolicy and dnsConfig",
         arguments: [
-            ("dnsPolicy: None", "must provide at least one DNS nameserver when dnsPolicy is None"),
-            ("dnsPolicy: Cluster", "spec.dnsPolicy: \"Cluster\" is not supported"),
+            ("dnsPolicy: None", "spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"),
+            ("dnsPolicy: Cluster", "spec.dnsPolicy: Unsupported value: \"Cluster\": supported values: \"ClusterFirstWithHostNet\", \"ClusterFirst\", \"Default\", \"None\""),
             ("dnsConfig: {nameservers: [1.1.1.1, 1.1.1.2, 1.1.1.3, 1.1.1.4]}", "must not have more than 3 nameservers"),
-            ("dnsConfig: {nameservers: [dns]}", "spec.dnsConfig.nameservers[0]: \"dns\" must be valid IP address"),
-            ("dnsConfig: {searches: [a_b]}", "spec.dnsConfig.searches[0]: \"a_b\" is not a lowercase RFC 1123 subdomain"),
+            ("dnsConfig: {nameservers: [dns]}", "spec.dnsConfig.nameservers[0]: Invalid value: \"dns\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+            ("dnsConfig: {searches: [a.-b]}", "spec.dnsConfig.searches[0]: Invalid value: \"a.-b\": a lowercase RFC 1123 subdomain must consist of"),
         ])
     func refused(spec: String, message: String) {
         let error = #expect(throws: InputError.self) { try load(pod("a", spec: spec)) }

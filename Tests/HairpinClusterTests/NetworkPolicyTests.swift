@@ -14,31 +14,31 @@ struct NetworkPolicyTests {
     @Test(
         "What the API server refuses is refused with its reason and the place",
         arguments: [
-            ("podselector: {}", "web.yaml:4: spec: \"podselector\" is an unknown field. Did you mean \"podSelector\"?"),
-            ("podSelector: {}, policyTypes: [ingress]", "spec.policyTypes[0]: \"ingress\" is not supported. Did you mean \"Ingress\"?"),
-            ("policyTypes: [Ingress, Egress, Ingress]", "spec.policyTypes: may not specify more than two policyTypes"),
-            ("ingress: [{from: [{}]}]", "spec.ingress[0].from[0]: must specify a peer"),
-            ("ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}]", "spec.ingress[0].from[0]: may not specify both ipBlock and another peer"),
-            ("ingress: [{to: [{podSelector: {}}]}]", "spec.ingress[0]: \"to\" is an unknown field"),
-            ("egress: [{to: [{ipBlock: {except: [10.0.0.0/8]}}]}]", "spec.egress[0].to[0].ipBlock.cidr: is required"),
-            ("egress: [{to: [{ipBlock: {cidr: 10.0.0.0}}]}]", "spec.egress[0].to[0].ipBlock.cidr: \"10.0.0.0\" must be a valid CIDR value"),
-            ("egress: [{to: [{ipBlock: {cidr: 'fd00::/200'}}]}]", "\"fd00::/200\" must be a valid CIDR value"),
+            ("podselector: {}", "strict decoding error: unknown field \"spec.podselector\". Did you mean \"podSelector\"?"),
+            ("podSelector: {}, policyTypes: [ingress]", "spec.policyTypes[0]: Unsupported value: \"ingress\": supported values: \"Ingress\", \"Egress\". Did you mean \"Ingress\"?"),
+            ("policyTypes: [Ingress, Egress, Ingress]", "spec.policyTypes: Invalid value: [\"Ingress\",\"Egress\",\"Ingress\"]: may not specify more than two policyTypes"),
+            ("ingress: [{from: [{}]}]", "spec.ingress[0].from[0]: Required value: must specify a peer"),
+            ("ingress: [{from: [{ipBlock: {cidr: 10.0.0.0/8}, podSelector: {}}]}]", "spec.ingress[0].from[0]: Forbidden: may not specify both ipBlock and another peer"),
+            ("ingress: [{to: [{podSelector: {}}]}]", "unknown field \"spec.ingress[0].to\""),
+            ("egress: [{to: [{ipBlock: {except: [10.0.0.0/8]}}]}]", "spec.egress[0].to[0].ipBlock.cidr: Required value"),
+            ("egress: [{to: [{ipBlock: {cidr: 10.0.0.0}}]}]", "spec.egress[0].to[0].ipBlock.cidr: Invalid value: \"10.0.0.0\": must be a valid CIDR value"),
+            ("egress: [{to: [{ipBlock: {cidr: 'fd00::/200'}}]}]", "\"fd00::/200\": must be a valid CIDR value"),
             (
                 "egress: [{to: [{ipBlock: {cidr: 10.1.0.0/16, except: [10.2.0.0/24]}}]}]",
-                "spec.egress[0].to[0].ipBlock.except[0]: \"10.2.0.0/24\" must be a strict subset of cidr"
+                "spec.egress[0].to[0].ipBlock.except[0]: Invalid value: \"10.2.0.0/24\": must be a strict subset of `cidr`"
             ),
-            ("egress: [{to: [{ipBlock: {cidr: 10.1.0.0/16, except: [10.1.0.0/16]}}]}]", "must be a strict subset of cidr"),
-            ("ingress: [{ports: [{port: 0}]}]", "spec.ingress[0].ports[0].port: \"0\" is out of range"),
-            ("ingress: [{ports: [{port: '80'}]}]", "is neither a port number nor a port name. Write 80 without quotation marks."),
-            ("ingress: [{ports: [{port: 80, protocol: tcp}]}]", "spec.ingress[0].ports[0].protocol: \"tcp\" is not supported"),
-            ("ingress: [{ports: [{endPort: 90}]}]", "endPort: \"90\" may not be specified when port is not specified"),
-            ("ingress: [{ports: [{port: http, endPort: 90}]}]", "endPort: \"90\" may not be specified when port is non-numeric"),
-            ("ingress: [{ports: [{port: 80, endPort: 79}]}]", "endPort: \"79\" must be greater than or equal to port"),
+            ("egress: [{to: [{ipBlock: {cidr: 10.1.0.0/16, except: [10.1.0.0/16]}}]}]", "\"10.1.0.0/16\": must be a strict subset of `cidr`"),
+            ("ingress: [{ports: [{port: 0}]}]", "spec.ingress[0].ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive"),
+            ("ingress: [{ports: [{port: '80'}]}]", "\"80\": must contain at least one letter (a-z). Write 80 without quotation marks."),
+            ("ingress: [{ports: [{port: 80, protocol: tcp}]}]", "spec.ingress[0].ports[0].protocol: Unsupported value: \"tcp\": supported values: \"TCP\", \"UDP\", \"SCTP\""),
+            ("ingress: [{ports: [{endPort: 90}]}]", "endPort: Invalid value: 90: may not be specified when `port` is not specified"),
+            ("ingress: [{ports: [{port: http, endPort: 90}]}]", "endPort: Invalid value: 90: may not be specified when `port` is non-numeric"),
+            ("ingress: [{ports: [{port: 80, endPort: 79}]}]", "endPort: Invalid value: 79: must be greater than or equal to `port`"),
             (
                 "podSelector: {matchExpressions: [{key: app, operator: In}]}",
-                "spec.podSelector.matchExpressions[0]: must be specified when operator is In or NotIn"
+                "spec.podSelector.matchExpressions[0].values: Required value: must be specified when `operator` is 'In' or 'NotIn'"
             ),
-            ("podSelector: {matchExpressions: [{key: app, operator: Exists, values: [a]}]}", "may not be specified when operator is Exists or DoesNotExist"),
+            ("podSelector: {matchExpressions: [{key: app, operator: Exists, values: [a]}]}", "Forbidden: may not be specified when `operator` is 'Exists' or 'DoesNotExist'"),
         ])
     func refused(spec: String, message: String) throws {
         let error = #expect(throws: InputError.self) { try load(policy(spec)) }

@@ -127,13 +127,13 @@ private let safeLetters = Set("bcdfghjklmnpqrstvwxz2456789")
             "failed to allocate IP 10.96.0.20: provided IP is already allocated"
         ),
         (service("a", "clusterIP: 10.96.0.1, ports: [{port: 80}]"), 4, "provided IP is already allocated"),
-        (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "the provided IP (10.0.0.1) is not in the valid range. The range of valid IPs is 10.96.0.0/12"),
-        (service("a", "type: NodePort, ports: [{port: 80, nodePort: 80}]"), 4, "provided port is not in the valid range. The range of valid ports is 30000-32767"),
+        (service("a", "clusterIP: 10.0.0.1, ports: [{port: 80}]"), 4, "spec.clusterIPs: Invalid value: [\"10.0.0.1\"]: failed to allocate IP 10.0.0.1: the provided network does not match the current range"),
+        (service("a", "type: NodePort, ports: [{port: 80, nodePort: 80}]"), 4, "spec.ports[0].nodePort: Invalid value: 80: provided port is not in the valid range. The range of valid ports is 30000-32767"),
         (
             service("a", "type: NodePort, ports: [{port: 80, nodePort: 30080}]") + service("b", "type: NodePort, ports: [{port: 80, nodePort: 30080}]"), 9,
             "provided port is already allocated"
         ),
-        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {containers: [{name: c, image: x}]}\n", 3, "is not the name of a namespace"),
+        ("apiVersion: v1\nkind: Pod\nmetadata: {name: a, namespace: shop}\nspec: {containers: [{name: c, image: x}]}\n", 3, "\"a\": namespaces \"shop\" not found"),
         (
             pod("a", container: "{name: c, image: x, env: [{name: K, valueFrom: {configMapKeyRef: {name: m, key: k}}}]}"), 3,
             "is not the name of a ConfigMap in namespace default"

@@ -88,11 +88,11 @@ struct RolloutTests {
         let short = try run(manifests(extra: ", lifecycle: {preStop: {sleep: {seconds: 1}}}"), cluster: "endpointsDelay: 0ms, kubeProxyDelay: 1500ms").requests
         #expect(short.lost > 0 && short.count("refused") > 0)
         let cut = try run(
-            manifests(extra: ", lifecycle: {preStop: {sleep: {seconds: 5}}}", pod: "terminationGracePeriodSeconds: 1"), cluster: "kubeProxyDelay: 1500ms"
+            manifests(extra: ", lifecycle: {preStop: {exec: {command: [sleep, '5']}}}", pod: "terminationGracePeriodSeconds: 1"), cluster: "kubeProxyDelay: 1500ms"
         ).requests
         #expect(cut.lost > 0)
         // Grace zero: killed at once, hook or not.
-        let none = try run(manifests(extra: ", lifecycle: {preStop: {sleep: {seconds: 5}}}", pod: "terminationGracePeriodSeconds: 0")).requests
+        let none = try run(manifests(extra: ", lifecycle: {preStop: {exec: {command: [sleep, '5']}}}", pod: "terminationGracePeriodSeconds: 0")).requests
         #expect(none.lost > 0)
     }
 

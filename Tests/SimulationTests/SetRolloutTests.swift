@@ -176,7 +176,7 @@ struct SetRolloutTests {
         arguments: [
             ("StatefulSet", "updateStrategy: {type: OnDelete}", "- {restart: sts/web}", "until somebody deletes them"),
             ("DaemonSet", "updateStrategy: {type: OnDelete}", "- {restart: ds/web}", "until somebody deletes them"),
-            ("StatefulSet", "updateStrategy: {type: Recreate}", "- {restart: sts/web}", "Supported values: \"RollingUpdate\", \"OnDelete\""),
+            ("StatefulSet", "updateStrategy: {type: Recreate}", "- {restart: sts/web}", "must be 'RollingUpdate' or 'OnDelete'"),
             ("DaemonSet", "updateStrategy: {rollingUpdate: {maxSurge: 1}}", "- {restart: ds/web}", "may not be set when maxUnavailable is non-zero"),
             ("DaemonSet", "updateStrategy: {rollingUpdate: {maxUnavailable: 0}}", "- {restart: ds/web}", "cannot be 0 when maxSurge is 0"),
             ("StatefulSet", "podManagementPolicy: Ordered", "- {restart: sts/web}", "OrderedReady"), ("StatefulSet", "", "- {restart: sts/wob}", "Did you mean \"web\"?"),

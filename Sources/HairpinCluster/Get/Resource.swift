@@ -98,35 +98,9 @@ struct ResourceSource {
             }
         let ports = service.ports.map { port in port.nodePort.map { "\(port.port):\($0)/\(port.proto.rawValue)" } ?? "\(port.port)/\(port.proto.rawValue)" }
         var object = finished(service.service.source, service.service.metadata, .services)
-        var spec = object["spec"] ?? .object([:])
-        spec["type"] = .string(kind.rawValue)
-        spec["sessionAffinity"] = .string(service.service.affinitySeconds == nil ? "None" : "ClientIP")
-        if let seconds = service.service.affinitySeconds { spec["sessionAffinityConfig"] = .object(["clientIP": .object(["timeoutSeconds": .integer(seconds)])]) }
-        if kind != .externalName {
-            spec["clusterIP"] = .string(clusterAddress)
-            spec["clusterIPs"] = .array([.string(clusterAddress)])
-            spec["internalTrafficPolicy"] = .string(service.service.internalTrafficPolicy.rawValue)
-            spec["ipFamilies"] = .array([.string("IPv4")])
-            spec["ipFamilyPolicy"] = .string("SingleStack")
-        }
-        if kind == .nodePort || kind == .loadBalancer { spec["externalTrafficPolicy"] = .string(service.service.externalTrafficPolicy.rawValue) }
-        if !service.ports.isEmpty {
-            spec["ports"] = .array(
-                service.ports.map { port in
-                    var value: JSONValue = .object(["port": .integer(Int(port.port)), "protocol": .string(port.proto.rawValue)])
-                    if !port.name.isEmpty { value["name"] = .string(port.name) }
-                    if let number = port.nodePort { value["nodePort"] = .integer(Int(number)) }
-                    if let appProtocol = port.appProtocol { value["appProtocol"] = .string(appProtocol) }
-                    value["targetPort"] =
-                        switch port.target {
-                        case .number(let number): .integer(Int(number))
-                        case .name(let name): .string(name)
-                        }
-                    return value
-                })
-        }
-        object["spec"] = spec
-        object["status"] = .object(["loadBalancer": .object([:])])
+        let shown = ServiceObject(planned: service)
+        object["spec"] = shown.spec
+        object["status"] = shown.status
         let selector = LabelSelector(matchLabels: service.service.selector).text
         return Resource(
             namespace: service.namespace, name: service.name, labels: service.service.metadata.labels,

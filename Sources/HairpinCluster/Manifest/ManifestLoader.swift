@@ -61,13 +61,14 @@ public struct ManifestLoader: Sendable {
         if Self.versions[kind] == nil, !Self.otherKinds.contains(kind) { try checkSpelling(kindValue, version) }
         if let versions = Self.versions[kind], !versions.contains(version) {
             if version.hasPrefix("extensions/v1beta1") || version.hasPrefix("apps/v1beta") || Self.coreKinds.contains(kind) || !version.contains(".") {
-                throw versionValue.error(problem: "has no kind \(kind)", fix: "Write apiVersion: \(versions[0]).")
+                throw InputError(
+                    file: versionValue.file, line: versionValue.line, column: versionValue.column, problem: "no matches for kind \"\(kind)\" in version \"\(version)\"",
+                    fix: "Write apiVersion: \(versions[0]).")
             }
             // A custom resource of the same name in another group.
-            return try keep(document, kind: kind, version: version, metadata: try metadata(of: document, kind: kind))
+            return try keep(document, kind: kind, version: version, metadata: try metadata(of: document, kind: kind, version: version, isKnown: false))
         }
-        if Self.versions[kind] != nil { try KubernetesFields.check(document, type: kind) }
-        let metadata = try metadata(of: document, kind: kind)
+        let metadata = try metadata(of: document, kind: kind, version: version)
         try register(document, kind: kind, metadata: metadata)
         switch kind {
         case "Namespace": manifests.namespaces.append(Namespace(metadata: metadata, source: JSONValue(document.node)))
@@ -106,7 +107,8 @@ public struct ManifestLoader: Sendable {
         guard !group.contains(".") || group.hasSuffix(".k8s.io") else { return }
         let known = Self.versions.keys.sorted() + Self.otherKinds.sorted()
         guard let near = nearestWord(to: text, among: known) else { return }
-        throw kind.error(problem: "is not a kind of Kubernetes' own", fix: "Did you mean \"\(near)\"?")
+        throw InputError(
+            file: kind.file, line: kind.line, column: kind.column, problem: "no matches for kind \"\(text)\" in version \"\(version)\"", fix: "Did you mean \"\(near)\"?")
     }
 
     private mutating func keep(_ document: YAMLValue, kind: String, version: String, metadata: ObjectMeta) throws(InputError) {
@@ -135,23 +137,20 @@ public struct ManifestLoader: Sendable {
         places[key] = (document.file, document["metadata"]?["name"]?.line ?? document.line)
     }
 
-    private func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
-        let value = try document.require("metadata", fix: "Add \"metadata:\" with \"name:\".")
-        let nameValue = try value.require(
-            "name", fix: value["generateName"] == nil ? "Add \"name:\"." : "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
-        let name: String
-        switch kind {
-        case "Namespace": name = try Names.label(nameValue)
-        case "Service": name = try Names.serviceName(nameValue)
-        case _ where Self.versions[kind] != nil: name = try Names.subdomain(nameValue)
-        default: name = try nameValue.string()
+    /// What the API server would reject is rejected here.
+    private func metadata(of document: YAMLValue, kind: String, version: String, isKnown: Bool = true) throws(InputError) -> ObjectMeta {
+        if let metadata = document["metadata"], metadata["name"] == nil, metadata["generateName"] != nil {
+            _ = try metadata.require("name", fix: "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
         }
+        try ObjectValidation.check(document, kind: kind, version: version, isKnown: isKnown)
+        let value = try document.require("metadata")
+        let name = try value.require("name")
         let isNamespaced = !Self.clusterKinds.contains(kind)
-        let namespace = isNamespaced ? try value["namespace"].map(Names.label) ?? "default" : ""
         var annotations: [String: String] = [:]
         for (key, text) in try value["annotations"]?.stringMap() ?? [] { annotations[key] = text }
         return ObjectMeta(
-            name: name, namespace: namespace, labels: try Names.labels(value["labels"]), annotations: annotations, file: document.file, line: nameValue.line)
+            name: try name.string(), namespace: isNamespaced ? try value.string("namespace").flatMap { $0.isEmpty ? nil : $0 } ?? "default" : "",
+            labels: try Names.labels(value["labels"]), annotations: annotations, file: document.file, line: name.line)
     }
 }
 
@@ -184,22 +183,23 @@ extension ManifestLoader {
     ]
 }
 
+/// Of objects that `ObjectValidation` finds nothing wrong with.
 extension Node {
     init(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
         self.metadata = metadata
-        podCIDR = nil
-        if let cidr = value["spec"]?["podCIDR"] {
-            podCIDR = try cidr.prefix()
+        let spec = value["spec"]
+        let prefixes = try spec?.strings("podCIDRs") ?? []
+        podCIDR = try (prefixes.isEmpty ? [spec?.string("podCIDR") ?? ""] : prefixes).lazy.compactMap { AnyPrefix($0)?.v4 }.first
+        isUnschedulable = try spec?.bool("unschedulable") ?? false
+        for item in try spec?.items("taints") ?? [] {
+            let effect = Taint.Effect(rawValue: try item.string("effect") ?? "") ?? .noSchedule
+            taints.append(Taint(key: try item.string("key") ?? "", value: try item.string("value") ?? "", effect: effect))
         }
-        isUnschedulable = try value["spec"]?.bool("unschedulable") ?? false
-        for item in try value["spec"]?.items("taints") ?? [] {
-            let effect = try item.require("effect", fix: "Add \"effect: NoSchedule\".").word(among: Taint.Effect.allCases.map(\.rawValue))
-            taints.append(Taint(key: try item.require("key").string(), value: try item.string("value") ?? "", effect: Taint.Effect(rawValue: effect) ?? .noSchedule))
-        }
-        isDeleted = value["metadata"]?["deletionTimestamp"].map { !$0.isNull } ?? false
+        isDeleted = value["metadata"]?["deletionTimestamp"] != nil
         address = nil
-        for item in try value["status"]?.items("addresses") ?? [] where try item.string("type") == "InternalIP" {
-            address = try item.require("address").address()
+        for item in try value["status"]?.items("addresses") ?? [] {
+            guard address == nil, try item.string("type") == "InternalIP" else { continue }
+            address = try item.string("address").flatMap { AnyAddress($0)?.v4 }
         }
     }
 }
@@ -208,13 +208,7 @@ extension Secret {
     init(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
         self.metadata = metadata
         source = JSONValue(value.node)
-        data = []
-        for (key, text) in try value["data"]?.stringMap() ?? [] {
-            guard let bytes = Data(base64Encoded: text, options: .ignoreUnknownCharacters) else {
-                throw (value["data"]?[key] ?? value).error(problem: "is not base64", fix: "Encode the value, or write it as it is under stringData.")
-            }
-            data.append((key, Array(bytes)))
-        }
+        data = try (value["data"]?.stringMap() ?? []).map { ($0.key, Array(Data(base64Encoded: $0.value, options: .ignoreUnknownCharacters) ?? Data())) }
         for (key, text) in try value["stringData"]?.stringMap() ?? [] {
             data.removeAll { $0.key == key }
             data.append((key, Array(text.utf8)))

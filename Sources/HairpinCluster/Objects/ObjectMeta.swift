@@ -101,23 +101,13 @@ public struct LabelSelector: Sendable, Hashable {
 }
 
 extension LabelSelector {
+    /// Of a selector that `ObjectValidation` finds nothing wrong with; other people's schemas do not know the operators.
     init(_ value: YAMLValue) throws(InputError) {
         matchLabels = try Names.labels(value["matchLabels"])
         requirements = []
         for item in try value.items("matchExpressions") {
             let word = try item.require("operator").word(among: ["In", "NotIn", "Exists", "DoesNotExist"])
-            let operation = Operator(rawValue: word)!
-            let values = try item.strings("values") ?? []
-            if operation == .isIn || operation == .notIn {
-                guard !values.isEmpty else {
-                    throw (item["values"] ?? item).error(
-                        problem: "must be specified when operator is In or NotIn", fix: "Add \"values:\" with at least one value, or use Exists or DoesNotExist.")
-                }
-            } else if !values.isEmpty {
-                throw item["values"]!.error(
-                    problem: "may not be specified when operator is Exists or DoesNotExist", fix: "Remove the values, or use In or NotIn.")
-            }
-            requirements.append(Requirement(key: try item.require("key").string(), operation: operation, values: values))
+            requirements.append(Requirement(key: try item.require("key").string(), operation: Operator(rawValue: word)!, values: try item.strings("values") ?? []))
         }
     }
 }
@@ -135,7 +125,7 @@ public enum PortProtocol: String, Sendable, Hashable, CaseIterable {
             self = .tcp
             return
         }
-        self = PortProtocol(rawValue: try value.word(among: ["TCP", "UDP", "SCTP"]))!
+        self = PortProtocol(rawValue: try value.word(among: ["TCP", "UDP", "SCTP"])) ?? .tcp
     }
 }
 
@@ -151,16 +141,9 @@ public enum PortReference: Hashable, Sendable, CustomStringConvertible {
     }
     init(_ value: YAMLValue) throws(InputError) {
         if case .integer = value.content {
-            self = .number(UInt16(try value.integer(in: 1...65535)))
-            return
+            self = .number(UInt16(try value.integer(in: 0...65535)))
+        } else {
+            self = .name(try value.string())
         }
-        let text = try value.string()
-        // Templates often quote numbers; the API server takes "80" for a name without a letter and refuses it.
-        guard Names.isPortName(text) else {
-            throw value.error(
-                problem: "is neither a port number nor a port name",
-                fix: Int(text) == nil ? "Write a number from 1 to 65535 or the name of a container port." : "Write \(text) without quotation marks.")
-        }
-        self = .name(text)
     }
 }

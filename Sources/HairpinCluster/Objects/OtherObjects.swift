@@ -118,11 +118,11 @@ public struct EndpointSlice: Sendable, Hashable {
     }
 }
 
+/// Of slices and Endpoints that `ObjectValidation` finds nothing wrong with.
 extension EndpointSlice {
     /// A slice written by hand. Nil when it has addresses Hairpin does not model (IPv6, FQDN) or belongs to no Service.
     init?(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
-        guard let service = metadata.labels["kubernetes.io/service-name"] else { return nil }
-        guard try value.require("addressType").word(among: ["IPv4", "IPv6", "FQDN"]) == "IPv4" else { return nil }
+        guard let service = metadata.labels["kubernetes.io/service-name"], try value.string("addressType") == "IPv4" else { return nil }
         name = metadata.name
         self.service = ObjectKey(namespace: metadata.namespace, name: service)
         ports = try value.items("ports").map { item throws(InputError) in try Port(item) }
@@ -130,18 +130,18 @@ extension EndpointSlice {
         for item in try value.items("endpoints") {
             let conditions = item["conditions"]
             let ready = try conditions?.bool("ready") ?? true
-            for address in try item.require("addresses").items() {
+            for address in try (item.strings("addresses") ?? []).compactMap({ AnyAddress($0)?.v4 }) {
                 var endpoint = Endpoint(
-                    address: try address.endpointAddress(), ready: ready, serving: try conditions?.bool("serving") ?? ready,
-                    terminating: try conditions?.bool("terminating") ?? false, nodeName: try item.string("nodeName"), hostname: try item.string("hostname"))
-                endpoint.zoneHints = try item["hints"]?.items("forZones").map { zone throws(InputError) in try zone.require("name").string() } ?? []
-                endpoint.nodeHints = try item["hints"]?.items("forNodes").map { node throws(InputError) in try node.require("name").string() } ?? []
+                    address: address, ready: ready, serving: try conditions?.bool("serving") ?? ready, terminating: try conditions?.bool("terminating") ?? false,
+                    nodeName: try item.string("nodeName"), hostname: try item.string("hostname"))
+                endpoint.zoneHints = try item["hints"]?.items("forZones").map { zone throws(InputError) in try zone.string("name") ?? "" } ?? []
+                endpoint.nodeHints = try item["hints"]?.items("forNodes").map { node throws(InputError) in try node.string("name") ?? "" } ?? []
                 endpoints.append(endpoint)
             }
         }
     }
 
-    /// The slices that mirror an `Endpoints` object: one for each subset.
+    /// The slices that mirror an `Endpoints` object: one for each subset. Those of IPv6 addresses are of no use to a cluster of IPv4.
     static func mirroring(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) -> [EndpointSlice] {
         var result: [EndpointSlice] = []
         for subset in try value.items("subsets") {
@@ -150,10 +150,9 @@ extension EndpointSlice {
             slice.ports = try subset.items("ports").map { item throws(InputError) in try Port(item) }
             for (key, ready) in [("addresses", true), ("notReadyAddresses", false)] {
                 for item in try subset.items(key) {
+                    guard let address = try item.string("ip").flatMap({ AnyAddress($0)?.v4 }) else { continue }
                     slice.endpoints.append(
-                        Endpoint(
-                            address: try item.require("ip").endpointAddress(), ready: ready, serving: ready, nodeName: try item.string("nodeName"),
-                            hostname: try item.string("hostname")))
+                        Endpoint(address: address, ready: ready, serving: ready, nodeName: try item.string("nodeName"), hostname: try item.string("hostname")))
                 }
             }
             result.append(slice)
@@ -163,20 +162,10 @@ extension EndpointSlice {
 }
 
 extension EndpointSlice.Port {
+    /// The API server looks at the numbers of Endpoints only: what is none is refused here for slices.
     init(_ value: YAMLValue) throws(InputError) {
         name = try value.string("name") ?? ""
         port = try value.integer("port", in: 1...65535).map { UInt16($0) }
         proto = try PortProtocol(value["protocol"])
-    }
-}
-
-extension YAMLValue {
-    /// An address that may stand behind a Service: neither loopback nor multicast nor unspecified.
-    fileprivate func endpointAddress() throws(InputError) -> IPv4Address {
-        guard let address = IPv4Address(try string()) else { throw error(problem: "is not a valid IPv4 address", fix: "Write an address such as 192.168.50.30.") }
-        guard !address.isLoopback, !address.isMulticast, address != .any else {
-            throw error(problem: "may not be a loopback, multicast or unspecified address", fix: "Write the address of a machine.")
-        }
-        return address
     }
 }

@@ -48,53 +48,35 @@ public struct RolloutStrategy: Sendable, Hashable {
 }
 
 extension RolloutStrategy {
+    /// Of a controller that `ObjectValidation` finds nothing wrong with.
     static func read(_ spec: YAMLValue, of kind: Workload.Kind) throws(InputError) -> RolloutStrategy {
         var result = RolloutStrategy()
-        result.minReadySeconds = try spec.integer("minReadySeconds", in: 0...86_400) ?? 0
+        result.minReadySeconds = try spec.integer("minReadySeconds") ?? 0
         let strategy: YAMLValue?
         switch kind {
-        case .deployment:
-            strategy = spec["strategy"]
-            result.kind = try word(strategy, among: [.rollingUpdate, .recreate])
+        case .deployment: strategy = spec["strategy"]
         case .statefulSet:
             strategy = spec["updateStrategy"]
-            result.kind = try word(strategy, among: [.rollingUpdate, .onDelete])
-            result.isParallel = try spec["podManagementPolicy"]?.word(among: ["OrderedReady", "Parallel"]) == "Parallel"
-            result.partition = try strategy?["rollingUpdate"]?.integer("partition", in: 0...Workload.maximumReplicas) ?? 0
+            result.isParallel = try spec.string("podManagementPolicy") == "Parallel"
+            result.partition = try strategy?["rollingUpdate"]?.integer("partition") ?? 0
             (result.maxSurge, result.maxUnavailable) = (.count(0), .count(1))
         case .daemonSet:
             strategy = spec["updateStrategy"]
-            result.kind = try word(strategy, among: [.rollingUpdate, .onDelete])
             (result.maxSurge, result.maxUnavailable) = (.count(0), .count(1))
         case .replicaSet, .replicationController, .job: return result
         }
+        result.kind = try strategy?.string("type").flatMap(Kind.init) ?? .rollingUpdate
         guard let rolling = strategy?["rollingUpdate"] else { return result }
         if let value = rolling["maxSurge"] { result.maxSurge = try amount(value) }
         if let value = rolling["maxUnavailable"] { result.maxUnavailable = try amount(value) }
-        if kind == .daemonSet { try result.checkDaemon(rolling) }
         return result
     }
 
-    /// What the API server refuses (`ValidateRollingUpdateDaemonSet`); the default of `maxUnavailable` is 1, so that `maxSurge` needs a 0 beside it.
-    private func checkDaemon(_ rolling: YAMLValue) throws(InputError) {
-        func isNothing(_ amount: Amount) -> Bool { amount == .count(0) || amount == .percent(0) }
-        if !isNothing(maxSurge), !isNothing(maxUnavailable) {
-            throw (rolling["maxSurge"] ?? rolling).error(problem: "may not be set when maxUnavailable is non-zero", fix: "Write \"maxUnavailable: 0\" beside it.")
-        }
-        if isNothing(maxSurge), isNothing(maxUnavailable) {
-            throw (rolling["maxUnavailable"] ?? rolling).error(problem: "cannot be 0 when maxSurge is 0", fix: "Write 1 or more, or set maxSurge.")
-        }
-    }
-
-    private static func word(_ strategy: YAMLValue?, among kinds: [Kind]) throws(InputError) -> Kind {
-        guard let type = strategy?["type"] else { return .rollingUpdate }
-        return Kind(rawValue: try type.word(among: kinds.map(\.rawValue))) ?? .rollingUpdate
-    }
-
+    /// A share of more than all is possible for maxSurge alone.
     private static func amount(_ value: YAMLValue) throws(InputError) -> Amount {
         let text = try value.scalarText()
-        if text.hasSuffix("%"), let share = Int(text.dropLast()), 0...100 ~= share { return .percent(share) }
-        guard let count = Int(text), 0...Workload.maximumReplicas ~= count else {
+        if text.hasSuffix("%"), let share = Int(text.dropLast()), 0...Workload.maximumReplicas ~= share { return .percent(share) }
+        guard let count = Int(text), 0...Int(Int32.max) ~= count else {
             throw value.error(problem: "is neither a number of pods nor per cent", fix: "Write a number such as 1, or \"25%\".")
         }
         return .count(count)

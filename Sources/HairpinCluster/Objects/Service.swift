@@ -60,116 +60,55 @@ public struct ServicePort: Sendable, Hashable {
 }
 
 extension Service {
+    /// Of a Service that `ObjectValidation` finds nothing wrong with. Addresses of IPv6, which a cluster of IPv4 has no use for, are left out as kube-proxy leaves them out.
     init(_ value: YAMLValue, metadata: ObjectMeta) throws(InputError) {
         self.metadata = metadata
         let spec = try value.require("spec")
         source = JSONValue(value.node)
-        kind = Kind(rawValue: try spec["type"]?.word(among: ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"]) ?? "ClusterIP")!
+        kind = try spec.string("type").flatMap(Kind.init) ?? .clusterIP
         selector = try Names.labels(spec["selector"])
-        externalName = nil
-        if kind == .externalName {
-            let name = try spec.require("externalName", fix: "Add \"externalName:\" with a DNS name.")
-            externalName = try name.string()
-            guard Names.isSubdomain(externalName!.hasSuffix(".") ? String(externalName!.dropLast()) : externalName!) else {
-                throw name.error(problem: "is not a DNS name", fix: "Write a name such as db.example.com.")
-            }
-        }
-        clusterAddress = .unassigned
+        externalName = kind == .externalName ? try spec.string("externalName") : nil
         clusterAddressLine = nil
-        let firstAddress = try spec.items("clusterIPs").first
-        if let address = spec["clusterIP"] ?? firstAddress {
-            let text = try address.string()
+        clusterAddress = .unassigned
+        if let address = spec["clusterIP"] {
             clusterAddressLine = address.line
-            if text == "None" {
-                guard kind == .clusterIP else {
-                    throw address.error(problem: "may not be set to None for \(kind.rawValue) services", fix: "Leave clusterIP out, or write type: ClusterIP.")
-                }
-                clusterAddress = .headless
-            } else if !text.isEmpty {
-                guard let parsed = IPv4Address(text) else {
-                    throw address.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 10.96.0.20, \"None\" for a headless Service, or nothing.")
-                }
-                clusterAddress = .given(parsed)
-            }
+            let text = try address.string()
+            clusterAddress = text == "None" ? .headless : AnyAddress(text)?.v4.map(ClusterAddress.given) ?? .unassigned
         }
-        ports = []
-        for item in try spec.items("ports") {
-            let port = try ServicePort(item)
-            if ports.contains(where: { $0.name == port.name && !port.name.isEmpty }) { throw item.duplicate("name", of: "port") }
-            if ports.contains(where: { $0.port == port.port && $0.proto == port.proto }) {
-                throw try item.require("port").error(
-                    problem: "is there twice with protocol \(port.proto.rawValue)", fix: "Give each port of the Service a number of its own.")
-            }
-            ports.append(port)
-        }
-        if ports.count > 1 {
-            for item in try spec.items("ports") where item["name"] == nil {
-                throw InputError(
-                    file: item.file, line: item.line, column: item.column, path: item.path + ".name", problem: "is required when a Service has more than one port",
-                    fix: "Give each port a name.")
-            }
-        }
-        guard !ports.isEmpty || clusterAddress == .headless || kind == .externalName else {
-            throw InputError(
-                file: spec.file, line: spec.line, column: spec.column, path: "spec.ports", problem: "is required", fix: "Add \"ports:\" with at least one port.")
-        }
-        externalAddresses = []
-        for item in try spec.items("externalIPs") {
-            guard let address = IPv4Address(try item.string()) else {
-                throw item.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 192.168.50.200.")
-            }
-            externalAddresses.append(address)
-        }
-        loadBalancerSourceRanges = []
-        for item in try spec.items("loadBalancerSourceRanges") {
-            guard let range = IPv4Prefix(try item.string()) else {
-                throw item.error(problem: "is not a valid IPv4 prefix", fix: "Write a prefix such as 203.0.113.0/24.")
-            }
-            loadBalancerSourceRanges.append(range)
-        }
+        ports = try spec.items("ports").map { item throws(InputError) in try ServicePort(item) }
+        externalAddresses = try (spec.strings("externalIPs") ?? []).compactMap { AnyAddress($0)?.v4 }
+        // The annotation of before there was the field is for clouds: kube-proxy does not read it.
+        loadBalancerSourceRanges = try (spec.strings("loadBalancerSourceRanges") ?? []).compactMap { AnyPrefix(String($0.filter { !$0.isWhitespace }))?.v4 }
         affinitySeconds = nil
-        if try spec["sessionAffinity"]?.word(among: ["None", "ClientIP"]) == "ClientIP" {
-            affinitySeconds = try spec["sessionAffinityConfig"]?["clientIP"]?.integer("timeoutSeconds", in: 1...86400) ?? 10800
-        }
-        internalTrafficPolicy = TrafficPolicy(rawValue: try spec["internalTrafficPolicy"]?.word(among: ["Cluster", "Local"]) ?? "Cluster")!
-        externalTrafficPolicy = TrafficPolicy(rawValue: try spec["externalTrafficPolicy"]?.word(among: ["Cluster", "Local"]) ?? "Cluster")!
-        if let policy = spec["externalTrafficPolicy"], kind != .nodePort, kind != .loadBalancer, externalAddresses.isEmpty {
-            throw policy.error(problem: "may only be set for externally-accessible services", fix: "Remove it, or write type: NodePort or type: LoadBalancer.")
-        }
-        trafficDistribution = nil
-        if let word = try spec["trafficDistribution"]?.word(among: ["PreferClose", "PreferSameZone", "PreferSameNode"]) {
-            trafficDistribution = word == "PreferSameNode" ? .sameNode : .sameZone
-        }
-        healthCheckNodePort = nil
-        if let value = spec["healthCheckNodePort"], let number = try spec.integer("healthCheckNodePort", in: 0...65535), number != 0 {
-            guard kind == .loadBalancer, externalTrafficPolicy == .local else {
-                throw value.error(
-                    problem: "may only be set when type is LoadBalancer and externalTrafficPolicy is Local", fix: "Remove it, or set both of the others.")
-            }
-            healthCheckNodePort = UInt16(number)
-        }
-        ingress = []
-        for item in try value["status"]?["loadBalancer"]?.items("ingress") ?? [] {
-            guard let text = item["ip"] else { continue }
-            guard let address = IPv4Address(try text.string()) else {
-                throw text.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 203.0.113.10.")
-            }
-            ingress.append(Ingress(address: address, isVirtual: try item["ipMode"]?.word(among: ["VIP", "Proxy"]) != "Proxy"))
-        }
-        if let text = spec["loadBalancerIP"], kind == .loadBalancer, ingress.isEmpty, case let word = try text.string(), !word.isEmpty {
-            guard let address = IPv4Address(word) else { throw text.error(problem: "is not a valid IPv4 address", fix: "Write an address such as 203.0.113.10.") }
-            ingress.append(Ingress(address: address, isVirtual: true))
-        }
+        if try spec.string("sessionAffinity") == "ClientIP" { affinitySeconds = try spec["sessionAffinityConfig"]?["clientIP"]?.integer("timeoutSeconds") ?? 10800 }
+        internalTrafficPolicy = try spec.string("internalTrafficPolicy").flatMap(TrafficPolicy.init) ?? .cluster
+        externalTrafficPolicy = try spec.string("externalTrafficPolicy").flatMap(TrafficPolicy.init) ?? .cluster
+        trafficDistribution = try spec.string("trafficDistribution").map { $0 == "PreferSameNode" ? .sameNode : .sameZone }
+        healthCheckNodePort = try spec.integer("healthCheckNodePort").flatMap { $0 == 0 ? nil : UInt16($0) }
+        ingress = kind == .loadBalancer ? try Service.ingress(value, spec) : []
         publishNotReadyAddresses = try spec.bool("publishNotReadyAddresses") ?? false
+    }
+
+    /// What the manifest says the cloud gave, or what it asks the cloud for.
+    private static func ingress(_ value: YAMLValue, _ spec: YAMLValue) throws(InputError) -> [Ingress] {
+        var result: [Ingress] = []
+        for item in try value["status"]?["loadBalancer"]?.items("ingress") ?? [] {
+            guard let address = try item.string("ip").flatMap({ AnyAddress($0)?.v4 }) else { continue }
+            result.append(Ingress(address: address, isVirtual: try item.string("ipMode") != "Proxy"))
+        }
+        // The API server does not look at loadBalancerIP.
+        if result.isEmpty, let address = try spec.string("loadBalancerIP").flatMap({ AnyAddress($0)?.v4 }) { result.append(Ingress(address: address, isVirtual: true)) }
+        return result
     }
 }
 
 extension ServicePort {
     init(_ value: YAMLValue) throws(InputError) {
-        let number = try value.require("port")
-        port = UInt16(try number.integer(in: 1...65535))
-        name = try value["name"].map(Names.label) ?? ""
-        target = try value["targetPort"].map { target throws(InputError) in try PortReference(target) } ?? .number(port)
+        let number = UInt16(try value.require("port").integer(in: 1...65535))
+        port = number
+        name = try value.string("name") ?? ""
+        let target = try value["targetPort"].map { target throws(InputError) in try PortReference(target) }
+        self.target = target == .number(0) || target == .name("") ? .number(number) : target ?? .number(number)
         proto = try PortProtocol(value["protocol"])
         nodePortLine = value["nodePort"]?.line
         nodePort = try value.integer("nodePort", in: 0...65535).flatMap { $0 == 0 ? nil : UInt16($0) }

@@ -40,6 +40,7 @@ public struct WorkloadReference: Hashable, Sendable {
     private var resource: ResourceKind? { ResourceKind.allCases.first { $0.workloadKind == kind } }
 }
 
+/// Of controllers that `ObjectValidation` finds nothing wrong with.
 extension Workload {
     init(_ value: YAMLValue, kind: Kind, metadata: ObjectMeta) throws(InputError) {
         self.kind = kind
@@ -48,9 +49,9 @@ extension Workload {
         let spec = try value.require("spec")
         var claims: [Volume] = []
         for claim in try spec.items("volumeClaimTemplates") {
-            claims.append(Volume(name: try Names.label(try claim.require("metadata").require("name")), source: .other("persistentVolumeClaim")))
+            claims.append(Volume(name: try claim["metadata"]?.string("name") ?? "", source: .other("persistentVolumeClaim")))
         }
-        template = try PodTemplate(try spec.require("template", fix: "Add \"template:\" with metadata and spec of the pods."), claims: claims)
+        template = try PodTemplate(try spec.require("template"), claims: claims)
         replicas = kind == .daemonSet ? 0 : try spec.integer("replicas", in: 0...Workload.maximumReplicas) ?? 1
         completions = 0
         if kind == .job {
@@ -61,29 +62,14 @@ extension Workload {
         strategy = try RolloutStrategy.read(spec, of: kind)
         serviceName = try spec.string("serviceName")
         firstOrdinal = try spec["ordinals"]?.integer("start", in: 0...Workload.maximumReplicas) ?? 0
-        let written = spec["selector"]
         switch kind {
         case .replicationController:
-            let labels = try Names.labels(written)
+            let labels = try Names.labels(spec["selector"])
             selector = LabelSelector(matchLabels: labels.isEmpty ? template.labels : labels)
         case .job:
             selector = LabelSelector(matchLabels: ["job-name": metadata.name])
         default:
-            let place = try spec.require("selector", fix: "Add \"selector:\" with \"matchLabels:\" that match the template's labels.")
-            selector = try LabelSelector(place)
-            guard !selector.matchLabels.isEmpty || !selector.requirements.isEmpty else {
-                throw place.error(problem: "is empty, which is not allowed for a \(kind.rawValue)", fix: "Add \"matchLabels:\" that match the template's labels.")
-            }
-        }
-        if kind != .job, !selector.matches(template.labels) {
-            let labels = spec["template"]?["metadata"]?["labels"] ?? spec["template"]!
-            throw labels.error(problem: "`selector` does not match template `labels`", fix: "Give the template the labels \(selector.text).")
-        }
-        let allowed: [PodTemplate.RestartPolicy] = kind == .job ? [.onFailure, .never] : [.always]
-        guard allowed.contains(template.restartPolicy) else {
-            let place = spec["template"]?["spec"]?["restartPolicy"] ?? spec["template"]?["spec"] ?? spec
-            throw place.error(
-                problem: "is not a restart policy for a \(kind.rawValue)", fix: "Write restartPolicy: \(allowed.map(\.rawValue).joined(separator: " or ")).")
+            selector = try LabelSelector(try spec.require("selector"))
         }
     }
 

@@ -53,8 +53,7 @@ public struct ClusterPlanner {
         for metadata in objects where !known.contains(metadata.namespace) {
             let near = nearestWord(to: metadata.namespace, among: names).map { "Did you mean \"\($0)\"? " } ?? ""
             throw InputError(
-                file: metadata.file, line: metadata.line, path: "metadata.namespace", value: metadata.namespace,
-                problem: "is not the name of a namespace, for \"\(metadata.name)\"",
+                file: metadata.file, line: metadata.line, problem: "error when creating \"\(metadata.name)\": namespaces \"\(metadata.namespace)\" not found",
                 fix: "\(near)Add a manifest of kind: Namespace with this name.")
         }
         return Set(names).sorted()
@@ -117,6 +116,7 @@ public struct ClusterPlanner {
                         try configMap(source.name, key: nil, optional: source.optional, for: "container \(container.name): envFrom")
                     }
                 }
+                warnProbes(of: container, metadata)
                 if container.ports.contains(where: { $0.hostPort != nil }), !template.hostNetwork {
                     warnings.append(InputWarning(file: metadata.file, line: metadata.line, message: "hostPort of container \"\(container.name)\" is kept, not modelled"))
                 }
@@ -127,6 +127,21 @@ public struct ClusterPlanner {
                         file: metadata.file, line: metadata.line,
                         message: "\"\(metadata.name)\" asks for hostNetwork, which is not modelled: it gets an address of its own"))
             }
+        }
+    }
+
+    /// The API server takes any name for a probe's port; the kubelet finds no port to ask, and the probe fails each time.
+    private mutating func warnProbes(of container: Container, _ metadata: ObjectMeta) {
+        for (key, probe) in [("readinessProbe", container.readinessProbe), ("livenessProbe", container.livenessProbe), ("startupProbe", container.startupProbe)] {
+            let reference: PortReference
+            switch probe?.action {
+            case .tcpSocket(let port), .httpGet(_, let port): reference = port
+            default: continue
+            }
+            guard case .name(let name) = reference, !container.ports.contains(where: { $0.name == name }) else { continue }
+            let near = nearestWord(to: name, among: container.ports.compactMap(\.name)).map { "; did you mean \"\($0)\"?" } ?? ""
+            let message = "\(key) of container \"\(container.name)\" of \"\(metadata.name)\" asks for port \"\(name)\", which no port of it is called: it will always fail\(near)"
+            warnings.append(InputWarning(file: metadata.file, line: metadata.line, message: message))
         }
     }
 

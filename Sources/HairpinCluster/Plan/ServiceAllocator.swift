@@ -1,16 +1,19 @@
 import HairpinWire
 
-/// Gives Services their virtual addresses and node ports, as the API server's allocators do: those asked for first, then the others from the upper
-/// part of the range, so that small numbers stay free for people to ask for.
+/// Gives Services their virtual addresses and node ports, as the API server's allocators do (pkg/registry/core/service/storage/alloc.go, .../ipallocator, .../portallocator):
+/// those asked for first, then the others from the upper part of the range, so that small numbers stay free for people to ask for.
 struct ServiceAllocator {
     let configuration: ClusterConfiguration
     private var addresses: [IPv4Address: ObjectKey] = [:]
-    private var nodePorts: [String: ObjectKey] = [:]
+    /// A number has one owner, whatever the protocol.
+    private var nodePorts: [UInt16: ObjectKey] = [:]
 
     init(configuration: ClusterConfiguration) { self.configuration = configuration }
 
     mutating func allocate(_ services: [Service]) throws(InputError) -> [PlannedService] {
         var result = services.map { PlannedService(service: $0, clusterAddress: nil, ports: $0.ports) }
+        // Of each Service, the node port of each port number: 53 of TCP and 53 of UDP share theirs.
+        var shared = [[UInt16: UInt16]](repeating: [:], count: result.count)
         for index in result.indices {
             let service = result[index].service
             if case .given(let address) = service.clusterAddress, service.kind != .externalName {
@@ -18,11 +21,13 @@ struct ServiceAllocator {
                 result[index].clusterAddress = address
             }
             guard service.kind == .nodePort || service.kind == .loadBalancer else { continue }
-            for port in service.ports where port.nodePort != nil { try reserve(nodePort: port, for: service) }
+            for (place, port) in service.ports.enumerated() {
+                guard let number = port.nodePort, shared[index][port.port] != number else { continue }
+                try reserve(nodePort: number, for: service, port: place)
+                if shared[index][port.port] == nil { shared[index][port.port] = number }
+            }
             if let number = service.healthCheckNodePort {
-                var port = ServicePort(name: "", port: number, target: .number(number), proto: .tcp, nodePort: number)
-                port.nodePortLine = nil
-                try reserve(nodePort: port, for: service)
+                try reserve(healthCheck: number, for: service)
                 result[index].healthCheckNodePort = number
             }
         }
@@ -33,33 +38,32 @@ struct ServiceAllocator {
             }
             guard service.kind == .nodePort || service.kind == .loadBalancer, service.source["spec"]?["allocateLoadBalancerNodePorts"] != .bool(false) else { continue }
             for place in result[index].ports.indices where result[index].ports[place].nodePort == nil {
-                result[index].ports[place].nodePort = try freeNodePort(for: service, result[index].ports[place])
+                let port = result[index].ports[place]
+                if shared[index][port.port] == nil {
+                    shared[index][port.port] = try freeNodePort(for: service, "\(port.port)/\(port.proto.rawValue)", "failed to allocate a nodePort")
+                }
+                result[index].ports[place].nodePort = shared[index][port.port]
             }
         }
         for index in result.indices where result[index].healthCheckNodePort == nil {
             let service = result[index].service
             guard service.kind == .loadBalancer, service.externalTrafficPolicy == .local else { continue }
-            result[index].healthCheckNodePort = try freeNodePort(for: service, ServicePort(name: "", port: 0, target: .number(0), proto: .tcp, nodePort: nil))
+            result[index].healthCheckNodePort = try freeNodePort(for: service, "0/TCP", "failed to allocate a HealthCheck NodePort 0")
         }
         return result
     }
 
-    private func invalid(_ service: Service, path: String, line: Int?, value: String, problem: String, fix: String) -> InputError {
-        InputError(
-            file: service.metadata.file, line: line ?? service.metadata.line, path: path, value: value,
-            problem: "is invalid for Service \"\(service.metadata.name)\": \(problem)", fix: fix)
-    }
+    // MARK: Addresses
 
     private mutating func reserve(_ address: IPv4Address, for service: Service) throws(InputError) {
         let range = configuration.serviceCIDR
         func fail(_ problem: String, _ fix: String) -> InputError {
-            invalid(
-                service, path: "spec.clusterIP", line: service.clusterAddressLine, value: address.description, problem: "failed to allocate IP \(address): \(problem)",
-                fix: fix)
+            invalid(service, "spec.clusterIPs", service.clusterAddressLine, "[\"\(address)\"]: failed to allocate IP \(address): \(problem)", fix)
         }
-        guard range.contains(address), address != range.network, address != range.broadcast else {
-            throw fail(
-                "the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(range)", "Choose an address in \(range), or leave clusterIP out.")
+        let choice = "Choose an address in \(range), or leave clusterIP out."
+        guard range.contains(address) else { throw fail("the provided network does not match the current range", choice) }
+        guard address != range.network, address != range.broadcast else {
+            throw fail("the provided IP (\(address)) is not in the valid range. The range of valid IPs is \(range)", choice)
         }
         if let owner = addresses[address] { throw fail("provided IP is already allocated", "It belongs to \(owner). Choose another address, or leave clusterIP out.") }
         addresses[address] = service.metadata.key
@@ -83,41 +87,59 @@ struct ServiceAllocator {
             addresses[range.network.advanced(by: offset)] = service.metadata.key
             return range.network.advanced(by: offset)
         }
-        throw invalid(
-            service, path: "spec.clusterIP", line: nil, value: "", problem: "failed to allocate a serviceIP: range is full",
-            fix: "Use a larger serviceCIDR than \(range).")
+        throw unable(service, "failed to allocate a serviceIP: range is full", fix: "Use a larger serviceCIDR than \(range).")
     }
 
-    private mutating func reserve(nodePort port: ServicePort, for service: Service) throws(InputError) {
-        guard let number = port.nodePort else { return }
-        func fail(_ problem: String, _ fix: String) -> InputError {
-            invalid(service, path: "spec.ports.nodePort", line: port.nodePortLine, value: String(number), problem: problem, fix: fix)
+    // MARK: Node ports
+
+    private mutating func reserve(nodePort number: UInt16, for service: Service, port place: Int) throws(InputError) {
+        guard let (problem, fix) = objection(to: number) else {
+            nodePorts[number] = service.metadata.key
+            return
         }
+        throw invalid(service, "spec.ports[\(place)].nodePort", service.ports[place].nodePortLine, "\(number): \(problem)", "\(fix) or leave nodePort out.")
+    }
+
+    private mutating func reserve(healthCheck number: UInt16, for service: Service) throws(InputError) {
+        guard let (problem, fix) = objection(to: number) else {
+            nodePorts[number] = service.metadata.key
+            return
+        }
+        throw unable(service, "failed to allocate requested HealthCheck NodePort \(number): \(problem)", fix: "\(fix) or leave healthCheckNodePort out.")
+    }
+
+    private func objection(to number: UInt16) -> (problem: String, fix: String)? {
         let range = configuration.nodePorts
         guard range.contains(number) else {
-            throw fail(
-                "provided port is not in the valid range. The range of valid ports is \(range.lowerBound)-\(range.upperBound)",
-                "Choose a number in that range, or leave nodePort out.")
+            let problem = "provided port is not in the valid range. The range of valid ports is \(range.lowerBound)-\(range.upperBound)"
+            return (problem, "Choose a number in that range,")
         }
-        let key = "\(number)/\(port.proto.rawValue)"
-        if let owner = nodePorts[key] { throw fail("provided port is already allocated", "It belongs to \(owner). Choose another number, or leave nodePort out.") }
-        nodePorts[key] = service.metadata.key
+        return nodePorts[number].map { ("provided port is already allocated", "It belongs to \($0). Choose another number,") }
     }
 
-    private mutating func freeNodePort(for service: Service, _ port: ServicePort) throws(InputError) -> UInt16 {
+    private mutating func freeNodePort(for service: Service, _ port: String, _ failure: String) throws(InputError) -> UInt16 {
         let range = configuration.nodePorts
         let band = min(max(16, range.count / 32), 128)
         let usable = range.count - band
-        let start = Int(StableName.hash64("nodePort/\(service.metadata.key)/\(port.port)/\(port.proto.rawValue)") % UInt64(usable))
+        let start = Int(StableName.hash64("nodePort/\(service.metadata.key)/\(port)") % UInt64(usable))
         for step in 0..<usable {
             let number = range.lowerBound + UInt16(band + (start + step) % usable)
-            // One number for one Service, whatever the protocol: what people see stays unambiguous.
-            guard !PortProtocol.allCases.contains(where: { nodePorts["\(number)/\($0.rawValue)"] != nil }) else { continue }
-            nodePorts["\(number)/\(port.proto.rawValue)"] = service.metadata.key
+            guard nodePorts[number] == nil else { continue }
+            nodePorts[number] = service.metadata.key
             return number
         }
-        throw invalid(
-            service, path: "spec.ports.nodePort", line: nil, value: "", problem: "failed to allocate a nodePort: range is full",
-            fix: "Use fewer Services of type NodePort.")
+        throw unable(service, "\(failure): range is full", fix: "Use fewer Services of type NodePort.")
+    }
+
+    // MARK: Errors
+
+    private func invalid(_ service: Service, _ path: String, _ line: Int?, _ problem: String, _ fix: String) -> InputError {
+        let reason = InputError(file: service.metadata.file, line: line ?? service.metadata.line, path: path, problem: "Invalid value: \(problem)", fix: fix)
+        return InputError(subject: "The Service \"\(service.metadata.name)\" is invalid", reason: reason)
+    }
+    /// What is nobody's field's fault.
+    private func unable(_ service: Service, _ problem: String, fix: String) -> InputError {
+        let reason = InputError(file: service.metadata.file, line: service.metadata.line, problem: problem, fix: fix)
+        return InputError(subject: "Service \"\(service.metadata.name)\": Internal error occurred", reason: reason)
     }
 }

@@ -22,6 +22,10 @@ public struct InputError: Error, Hashable, Sendable, CustomStringConvertible {
     public var problem: String
     /// A sentence that says what to write instead.
     public var fix: String
+    /// What the API server says before the reason: `The Service "web" is invalid`. Empty where the words are Hairpin's own.
+    public private(set) var subject = ""
+    /// When there are several reasons to reject one object, all of them, in the API server's order; `line` is then that of the object's name.
+    public private(set) var reasons: [InputError] = []
 
     public init(kind: Kind = .invalid, file: String, line: Int? = nil, column: Int? = nil, path: String = "", value: String? = nil, problem: String, fix: String) {
         self.kind = kind
@@ -34,10 +38,24 @@ public struct InputError: Error, Hashable, Sendable, CustomStringConvertible {
         self.fix = fix
     }
 
+    init(subject: String, reason: InputError) {
+        self = reason
+        self.subject = subject
+    }
+    /// One reason in one line, or several below each other, as kubectl prints them. `reasons` must not be empty.
+    init(subject: String, reasons: [InputError], at place: YAMLValue) {
+        self.init(subject: subject, reason: reasons[0])
+        guard reasons.count > 1 else { return }
+        (self.reasons, line, column, path, value, problem, fix) = (reasons, place.line, place.column, "", nil, subject, "")
+    }
+
     public var description: String {
         var text = file
         if let line { text += text.isEmpty ? "line \(line)" : ":\(line)" }
         if !text.isEmpty { text += ": " }
+        if !subject.isEmpty { text += subject + ":" }
+        guard reasons.isEmpty else { return text + reasons.map { "\n* \($0)" }.joined() }
+        if !subject.isEmpty { text += " " }
         if !path.isEmpty { text += path + ": " }
         if let value { text += InputError.quoted(value) + " " }
         text += problem

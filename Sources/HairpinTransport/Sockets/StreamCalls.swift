@@ -20,7 +20,7 @@ extension TransportStack {
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
     func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
-        return bytes + Int(e.cold.pointee.heldPackets) * 1280
+        return bytes + Int(e.cold.pointee.heldPackets) * settings.queuedPacketOverhead
     }
 
     /// `tcp_sndbuf_expand`

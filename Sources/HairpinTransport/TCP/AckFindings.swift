@@ -20,6 +20,8 @@ struct AckFindings {
     var lastRoundTrip: Int64 = -1
     var firstSackRoundTrip: Int64 = -1
     var lastSackRoundTrip: Int64 = -1
+    /// When the most recently sent of the segments delivered by it was sent; zero: none was.
+    var latestDelivered: UInt64 = 0
     /// Lowest sequence number that shows reordering.
     var reordered: SequenceNumber?
     /// What is to be sent because of it.

@@ -20,6 +20,8 @@ extension TransportStack {
             }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
                 tagSelectiveAcks(e, segment, &findings)
+                // What an old ACK tells is not counted as delivered (`tcp_ack`, old_ack).
+                e.cold.pointee.delivered = findings.deliveredBefore
                 if e.pointee.packetsOut > 0 {
                     alert(e, duplicates: 0, &findings)
                     continueRecovery(e, findings)
@@ -33,7 +35,7 @@ extension TransportStack {
             findings.insert(.unaAdvanced)
             e.cold.pointee.retransmits = 0
         }
-        let priorSack = e.pointee.flags.contains(.selectiveAcks) ? highestSack(e) : una
+        let priorSack = highestSack(e)
         if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
             replaceRecentTimestamp(e, segment)
             e.cold.pointee.receivedEcho = segment.timestampEcho
@@ -59,7 +61,7 @@ extension TransportStack {
         removeAcknowledged(e, priorSack, &findings)
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
         if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
-        adaptReorderingWindow(e)
+        adaptReorderingWindow(e, findings)
         if e.cold.pointee.congestion == .dctcp, let modules = e.cold.pointee.modules { updateAlpha(e, modules) }
         if e.cold.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
         if findings.isDisjoint(with: .notDuplicate) || !findings.isDisjoint(with: .alarming) || e.pointee.phase != .open {

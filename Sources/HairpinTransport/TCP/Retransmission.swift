@@ -8,24 +8,40 @@ extension TransportStack {
         guard e.pointee.lostOut > e.pointee.retransOut else { return }
         var index = 0
         var rearms = false
+        // The segment before was sent again in this pass and is of the same packet of the queue: this one goes with it, and takes in nothing that follows.
+        var continues = false
         while index < e.cold.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
             if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.cold.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
-                guard retransmit(e, index: index), e.pointee.state != .closed else { break }
+                guard retransmit(e, index: index, continuesPacket: continues), e.pointee.state != .closed else { break }
                 if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
                 if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += 1 }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
+                continues = e.cold.pointee.sent[index].marks & SentSegment.endsBurst == 0
+            } else {
+                continues = false
             }
             index += 1
         }
+        // The window ends within a packet: its front is one of its own now (`tcp_fragment`).
+        if continues { endPacket(e, after: index - 1) }
         if rearms, e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
+    }
+
+    /// The packet of the queue that segment `index` is of ends with it; what followed is a packet of its own (`tcp_fragment`).
+    func endPacket(_ e: EndpointPointer, after index: Int) {
+        guard index >= 0, index < e.cold.pointee.sent.count else { return }
+        let sent = e.cold.pointee.sent.pointer(index)
+        guard sent.pointee.marks & SentSegment.endsBurst == 0 else { return }
+        sent.pointee.marks |= SentSegment.endsBurst
+        e.cold.pointee.heldPackets += 1
     }
 
     /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
-    func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false) -> Bool {
+    func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false, continuesPacket: Bool = false) -> Bool {
         if network.packetsHeld(by: e.pointee.socket) > 0 {
             statistics.ext.TCPSpuriousRtxHostQueues += 1
             return false
@@ -37,7 +53,7 @@ extension TransportStack {
         e.cold.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
         if e.cold.pointee.sent[index].payload > segment {
             cut(e, index, segment)
-        } else if settings.tcp_retrans_collapse, e.cold.pointee.sent[index].payload < segment {
+        } else if settings.tcp_retrans_collapse, !continuesPacket, e.cold.pointee.sent[index].payload < segment {
             joinFollowing(e, index, segment)
         }
         let sent = e.cold.pointee.sent[index]
@@ -95,6 +111,8 @@ extension TransportStack {
                 next.marks & (SentSegment.psh | SentSegment.fin | SentSegment.everRetransmitted | SentSegment.endOfRecord | SentSegment.stamped)
             if next.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             if next.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut -= 1 }
+            // Without SACK one duplicate ACK goes with it (`tcp_adjust_pcount`).
+            if !e.pointee.flags.contains(.selectiveAcks), e.pointee.sackedOut > 0 { e.pointee.sackedOut -= 1 }
             if e.cold.pointee.heldPackets > 0 { e.cold.pointee.heldPackets -= 1 }
             e.cold.pointee.sent.remove(at: index + 1, pool)
         }

@@ -63,14 +63,19 @@ extension TransportStack {
         var wait: Int64 = 0
         for i in 0..<e.cold.pointee.sent.count {
             let sent = e.cold.pointee.sent.pointer(i)
-            if sent.pointee.marks & SentSegment.sacked != 0 { continue }
+            if sent.pointee.marks & (SentSegment.sacked | SentSegment.judged) != 0 { continue }
             if sent.pointee.marks & SentSegment.lost != 0, sent.pointee.marks & SentSegment.retransmitted == 0 { continue }
             guard isLater(e.cold.pointee.rackTime, e.cold.pointee.rackEnd, sent.pointee.sentAt, sent.pointee.end) else {
                 if sent.pointee.marks & SentSegment.everRetransmitted == 0 { break }  // the rest was sent later still
                 continue
             }
             let remaining = remainingTime(e, sent.pointee, window: window)
-            if remaining <= 0 { markLost(e, sent) } else { wait = max(wait, remaining) }
+            if remaining <= 0 {
+                markLost(e, sent)
+                sent.pointee.marks |= SentSegment.judged
+            } else {
+                wait = max(wait, remaining)
+            }
         }
         return wait
     }

@@ -53,9 +53,10 @@ extension TransportStack {
         }
         if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer {
             e.pointee.windowThreshold = min(e.cold.pointee.windowClamp, 2 * UInt32(e.cold.pointee.advertisedSegment))
-            statistics.ext.PruneCalled += 1
-            collapse(e)
         }
+        statistics.ext.PruneCalled += 1
+        e.pointee.quickAcks = 0
+        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer { collapse(e) }
         return e.pointee.receiveMemory <= e.cold.pointee.receiveBuffer
     }
 
@@ -80,12 +81,14 @@ extension TransportStack {
         let skip = next - segment.sequence
         let count = segment.payload.count - skip
         if count > 0 {
-            if !findMemory(e), e.cold.pointee.received.count > 0 {
-                // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
-                e.pointee.flags.formUnion([.ackScheduled, .ackNow])
-                statistics.receiveBufferErrors += 1
-                statistics.ext.TCPRcvQDrop += 1
-                return .bufferFull
+            if !isPredicted, !findMemory(e) {
+                // No memory: not taken, and the peer is told at once, with a closed window (`tcp_try_rmem_schedule`, ICSK_ACK_NOMEM).
+                e.pointee.flags.formUnion([.ackScheduled, .ackNow, .lacksMemory])
+                if e.cold.pointee.received.count > 0 {
+                    statistics.receiveBufferErrors += 1
+                    statistics.ext.TCPRcvQDrop += 1
+                    return .bufferFull
+                }
             }
             makeRoom(e, until: next + count)
             e.cold.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
@@ -122,12 +125,10 @@ extension TransportStack {
 
     /// Ranges that now follow on join the stream.
     private func drainOutOfOrder(_ e: EndpointPointer) {
+        if e.cold.pointee.outOfOrder[0].start.isBefore(e.pointee.receiveNext) { extendDuplicate(e, e.cold.pointee.outOfOrder[0].start, e.pointee.receiveNext) }
         while e.cold.pointee.outOfOrder.count > 0 {
             let range = e.cold.pointee.outOfOrder[0]
             guard range.start.isAtOrBefore(e.pointee.receiveNext) else { return }
-            if range.start.isBefore(e.pointee.receiveNext), settings.tcp_dsack {
-                noteDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
-            }
             e.cold.pointee.outOfOrder.removeFirst(pool)
             let end = e.cold.pointee.outOfOrderFIN && range.end == e.cold.pointee.outOfOrderFINAt + 1 ? e.cold.pointee.outOfOrderFINAt : range.end
             if end.isAfter(e.pointee.receiveNext) {
@@ -197,7 +198,9 @@ extension TransportStack {
             let other = e.cold.pointee.outOfOrder[index]
             let overlapStart = other.start.isAfter(start) ? other.start : start
             let overlapEnd = other.end.isBefore(end) ? other.end : end
-            if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
+            if overlapEnd.isAfter(overlapStart) {
+                if start.isAfter(other.start) { noteDuplicate(e, overlapStart, overlapEnd) } else { extendDuplicate(e, overlapStart, overlapEnd) }
+            }
             if other.start.isBefore(merged.start) { merged.start = other.start }
             if other.end.isAfter(merged.end) { (merged.end, merged.room) = (other.end, other.room) }
             merged.truesize += other.truesize
@@ -232,6 +235,14 @@ extension TransportStack {
         }
         if newest == 0, remembered >= 4 { e.cold.pointee.outOfOrder.pointer(oldest).pointee.touched = 0 }
         e.cold.pointee.touchCount = max(1, e.cold.pointee.touchCount &+ 1)
+    }
+
+    /// A duplicate that lies beside the one remembered becomes part of it; one further away is not reported (`tcp_dsack_extend`, `tcp_sack_extend`).
+    private func extendDuplicate(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber) {
+        guard e.pointee.flags.contains(.duplicateSACK) else { return noteDuplicate(e, start, end) }
+        guard !start.isAfter(e.cold.pointee.duplicateEnd), !e.cold.pointee.duplicateStart.isAfter(end) else { return }
+        if start.isBefore(e.cold.pointee.duplicateStart) { e.cold.pointee.duplicateStart = start }
+        if end.isAfter(e.cold.pointee.duplicateEnd) { e.cold.pointee.duplicateEnd = end }
     }
 
     /// Remembers the D-SACK block of the next ACK (RFC 2883).

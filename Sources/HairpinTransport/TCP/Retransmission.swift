@@ -50,7 +50,7 @@ extension TransportStack {
         // What lies beyond a window that shrank stays (`__tcp_retransmit_skb`).
         let room = e.pointee.windowEnd - e.cold.pointee.sent[index].start
         let segment = room > 0 ? min(currentSegment(e), room) : currentSegment(e)
-        e.cold.pointee.sent.pointer(index).pointee.marks &= ~SentSegment.trimmed
+        e.cold.pointee.sent.pointer(index).pointee.marks &= ~(SentSegment.trimmed | SentSegment.judged)
         if e.cold.pointee.sent[index].payload > segment {
             cut(e, index, segment)
         } else if settings.tcp_retrans_collapse, !continuesPacket, e.cold.pointee.sent[index].payload < segment {

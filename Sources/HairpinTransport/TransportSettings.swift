@@ -46,6 +46,8 @@ public struct TransportSettings: Sendable {
     public var tcp_reordering = 3
     /// Share of a window (1/n) that may wait to become a larger burst (`tcp_tso_win_divisor`).
     public var tcp_tso_win_divisor = 3
+    /// How long a minimum of the round trips counts (`tcp_min_rtt_wlen`).
+    public var tcp_min_rtt_wlen: Duration = .seconds(300)
     public var tcp_min_tso_segs = 2
     public var tcp_app_win = 31
     public var tcp_rto_min = Duration.milliseconds(200)
@@ -105,6 +107,9 @@ public struct TransportSettings: Sendable {
     /// `tcp_write_xmit` as it was before Linux 6.10: a packet is not filled up from the next one (`tcp_grow_skb`), and a FIN alone is not held back by a
     /// full congestion window. No sysctl.
     public var sendsAsBefore6_10 = false
+    /// Kernel memory a packet of the write queue takes beside its bytes (`tcp_stream_alloc_skb`): `struct sk_buff`, `skb_shared_info` and a head of 256 bytes from
+    /// a cache of its own, before Linux 6.3 a slab of 1 KiB. No sysctl.
+    public var queuedPacketOverhead: Int { sendsAsBefore6_10 ? 1280 : 832 }
     /// Packets come from a tun device, each in memory of its own whose size is a slab's (`tun_alloc_skb`). No sysctl.
     public var receivesFromTun = false
     /// An ACK of what was never sent is answered on an open connection as well (RFC 5961 §5.2, RFC 9293 §3.10.7.4), which Linux learnt late. No sysctl.

@@ -53,6 +53,8 @@ public final class TransportStack {
         /// Connections in TIME-WAIT, and in FIN-WAIT-2 without a program.
         var timeWaitRecords = 0
         var lastStamp: UInt64 = 0
+        /// The segment that is being received is what was expected (`predicts`).
+        var isPredicted = false
         var owner: EndpointPointer?
         var wakeReason: Readiness = []
         var fastOpenPause = FastOpenPause()
@@ -94,6 +96,7 @@ public final class TransportStack {
     var timeWaitRecords: Int { _read { yield state.pointee.timeWaitRecords } _modify { yield &state.pointee.timeWaitRecords } }
     var challengesLeft: Int { _read { yield state.pointee.challengesLeft } _modify { yield &state.pointee.challengesLeft } }
     /// The latest transmission; see `transmissionStamp`.
+    var isPredicted: Bool { _read { yield state.pointee.isPredicted } _modify { yield &state.pointee.isPredicted } }
     var lastStamp: UInt64 { _read { yield state.pointee.lastStamp } _modify { yield &state.pointee.lastStamp } }
     /// The connection a system call is working on (`sock_owned_by_user`), and what came in for it meanwhile.
     var owner: EndpointPointer? { _read { yield state.pointee.owner } _modify { yield &state.pointee.owner } }

@@ -16,7 +16,7 @@ final class ScriptConnection {
 
     init(_ pair: WireSegment.SocketPair, isTupleKnown: Bool) { (self.pair, self.isTupleKnown) = (pair, isTupleKnown) }
 
-    /// A SYN's own number is absolute in the script; every other counts from the side's first number.
+    /// The numbers of a SYN, its acknowledgment too, are absolute in the script; those of every other segment count from the side's first number.
     func realLocal(_ script: UInt32) -> UInt32 { script &+ (localStart?.real ?? 0) }
     func realRemote(_ script: UInt32) -> UInt32 { script &+ (remoteStart?.real ?? 0) }
     func scriptLocal(_ real: UInt32) -> UInt32 { real &- (localStart?.real ?? 0) }
@@ -32,7 +32,10 @@ final class ScriptConnection {
         let isSYN = segment.flags.contains(.syn)
         let start = isSYN && localStart != nil ? segment.sequence &- localStart!.real &+ localStart!.script : scriptLocal(segment.sequence)
         var result = ScriptSegment(flags: segment.flags, start: start, length: segment.length)
-        if segment.flags.contains(.ack) { result.acknowledgment = scriptRemote(segment.acknowledgment) }
+        if segment.flags.contains(.ack) {
+            result.acknowledgment = scriptRemote(segment.acknowledgment)
+            if isSYN { result.acknowledgment = segment.acknowledgment &- (remoteStart?.real ?? 0) &+ (remoteStart?.script ?? 0) }
+        }
         result.window = segment.window
         if segment.urgent != 0 { result.urgent = segment.urgent }
         result.options = segment.options.map { option in

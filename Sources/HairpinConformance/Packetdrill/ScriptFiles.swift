@@ -77,7 +77,8 @@ extension ScriptRun {
                 pipe.count += taken
                 return .value(Int64(taken))
             } catch {
-                return error == .tryAgain && waits && !source.isNonblocking ? .blocked : .error(error.rawValue)
+                // SPLICE_F_NONBLOCK is for the pipe; the socket waits unless it is O_NONBLOCK itself (`tcp_splice_read`).
+                return error == .tryAgain && !source.isNonblocking ? .blocked : .error(error.rawValue)
             }
         case (.file, .pipe(let pipe, isWriter: true)):
             let taken = min(count, ScriptPipe.capacity - pipe.count)

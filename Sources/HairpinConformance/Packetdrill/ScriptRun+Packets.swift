@@ -33,7 +33,10 @@ extension ScriptRun {
         if isSYN, connection.remoteStart == nil { connection.remoteStart = (segment.start, segment.start) }
         let sequence = isSYN ? segment.start : connection.realRemote(segment.start)
         var acknowledgment = segment.acknowledgment ?? 0
-        if segment.flags.contains(.ack) { acknowledgment = connection.realLocal(acknowledgment) }
+        if segment.flags.contains(.ack) {
+            acknowledgment = connection.realLocal(acknowledgment)
+            if isSYN { acknowledgment = acknowledgment &- (connection.localStart?.script ?? 0) }
+        }
         var options: [ScriptTCPOption] = []
         for option in segment.options {
             switch option {

@@ -65,7 +65,8 @@ extension TransportSettings {
         case "tcp_comp_sack_slack_ns": tcp_comp_sack_slack = .nanoseconds(Int64(try one()))
         case "tcp_reordering": tcp_reordering = try one(1...300)
         case "tcp_max_reordering": tcp_max_reordering = try one(1...Int(Int32.max))
-        case "tcp_tso_win_divisor": tcp_tso_win_divisor = try one(1...Int(Int32.max))
+        case "tcp_tso_win_divisor": tcp_tso_win_divisor = try one(0...Int(Int32.max))
+        case "tcp_min_rtt_wlen": tcp_min_rtt_wlen = .seconds(Int64(try one(0...86_400)))
         case "tcp_min_tso_segs": tcp_min_tso_segs = try one(1...65_535)
         case "tcp_tso_rtt_log": tcp_tso_rtt_log = try one(0...255)
         case "tcp_app_win": tcp_app_win = try one(0...31)
@@ -116,7 +117,7 @@ extension TransportSettings {
         "tcp_no_ssthresh_metrics_save": [], "tcp_adv_win_scale": [], "tcp_stdurg": ["0"],
         "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_mem": [],
         "tcp_fwmark_accept": ["0"],
-        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_min_rtt_wlen": ["300"],
+        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"],
         "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
         "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],
     ]

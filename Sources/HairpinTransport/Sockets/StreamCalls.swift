@@ -20,7 +20,7 @@ extension TransportStack {
     /// Kernel memory of what is written and not yet acknowledged (`sk_wmem_queued`), about.
     func sendMemory(_ e: EndpointPointer) -> Int {
         let bytes = max(0, e.pointee.writeEnd - e.pointee.unacknowledged)
-        return bytes + Int(e.cold.pointee.heldPackets) * 1280
+        return bytes + Int(e.cold.pointee.heldPackets) * settings.queuedPacketOverhead
     }
 
     /// `tcp_sndbuf_expand`
@@ -36,7 +36,10 @@ extension TransportStack {
     /// A writer that waits is woken when a third of the buffer is free (`sk_stream_write_space`).
     func checkWriteSpace(_ e: EndpointPointer) {
         guard e.pointee.flags.contains(.noSpace) else { return }
-        if !e.pointee.flags.contains(.sendBufferSet), e.pointee.packetsOut < Int(e.pointee.window) { expandSendBuffer(e) }
+        if !e.pointee.flags.contains(.sendBufferSet), e.pointee.inFlight < Int(e.pointee.window) {
+            expandSendBuffer(e)
+            e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
+        }
         if hasWriteSpace(e) {
             e.pointee.flags.remove(.noSpace)
             stopChronograph(e, .bufferLimited)

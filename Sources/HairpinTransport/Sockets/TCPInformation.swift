@@ -130,7 +130,7 @@ extension TransportStack {
         info.rcv_rtt = Int(e.cold.pointee.receiveRTT >> 3)
         info.rcv_space = Int(e.cold.pointee.tuningSpace)
         info.total_retrans = Int(e.cold.pointee.totalRetransmissions)
-        info.notsent_bytes = max(0, e.pointee.unsent)
+        info.notsent_bytes = max(0, e.pointee.unsent + (e.pointee.flags.contains(.finQueued) ? 1 : 0))
         info.min_rtt = e.cold.pointee.minimumRTT == .max ? Int(UInt32.max) : Int(e.cold.pointee.minimumRTT)
         let chronograph = chronographTimes(e)
         (info.busy_time, info.rwnd_limited, info.sndbuf_limited) = (chronograph.busy, chronograph.windowLimited, chronograph.bufferLimited)

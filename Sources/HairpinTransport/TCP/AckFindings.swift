@@ -22,6 +22,8 @@ struct AckFindings {
     var lastSackRoundTrip: Int64 = -1
     /// What it tells of the delivery rate.
     var delivery = DeliveryRate.Reading()
+    /// When the most recently sent of the segments delivered by it was sent; zero: none was.
+    var latestDelivered: UInt64 = 0
     /// Lowest sequence number that shows reordering.
     var reordered: SequenceNumber?
     /// What is to be sent because of it.

@@ -65,7 +65,7 @@ extension TransportStack {
                 e.pointee.quickAcks -= used
             }
         }
-        e.pointee.flags.subtract([.ackScheduled, .ackTimer, .ackNow, .ackPushed, .ackPushed2])
+        e.pointee.flags.subtract([.ackScheduled, .ackTimer, .ackNow, .lacksMemory, .ackPushed, .ackPushed2])
         e.pointee.ackDeadline = .max
     }
 

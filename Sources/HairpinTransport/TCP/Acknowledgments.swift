@@ -20,6 +20,8 @@ extension TransportStack {
             }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
                 tagSelectiveAcks(e, segment, &findings)
+                // What an old ACK tells is not counted as delivered (`tcp_ack`, old_ack).
+                e.cold.pointee.delivered = findings.deliveredBefore
                 if e.pointee.packetsOut > 0 {
                     alert(e, duplicates: 0, &findings)
                     continueRecovery(e, findings)
@@ -33,7 +35,7 @@ extension TransportStack {
             findings.insert(.unaAdvanced)
             e.cold.pointee.retransmits = 0
         }
-        let priorSack = e.pointee.flags.contains(.selectiveAcks) ? highestSack(e) : una
+        let priorSack = highestSack(e)
         if segment.hasTimestamp, e.pointee.flags.contains(.timestamps) {
             replaceRecentTimestamp(e, segment)
             e.cold.pointee.receivedEcho = segment.timestampEcho
@@ -45,7 +47,7 @@ extension TransportStack {
         if e.pointee.flags.contains(.urgentOut) { retireUrgent(e) }
         e.cold.pointee.softError = 0
         e.cold.pointee.probesOut = 0
-        e.cold.pointee.recentAckAt = now.nanoseconds
+        if !isPredicted { e.cold.pointee.recentAckAt = now.nanoseconds }
         if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) { tagSelectiveAcks(e, segment, &findings) }
         if hearsCongestion(e, segment) { findings.insert(.congestionEcho) }
 
@@ -59,7 +61,7 @@ extension TransportStack {
         removeAcknowledged(e, priorSack, &findings)
         if e.pointee.flags.contains(.awaitsZeroCopy) { completeZeroCopy(e) }
         if !findings.isDisjoint(with: .progress) || findings.isDisjoint(with: .notDuplicate) { e.pointee.flags.insert(.confirmsNeighbour) }
-        adaptReorderingWindow(e)
+        adaptReorderingWindow(e, findings)
         if e.cold.pointee.congestion == .dctcp, let modules = e.cold.pointee.modules { updateAlpha(e, modules) }
         if e.cold.pointee.probing { acknowledgeLossProbe(e, segment, findings) }
         if findings.isDisjoint(with: .notDuplicate) || !findings.isDisjoint(with: .alarming) || e.pointee.phase != .open {
@@ -83,6 +85,19 @@ extension TransportStack {
         continueRecovery(e, findings)
         if e.pointee.packetsOut == 0, e.pointee.unsent <= 0, !finUnsent(e) { e.cold.pointee.sendRing.release(pool) }
         return .fine
+    }
+
+    /// The next data in order that says nothing new otherwise: its acknowledgment is not looked at, and no room is made for it where the memory that was
+    /// charged last, in whole pages, suffices (header prediction, `tcp_rcv_established`).
+    func predicts(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        guard !segment.payload.isEmpty, segment.acknowledgment == e.pointee.unacknowledged, segment.sequence == e.pointee.receiveNext,
+            e.pointee.state == .established, segment.flags.subtracting(.psh) == .ack,
+            UInt32(segment.window) << UInt32(e.pointee.sendScale) == e.pointee.sendWindow, segment.sackCount == 0,
+            segment.hasTimestamp == e.pointee.flags.contains(.timestamps), e.cold.pointee.outOfOrder.count == 0, e.pointee.windowLeft > 0,
+            !e.pointee.flags.contains(.urgentIn)
+        else { return false }
+        let charged = Int(e.pointee.receiveMemory) + sendMemory(e)
+        return Int(segment.memory.truesize) <= (4096 - charged % 4096) % 4096
     }
 
     /// Whether a segment that acknowledges nothing new is later than the one the window is of (`tcp_may_update_window`).
@@ -120,7 +135,10 @@ extension TransportStack {
         } else {
             // `tcp_may_raise_cwnd`: while much reordering is known, any progress counts.
             let mayGrow = reorderingDegree(e) > settings.tcp_reordering ? !findings.isDisjoint(with: .progress) : findings.contains(.acked)
-            if mayGrow { growCongestionWindow(e, acked: delivered) }
+            if mayGrow {
+                growCongestionWindow(e, acked: delivered)
+                e.cold.pointee.windowStamp = TimerWheel.jiffies(now)  // also where it did not grow (`tcp_cong_avoid`)
+            }
         }
     }
 

@@ -145,7 +145,7 @@ extension TransportStack {
 
     func endReduction(_ e: EndpointPointer) {
         if e.cold.pointee.congestion == .bbr { return }
-        if e.cold.pointee.slowStartThreshold < .max, e.pointee.phase == .reduced || e.cold.pointee.undoMark.rawValue != 0 {
+        if e.cold.pointee.slowStartThreshold < TransportStack.infiniteThreshold, e.pointee.phase == .reduced || e.cold.pointee.undoMark.rawValue != 0 {
             e.pointee.window = max(1, e.cold.pointee.slowStartThreshold)
             e.cold.pointee.windowStamp = TimerWheel.jiffies(now)
         }

@@ -93,6 +93,8 @@ struct EndpointFlags: OptionSet {
     static let zeroCopy = EndpointFlags(rawValue: 1 << 46), awaitsZeroCopy = EndpointFlags(rawValue: 1 << 47)
     /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
     static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
+    /// What arrived last found no room: the next ACK closes the window (ICSK_ACK_NOMEM).
+    static let lacksMemory = EndpointFlags(rawValue: 1 << 22)
 }
 
 /// A segment in the retransmission queue. Consecutive segments of one burst (a GSO packet of the kernel) end with `endsBurst`.
@@ -119,6 +121,8 @@ struct SentSegment: BitwiseCopyable {
     static let trimmed: UInt16 = 512
     /// Sent while the program had nothing more to send (`tx.is_app_limited`); went with the SYN, when nothing was known of delivery.
     static let applicationLimited: UInt16 = 1024, untimed: UInt16 = 2048
+    /// RACK found it lost and looks at it no more until it is sent again (off `tsorted_sent_queue`), also when the loss is taken back.
+    static let judged: UInt16 = 4096
     /// Bytes of data, without the FIN.
     var payload: Int { end - start - (marks & SentSegment.fin != 0 ? 1 : 0) }
 }

@@ -54,9 +54,9 @@ struct EndpointDetails {
     /// Quarters of the least RTT in the reordering window, for how many recoveries more, and since when.
     var rackSteps: UInt8 = 1
     var rackPersist: UInt8 = 0
+    var rackGrownAt: UInt64 = 0
     /// Zero: the namespace's setting.
     var reordering: UInt16 = 0
-    var rackRoundEnd = SequenceNumber(0)
     /// Where the highest SACKed segment ends.
     var highestSacked = SequenceNumber(0)
     /// Segments ever marked lost (`tp->lost`).

@@ -36,9 +36,15 @@ struct PacketMemory: BitwiseCopyable {
         }
     }
 
-    /// A segment of `length` bytes, header included, that a program wrote to a tun device (`tun_alloc_skb`): 64 bytes of headroom, the IP header.
+    /// A segment of `length` bytes, header included, that a program wrote to a tun device (`tun_alloc_skb`): 64 bytes of headroom, the IP header. What does
+    /// not fit into a page that way lies in pages beside a small head.
     init(fromTun length: Int, _ tcp: TCPView) {
         let before = 64 + 20 + length - tcp.payload.count
+        if 64 + 20 + length >= 4096 {
+            let pages = (20 + length + 4095) / 4096
+            (truesize, end, offset) = (UInt32(704 + PacketMemory.buffer + pages * 4096), 0, 0)
+            return
+        }
         let needed = before + tcp.payload.count + PacketMemory.sharedInfo
         let piece = needed <= 704 ? 704 : PacketMemory.slab(before + tcp.payload.count)
         (truesize, end, offset) = (UInt32(piece + PacketMemory.buffer), UInt32(piece - PacketMemory.sharedInfo), UInt32(before))
@@ -46,6 +52,7 @@ struct PacketMemory: BitwiseCopyable {
 
     /// Charged for all of its head (`skb_condense`).
     var condensed: PacketMemory {
+        if end == 0 { return self }
         var memory = self
         memory.truesize = end + UInt32(PacketMemory.sharedInfo + PacketMemory.buffer)
         return memory
@@ -53,6 +60,12 @@ struct PacketMemory: BitwiseCopyable {
 
     /// How many bytes fit behind its `count` own (`skb_tailroom`).
     func room(after count: Int) -> UInt32 { UInt32(max(0, Int(end) - Int(offset) - count)) }
+
+    /// What a packet with all its `count` bytes in a head of that size costs (`alloc_skb`).
+    static func head(of count: Int) -> UInt32 {
+        let needed = (count + 63) & ~63 + sharedInfo
+        return UInt32((needed <= 704 ? 704 : slab(count)) + buffer)
+    }
 
     /// The slab of a head that holds `count` bytes, a power of two (`kmalloc_reserve`).
     @inline(__always)

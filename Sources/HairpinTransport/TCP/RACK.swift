@@ -31,14 +31,18 @@ extension TransportStack {
     }
 
     /// The window grows by a quarter of the least RTT for each round trip in which duplicates were reported (`tcp_rack_update_reo_wnd`, RFC 8985 §6.2
-    /// step 4).
-    func adaptReorderingWindow(_ e: EndpointPointer) {
-        guard settings.tcp_recovery & 2 == 0, e.cold.pointee.rackDuplicateSeen else { return }
-        e.cold.pointee.rackDuplicateSeen = false
-        if e.pointee.unacknowledged.isBefore(e.cold.pointee.rackRoundEnd) { return }
-        e.cold.pointee.rackSteps = UInt8(min(255, Int(max(1, e.cold.pointee.rackSteps)) + 1))
-        e.cold.pointee.rackRoundEnd = e.pointee.sendNext
-        e.cold.pointee.rackPersist = 16
+    /// step 4). A round trip has passed when something sent after the last growth was delivered.
+    func adaptReorderingWindow(_ e: EndpointPointer, _ findings: AckFindings) {
+        guard settings.tcp_recovery & 2 == 0, findings.latestDelivered != 0 else { return }
+        if findings.latestDelivered <= e.cold.pointee.rackGrownAt { e.cold.pointee.rackDuplicateSeen = false }
+        if e.cold.pointee.rackDuplicateSeen {
+            e.cold.pointee.rackDuplicateSeen = false
+            e.cold.pointee.rackSteps = UInt8(min(255, Int(max(1, e.cold.pointee.rackSteps)) + 1))
+            e.cold.pointee.rackGrownAt = lastStamp
+            e.cold.pointee.rackPersist = 16
+        } else if e.cold.pointee.rackPersist == 0 {
+            e.cold.pointee.rackSteps = 1
+        }
     }
 
     /// Marks segments that were sent before the latest delivered one and are overdue (RFC 8985 §6.2 step 5); arms the timer for the next. True if armed.
@@ -59,14 +63,19 @@ extension TransportStack {
         var wait: Int64 = 0
         for i in 0..<e.cold.pointee.sent.count {
             let sent = e.cold.pointee.sent.pointer(i)
-            if sent.pointee.marks & SentSegment.sacked != 0 { continue }
+            if sent.pointee.marks & (SentSegment.sacked | SentSegment.judged) != 0 { continue }
             if sent.pointee.marks & SentSegment.lost != 0, sent.pointee.marks & SentSegment.retransmitted == 0 { continue }
             guard isLater(e.cold.pointee.rackTime, e.cold.pointee.rackEnd, sent.pointee.sentAt, sent.pointee.end) else {
                 if sent.pointee.marks & SentSegment.everRetransmitted == 0 { break }  // the rest was sent later still
                 continue
             }
             let remaining = remainingTime(e, sent.pointee, window: window)
-            if remaining <= 0 { markLost(e, sent) } else { wait = max(wait, remaining) }
+            if remaining <= 0 {
+                markLost(e, sent)
+                sent.pointee.marks |= SentSegment.judged
+            } else {
+                wait = max(wait, remaining)
+            }
         }
         return wait
     }

@@ -46,33 +46,62 @@ extension TransportStack {
 
     /// Room for one more packet (`tcp_try_rmem_schedule`): a buffer nobody fixed grows to what is in it (`tcp_clamp_window`), a fixed one has its
     /// packets copied together (`tcp_collapse`).
-    private func findMemory(_ e: EndpointPointer) -> Bool {
+    private func findMemory(_ e: EndpointPointer, for segment: Segment) -> Bool {
         guard e.pointee.receiveMemory > e.cold.pointee.receiveBuffer else { return true }
         if !e.pointee.flags.contains(.receiveBufferSet), Int(e.cold.pointee.receiveBuffer) < settings.tcp_rmem.maximum {
             e.cold.pointee.receiveBuffer = UInt32(min(Int(e.pointee.receiveMemory), settings.tcp_rmem.maximum))
         }
         if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer {
             e.pointee.windowThreshold = min(e.cold.pointee.windowClamp, 2 * UInt32(e.cold.pointee.advertisedSegment))
-            statistics.ext.PruneCalled += 1
-            collapse(e)
         }
+        statistics.ext.PruneCalled += 1
+        e.pointee.quickAcks = 0
+        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer { collapse(e) }
+        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer { prune(e, before: segment.sequence) }
         return e.pointee.receiveMemory <= e.cold.pointee.receiveBuffer
     }
 
-    /// Pages of 4 KiB hold 3776 bytes beside `struct skb_shared_info`.
+    /// Packets that waste memory, beginning with the first whose memory is worth more window than it has bytes, are copied into heads of up to a page, 3776
+    /// bytes beside `struct skb_shared_info` (`tcp_collapse`).
     private func collapse(_ e: EndpointPointer) {
         let page = 3776
-        let cost = 4096 + 256
-        let queued = readable(e)
-        guard queued > 0 else { return }
-        let count = (queued + page - 1) / page
-        var before: UInt32 = 0
-        for i in 0..<e.cold.pointee.received.count { before += e.cold.pointee.received[i].truesize }
-        guard count * cost < Int(before) else { return }
-        let start = e.pointee.copied
-        e.cold.pointee.received.release(pool)
-        for i in 1...count { e.cold.pointee.received.append(ReceivedChunk(end: start + min(i * page, queued), truesize: UInt32(cost), room: 0), pool) }
-        e.pointee.receiveMemory = e.pointee.receiveMemory - before + UInt32(count * cost)
+        var first = 0
+        var start = e.pointee.copied
+        while first < e.cold.pointee.received.count {
+            let chunk = e.cold.pointee.received[first]
+            if windowFromSpace(e, Int(chunk.truesize)) > chunk.end - start { break }
+            start = chunk.end
+            first += 1
+        }
+        guard first < e.cold.pointee.received.count else { return }
+        while e.cold.pointee.received.count > first {
+            e.pointee.receiveMemory -= e.cold.pointee.received[e.cold.pointee.received.count - 1].truesize
+            e.cold.pointee.received.remove(at: e.cold.pointee.received.count - 1, pool)
+        }
+        while start.isBefore(e.pointee.receiveNext) {
+            let count = min(page, e.pointee.receiveNext - start)
+            let cost = PacketMemory.head(of: count)
+            start = start + count
+            e.cold.pointee.received.append(ReceivedChunk(end: start, truesize: cost, room: 0), pool)
+            e.pointee.receiveMemory += cost
+        }
+    }
+
+    /// What lies furthest beyond the hole is thrown away, and the peer told nothing of what is left of it (`tcp_prune_ofo_queue`); never for what comes
+    /// after it.
+    private func prune(_ e: EndpointPointer, before sequence: SequenceNumber) {
+        var isPruned = false
+        while e.pointee.receiveMemory > e.cold.pointee.receiveBuffer, e.cold.pointee.outOfOrder.count > 0 {
+            let last = e.cold.pointee.outOfOrder.count - 1
+            let range = e.cold.pointee.outOfOrder[last]
+            guard !sequence.isAfter(range.start) else { break }
+            e.pointee.receiveMemory -= range.truesize
+            if e.cold.pointee.outOfOrderFIN, range.end.isAfter(e.cold.pointee.outOfOrderFINAt) { e.cold.pointee.outOfOrderFIN = false }
+            e.cold.pointee.outOfOrder.remove(at: last, pool)
+            isPruned = true
+        }
+        guard isPruned else { return }
+        for i in 0..<e.cold.pointee.outOfOrder.count { e.cold.pointee.outOfOrder.pointer(i).pointee.touched = 0 }
     }
 
     private func queueInOrder(_ e: EndpointPointer, _ segment: Segment) -> Reception {
@@ -80,12 +109,14 @@ extension TransportStack {
         let skip = next - segment.sequence
         let count = segment.payload.count - skip
         if count > 0 {
-            if !findMemory(e), e.cold.pointee.received.count > 0 {
-                // No memory: not taken, and the peer is told at once (`tcp_try_rmem_schedule`).
-                e.pointee.flags.formUnion([.ackScheduled, .ackNow])
-                statistics.receiveBufferErrors += 1
-                statistics.ext.TCPRcvQDrop += 1
-                return .bufferFull
+            if !isPredicted, !findMemory(e, for: segment) {
+                // No memory: not taken, and the peer is told at once, with a closed window (`tcp_try_rmem_schedule`, ICSK_ACK_NOMEM).
+                e.pointee.flags.formUnion([.ackScheduled, .ackNow, .lacksMemory])
+                if e.cold.pointee.received.count > 0 {
+                    statistics.receiveBufferErrors += 1
+                    statistics.ext.TCPRcvQDrop += 1
+                    return .bufferFull
+                }
             }
             makeRoom(e, until: next + count)
             e.cold.pointee.receiveRing.write(segment.payload.baseAddress.unsafelyUnwrapped + skip, count: count, at: next.rawValue)
@@ -125,8 +156,8 @@ extension TransportStack {
         while e.cold.pointee.outOfOrder.count > 0 {
             let range = e.cold.pointee.outOfOrder[0]
             guard range.start.isAtOrBefore(e.pointee.receiveNext) else { return }
-            if range.start.isBefore(e.pointee.receiveNext), settings.tcp_dsack {
-                noteDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
+            if range.start.isBefore(e.pointee.receiveNext) {
+                extendDuplicate(e, range.start, range.end.isBefore(e.pointee.receiveNext) ? range.end : e.pointee.receiveNext)
             }
             e.cold.pointee.outOfOrder.removeFirst(pool)
             let end = e.cold.pointee.outOfOrderFIN && range.end == e.cold.pointee.outOfOrderFINAt + 1 ? e.cold.pointee.outOfOrderFINAt : range.end
@@ -162,7 +193,7 @@ extension TransportStack {
         let start = segment.sequence
         // A FIN takes a number in the queue as well, and is in SACK blocks.
         let end = segment.end
-        guard findMemory(e) else {
+        guard findMemory(e, for: segment) else {
             statistics.ext.TCPOFODrop += 1
             return .bufferFull
         }
@@ -197,14 +228,17 @@ extension TransportStack {
             let other = e.cold.pointee.outOfOrder[index]
             let overlapStart = other.start.isAfter(start) ? other.start : start
             let overlapEnd = other.end.isBefore(end) ? other.end : end
-            if overlapEnd.isAfter(overlapStart) { noteDuplicate(e, overlapStart, overlapEnd) }
+            if overlapEnd.isAfter(overlapStart) {
+                if start.isAfter(other.start) { noteDuplicate(e, overlapStart, overlapEnd) } else { extendDuplicate(e, overlapStart, overlapEnd) }
+            }
             if other.start.isBefore(merged.start) { merged.start = other.start }
             if other.end.isAfter(merged.end) { (merged.end, merged.room) = (other.end, other.room) }
             merged.truesize += other.truesize
             e.cold.pointee.outOfOrder.remove(at: index, pool)
         }
         e.cold.pointee.outOfOrder.insert(merged, at: index, pool)
-        growWindow(e, segment)
+        // Without SACK the window stays, so that the peer counts duplicate ACKs.
+        if e.pointee.flags.contains(.selectiveAcks) { growWindow(e, segment) }
         return .delivered
     }
 
@@ -232,6 +266,14 @@ extension TransportStack {
         }
         if newest == 0, remembered >= 4 { e.cold.pointee.outOfOrder.pointer(oldest).pointee.touched = 0 }
         e.cold.pointee.touchCount = max(1, e.cold.pointee.touchCount &+ 1)
+    }
+
+    /// A duplicate that lies beside the one remembered becomes part of it; one further away is not reported (`tcp_dsack_extend`, `tcp_sack_extend`).
+    private func extendDuplicate(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber) {
+        guard e.pointee.flags.contains(.duplicateSACK) else { return noteDuplicate(e, start, end) }
+        guard !start.isAfter(e.cold.pointee.duplicateEnd), !e.cold.pointee.duplicateStart.isAfter(end) else { return }
+        if start.isBefore(e.cold.pointee.duplicateStart) { e.cold.pointee.duplicateStart = start }
+        if end.isAfter(e.cold.pointee.duplicateEnd) { e.cold.pointee.duplicateEnd = end }
     }
 
     /// Remembers the D-SACK block of the next ACK (RFC 2883).

@@ -76,6 +76,8 @@ extension TransportStack {
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
         if segment.typeOfService & 3 != 0 { countMark(e, segment) }
+        isPredicted = predicts(e, segment)
+        defer { isPredicted = false }
         switch processAck(e, segment) {
         case .unsent:
             if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2

@@ -122,12 +122,16 @@ extension TransportStack {
         e.pointee.phase = .reduced
     }
 
+    /// What is still out of retransmissions may be reported as a duplicate later, a tail loss probe too (`tcp_init_undo`). Not zero: that means undo now.
     private func saveForUndo(_ e: EndpointPointer) {
         e.cold.pointee.undoMark = e.pointee.unacknowledged
-        e.cold.pointee.undoRetransmissions = e.pointee.retransOut > 0 ? Int32(e.pointee.retransOut) : -1
+        let probes: Int32 = e.cold.pointee.probing && e.pointee.flags.contains(.probeRetransmitted) ? 1 : 0
+        let out = Int32(e.pointee.retransOut) + probes
+        e.cold.pointee.undoRetransmissions = out > 0 ? out : -1
     }
 
     func enterRecovery(_ e: EndpointPointer, isCongestionEcho: Bool) {
+        if !hasRetransmitted(e) { e.cold.pointee.retransmitStamp = 0 }  // `tcp_retrans_stamp_cleanup`
         statistics.fastRetransmits += 1
         if e.pointee.flags.contains(.selectiveAcks) { statistics.ext.TCPSackRecovery += 1 } else { statistics.ext.TCPRenoRecovery += 1 }
         e.cold.pointee.priorThreshold = 0
@@ -232,9 +236,13 @@ extension TransportStack {
     /// Everything retransmitted was reported as a duplicate (RFC 2883), or the ACK echoes a stamp from before the retransmission (RFC 3522).
     private func mayUndo(_ e: EndpointPointer) -> Bool { e.cold.pointee.undoMark.rawValue != 0 && (e.cold.pointee.undoRetransmissions == 0 || wasDelayed(e)) }
 
-    /// `tcp_packet_delayed`
+    /// `tcp_packet_delayed`. Where nothing was sent again yet, what was acknowledged was late and not lost; without SACK the stamp also goes when the
+    /// recovery point is reached.
     private func wasDelayed(_ e: EndpointPointer) -> Bool {
-        guard e.cold.pointee.retransmitStamp != 0, e.pointee.flags.contains(.timestamps), e.cold.pointee.receivedEcho != 0 else { return false }
+        if e.cold.pointee.retransmitStamp == 0 {
+            return e.pointee.flags.contains(.selectiveAcks) || e.pointee.unacknowledged.isBefore(e.cold.pointee.highSequence)
+        }
+        guard e.pointee.flags.contains(.timestamps), e.cold.pointee.receivedEcho != 0 else { return false }
         let stamp = UInt32(truncatingIfNeeded: e.cold.pointee.retransmitStamp / 1_000_000) &+ e.pointee.timestampOffset
         return Int32(bitPattern: e.cold.pointee.receivedEcho &- stamp) < 0
     }
@@ -271,18 +279,20 @@ extension TransportStack {
         if mayUndo(e) {
             if e.pointee.phase == .loss { statistics.ext.TCPLossUndo += 1 } else { statistics.ext.TCPFullUndo += 1 }
             undo(e, unmarksLost: false)
+        } else if e.cold.pointee.rackPersist > 0 {
+            e.cold.pointee.rackPersist -= 1
         }
-        if e.pointee.unacknowledged == e.cold.pointee.highSequence, !e.pointee.flags.contains(.selectiveAcks) {
-            if !hasRetransmitted(e) { e.cold.pointee.retransmitStamp = 0 }
-            return true
-        }
+        if mustHold(e) { return true }
         if e.pointee.phase == .recovery { endReduction(e) }
         e.pointee.phase = .open
-        if e.cold.pointee.rackPersist > 0 {
-            e.cold.pointee.rackPersist -= 1
-            if e.cold.pointee.rackPersist == 0 { e.cold.pointee.rackSteps = 1 }
-        }
         return false
+    }
+
+    /// Without SACK, until something above the recovery point is acknowledged (`tcp_is_non_sack_preventing_reopen`).
+    private func mustHold(_ e: EndpointPointer) -> Bool {
+        guard e.pointee.unacknowledged == e.cold.pointee.highSequence, !e.pointee.flags.contains(.selectiveAcks) else { return false }
+        if !hasRetransmitted(e) { e.cold.pointee.retransmitStamp = 0 }
+        return true
     }
 
     private func tryUndoDuplicates(_ e: EndpointPointer) -> Bool {
@@ -299,6 +309,7 @@ extension TransportStack {
         statistics.ext.TCPLossUndo += 1
         if forced { statistics.ext.TCPSpuriousRTOs += 1 }
         e.cold.pointee.retransmits = 0
+        if mustHold(e) { return true }
         if forced || e.pointee.flags.contains(.selectiveAcks) { e.pointee.phase = .open }
         return true
     }
@@ -361,6 +372,7 @@ extension TransportStack {
             guard e.pointee.packetsOut > out else { return false }
             e.pointee.flags.remove(.probeRetransmitted)
         } else {
+            endPacket(e, after: e.cold.pointee.sent.count - 2)
             guard retransmit(e, index: e.cold.pointee.sent.count - 1, isProbe: true) else { return false }
             e.pointee.flags.insert(.probeRetransmitted)
         }

@@ -8,6 +8,8 @@ extension TransportStack {
         guard e.pointee.lostOut > e.pointee.retransOut else { return }
         var index = 0
         var rearms = false
+        // What was sent last in this pass is not the end of its packet.
+        var continues = false
         while index < e.cold.pointee.sent.count, e.pointee.inFlight < Int(e.pointee.window), e.pointee.retransOut < e.pointee.lostOut {
             if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.cold.pointee.sent[index]
@@ -19,9 +21,14 @@ extension TransportStack {
                 if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += UInt32(count) }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
                 index += count - 1
+                continues = e.cold.pointee.sent[index].marks & SentSegment.endsBurst == 0
+            } else {
+                continues = false
             }
             index += 1
         }
+        // The window ends within a packet: its front is one of its own now (`tcp_fragment`).
+        if continues { endPacket(e, after: index - 1) }
         if rearms, e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
     }
 
@@ -56,10 +63,7 @@ extension TransportStack {
             return false
         }
         let last = index + count - 1
-        if e.cold.pointee.sent[last].marks & SentSegment.endsBurst == 0 {
-            e.cold.pointee.sent.pointer(last).pointee.marks |= SentSegment.endsBurst
-            e.cold.pointee.heldPackets += 1
-        }
+        endPacket(e, after: last)
         let stamp = transmissionStamp()
         let previous = e.cold.pointee.lastTransmission
         var payload = 0
@@ -70,6 +74,15 @@ extension TransportStack {
         }
         if let modules = e.cold.pointee.modules { moduleResent(e, modules, payload: payload, previous: previous) }
         return true
+    }
+
+    /// The packet of the queue that segment `index` is of ends with it; what followed is a packet of its own (`tcp_fragment`).
+    func endPacket(_ e: EndpointPointer, after index: Int) {
+        guard index >= 0, index < e.cold.pointee.sent.count else { return }
+        let sent = e.cold.pointee.sent.pointer(index)
+        guard sent.pointee.marks & SentSegment.endsBurst == 0 else { return }
+        sent.pointee.marks |= SentSegment.endsBurst
+        e.cold.pointee.heldPackets += 1
     }
 
     /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
@@ -115,7 +128,7 @@ extension TransportStack {
         if record.pointee.transmissions < .max { record.pointee.transmissions += 1 }
         record.pointee.sentAt = stamp
         record.pointee.leaving = 0
-        record.pointee.marks &= ~(SentSegment.applicationLimited | SentSegment.untimed)
+        record.pointee.marks &= ~(SentSegment.applicationLimited | SentSegment.untimed | SentSegment.judged)
         noteDelivery(e, &record.pointee, wasIdle: false)
         if !isProbe {
             if e.cold.pointee.retransmitStamp == 0 { e.cold.pointee.retransmitStamp = now.nanoseconds }
@@ -155,6 +168,8 @@ extension TransportStack {
                 next.marks & (SentSegment.psh | SentSegment.fin | SentSegment.everRetransmitted | SentSegment.endOfRecord | SentSegment.stamped)
             if next.marks & SentSegment.lost != 0 { e.pointee.lostOut -= 1 }
             if next.marks & SentSegment.retransmitted != 0 { e.pointee.retransOut -= 1 }
+            // Without SACK one duplicate ACK goes with it (`tcp_adjust_pcount`).
+            if !e.pointee.flags.contains(.selectiveAcks), e.pointee.sackedOut > 0 { e.pointee.sackedOut -= 1 }
             if e.cold.pointee.heldPackets > 0 { e.cold.pointee.heldPackets -= 1 }
             e.cold.pointee.sent.remove(at: index + 1, pool)
         }

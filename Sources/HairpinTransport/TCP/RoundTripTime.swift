@@ -55,9 +55,9 @@ extension TransportStack {
         e.pointee.retransmitTimeout = UInt32(min(TimerWheel.ticks(.microseconds(Int64(microseconds))), UInt64(maximumTimeoutTicks(e))))
     }
 
-    /// The least RTT of the last five minutes (`tcp_update_rtt_min`), for RACK and for the size of bursts.
+    /// The least RTT of the last `tcp_min_rtt_wlen` seconds (`tcp_update_rtt_min`), for RACK and for the size of bursts.
     func updateMinimumRTT(_ e: EndpointPointer, microseconds: UInt32) {
-        if microseconds <= e.cold.pointee.minimumRTT || now.nanoseconds &- e.cold.pointee.minimumRTTAt > 300_000_000_000 {
+        if microseconds <= e.cold.pointee.minimumRTT || now.nanoseconds &- e.cold.pointee.minimumRTTAt > UInt64(settings.tcp_min_rtt_wlen.nanoseconds) {
             e.cold.pointee.minimumRTT = max(1, microseconds)
             e.cold.pointee.minimumRTTAt = now.nanoseconds
         }

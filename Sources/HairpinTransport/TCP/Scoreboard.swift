@@ -10,22 +10,46 @@ extension TransportStack {
     }
     func age(_ stamp: UInt64) -> UInt64 { now.nanoseconds > stamp ? now.nanoseconds - stamp : 0 }
 
-    /// Where the highest SACKed segment ends; SND.UNA without any (`tcp_highest_sack_seq`).
-    func highestSack(_ e: EndpointPointer) -> SequenceNumber { e.pointee.sackedOut > 0 ? e.cold.pointee.highestSacked : e.pointee.unacknowledged }
+    /// Where the highest SACKed segment ends; SND.UNA without any, and without SACK (`tcp_highest_sack_seq`).
+    func highestSack(_ e: EndpointPointer) -> SequenceNumber {
+        e.pointee.sackedOut > 0 && e.pointee.flags.contains(.selectiveAcks) ? e.cold.pointee.highestSacked : e.pointee.unacknowledged
+    }
 
     func tagSelectiveAcks(_ e: EndpointPointer, _ segment: Segment, _ findings: inout AckFindings) {
         if e.pointee.sackedOut == 0 { e.cold.pointee.highestSacked = e.pointee.unacknowledged }
-        for i in 0..<segment.sackCount {
-            let (start, end) = segment.sackBlock(i)
-            guard end.isAfter(start), !end.isAfter(e.pointee.sendNext) else { continue }
-            let isDuplicate = i == 0 && reportsDuplicate(e, segment, start, end, &findings)
-            guard isValid(e, start, end, isDuplicate: isDuplicate) else { continue }
-            var index = firstSent(e, from: start)
-            while index < e.cold.pointee.sent.count {
-                let sent = e.cold.pointee.sent.pointer(index)
-                guard sent.pointee.end.isAtOrBefore(end) else { break }
-                tag(e, sent, isDuplicate: isDuplicate, &findings)
-                index += 1
+        guard segment.sackCount > 0 else { return }
+        let first = segment.sackBlock(0)
+        let hasDuplicate = reportsDuplicate(e, segment, first.start, first.end, &findings)
+        guard e.pointee.packetsOut > 0 else { return }
+        // Blocks in order of their numbers, so that the queue is walked once, and what is far apart in one ACK is no reordering.
+        var order: (UInt8, UInt8, UInt8, UInt8) = (0, 1, 2, 3)
+        withUnsafeMutableBytes(of: &order) { order in
+            var count = 0
+            for i in 0..<min(segment.sackCount, 4) {
+                let (start, end) = segment.sackBlock(i)
+                guard isValid(e, start, end, isDuplicate: i == 0 && hasDuplicate), end.isAfter(findings.priorUnacknowledged) else { continue }
+                var slot = count
+                while slot > 0, segment.sackBlock(Int(order[slot - 1])).start.isAfter(start) {
+                    order[slot] = order[slot - 1]
+                    slot -= 1
+                }
+                order[slot] = UInt8(i)
+                count += 1
+            }
+            var index = 0
+            for slot in 0..<count {
+                let (start, end) = segment.sackBlock(Int(order[slot]))
+                let isDuplicate = hasDuplicate && order[slot] == 0
+                let nextIsDuplicate = hasDuplicate && slot + 1 < count && order[slot + 1] == 0
+                index = max(index, firstSent(e, from: start))
+                while index < e.cold.pointee.sent.count {
+                    let sent = e.cold.pointee.sent.pointer(index)
+                    guard sent.pointee.end.isAtOrBefore(end) else { break }
+                    // A duplicate reported within this block: its segments are looked at once.
+                    let isInside = nextIsDuplicate && !sent.pointee.start.isBefore(first.start) && sent.pointee.end.isAtOrBefore(first.end)
+                    tag(e, sent, isDuplicate: isDuplicate || isInside, &findings)
+                    index += 1
+                }
             }
         }
         if let low = findings.reordered, e.pointee.phase != .loss || e.cold.pointee.undoMark.rawValue != 0 { checkReordering(e, from: low) }
@@ -34,6 +58,7 @@ extension TransportStack {
 
     /// A block lies beyond SND.UNA, or reports a duplicate below it while that can undo something (`tcp_is_sackblock_valid`).
     private func isValid(_ e: EndpointPointer, _ start: SequenceNumber, _ end: SequenceNumber, isDuplicate: Bool) -> Bool {
+        guard end.isAfter(start), !end.isAfter(e.pointee.sendNext), start.isBefore(e.pointee.sendNext) else { return false }
         if start.isAfter(e.pointee.unacknowledged) { return true }
         let mark = e.cold.pointee.undoMark
         guard isDuplicate, mark.rawValue != 0, !end.isAfter(e.pointee.unacknowledged) else { return false }
@@ -52,7 +77,7 @@ extension TransportStack {
             statistics.ext.TCPDSACKRecv += 1
         }
         let length = end - start
-        guard length <= Int(e.cold.pointee.maximumWindow) else {
+        guard length > 0, length <= Int(e.cold.pointee.maximumWindow) else {
             statistics.ext.TCPDSACKIgnoredDubious += 1
             return false
         }
@@ -126,6 +151,7 @@ extension TransportStack {
             sent.pointee.marks |= SentSegment.sacked
             findings.insert(.sacked)
             sampleDelivery(e, sent.pointee, &findings)
+            findings.latestDelivered = max(findings.latestDelivered, sent.pointee.sentAt)
             if e.pointee.sackedOut == 0 || sent.pointee.end.isAfter(e.cold.pointee.highestSacked) { e.cold.pointee.highestSacked = sent.pointee.end }
             e.pointee.sackedOut += 1
             e.cold.pointee.delivered &+= 1
@@ -188,6 +214,7 @@ extension TransportStack {
                 if reordered == nil || start.isBefore(reordered!) { reordered = start }
                 if !sent.end.isAfter(e.cold.pointee.highSequence) { findings.insert(.originalArrived) }
             }
+            if sent.marks & SentSegment.sacked == 0 { findings.latestDelivered = max(findings.latestDelivered, sent.sentAt) }
             if sent.marks & SentSegment.sacked != 0 {
                 e.pointee.sackedOut -= 1
             } else if hasSACK {

@@ -46,7 +46,7 @@ extension TransportStack {
     /// Most segments of a burst (`tcp_tso_segs`): a millisecond's worth at the present rate, more on short paths.
     func burstLimit(_ e: EndpointPointer, segment: Int) -> Int {
         var bytes = pacingRate(e) >> 10
-        let shift = e.cold.pointee.minimumRTT == .max ? 32 : e.cold.pointee.minimumRTT >> 9
+        let shift = e.cold.pointee.minimumRTT == .max ? 32 : e.cold.pointee.minimumRTT >> UInt32(settings.tcp_tso_rtt_log)
         if shift < 32 { bytes &+= 65_536 >> UInt64(shift) }
         return max(Int(min(bytes, 65_536 - 320)) / segment, leastBurst(e))
     }
@@ -232,8 +232,11 @@ extension TransportStack {
         let limit = min(room, congestion)
         if limit >= most * segment { return false }
         if !isLast, limit >= waiting { return false }
-        let chunk = min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor
-        if limit >= chunk { return false }
+        if settings.tcp_tso_win_divisor > 0 {
+            if limit >= min(Int(e.pointee.sendWindow), cwnd * segment) / settings.tcp_tso_win_divisor { return false }
+        } else if limit > 3 * Int(e.pointee.segmentSize) {
+            return false  // no longer than one ACK
+        }
         guard e.cold.pointee.sent.count > 0 else { return false }
         // Not when the next ACK is far away: more than a millisecond, or half a round trip.
         let passed = Int64(age(e.cold.pointee.sent[0].sentAt))

@@ -96,6 +96,7 @@ extension TransportStack {
         enterLoss(e)
         countTimeout(e, isFirst: e.cold.pointee.retransmits == 0)
         e.cold.pointee.retransmits = e.cold.pointee.retransmits == .max ? .max : e.cold.pointee.retransmits + 1
+        endPacket(e, after: 0)
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
         backOff(e)
@@ -113,6 +114,7 @@ extension TransportStack {
         }
         if Int64(now.nanoseconds &- e.cold.pointee.recentAckAt) > limit, lasting > limit { return abortTimedOut(e) }
         enterLoss(e)
+        endPacket(e, after: 0)
         retransmit(e, index: 0)
         guard e.pointee.state != .closed else { return }
         backOff(e)

@@ -99,6 +99,11 @@ extension TransportStack {
 
     /// The window field of the next segment: room, but never less than what was offered before (RFC 9293 §3.8.6).
     func selectWindow(_ e: EndpointPointer) -> UInt16 {
+        if e.pointee.flags.contains(.lacksMemory) {
+            e.pointee.receiveWindow = 0
+            e.pointee.windowUpdate = e.pointee.receiveNext
+            return 0
+        }
         let left = e.pointee.windowLeft
         let scale = Int(e.pointee.receiveScale)
         var window = roomForWindow(e)
@@ -127,6 +132,7 @@ extension TransportStack {
                 if ratio != Int(e.pointee.scalingRatio) {
                     e.pointee.scalingRatio = UInt8(max(ratio, 1))
                     setWindowClamp(e, UInt32(windowFromSpace(e, Int(e.cold.pointee.receiveBuffer))))
+                    e.cold.pointee.tuningSpace = min(e.cold.pointee.tuningSpace, e.cold.pointee.windowClamp)
                 }
             }
             e.pointee.peerSegment = UInt16(min(count, Int(e.cold.pointee.advertisedSegment)))

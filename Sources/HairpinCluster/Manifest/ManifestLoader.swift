@@ -135,7 +135,7 @@ public struct ManifestLoader: Sendable {
         places[key] = (document.file, document["metadata"]?["name"]?.line ?? document.line)
     }
 
-    private func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
+    func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
         let value = try document.require("metadata", fix: "Add \"metadata:\" with \"name:\".")
         let nameValue = try value.require(
             "name", fix: value["generateName"] == nil ? "Add \"name:\"." : "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")

@@ -51,6 +51,10 @@ public struct ClusterConfiguration: Sendable {
     public var nodeResolver = ResolverFile()
     /// What will happen to controllers: pods for that are planned, and have addresses, before they are made.
     public var stories: [WorkloadReference: WorkloadStory] = [:]
+    /// Pods that steps apply, one for each such step, in order.
+    public var appliedPods: [Pod] = []
+    /// ConfigMaps that steps apply: pods planned for steps may refer to them.
+    public var appliedConfigMaps: [ConfigMap] = []
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 
@@ -69,15 +73,6 @@ public struct ClusterConfiguration: Sendable {
     /// The address of kube-dns: the tenth of `serviceCIDR`, as kubeadm has it.
     public var dnsAddress: IPv4Address { serviceCIDR.network.advanced(by: 10) }
     var isHairpin: Bool { hairpinMode ?? (networkPlugin == .flannelHostGateway) }
-}
-
-/// What steps of a scenario do to one controller, in no known order.
-public struct WorkloadStory: Sendable, Hashable {
-    /// `kubectl rollout restart`, so often.
-    public var restarts = 0
-    /// The numbers of replicas that it is scaled to.
-    public var scales: [Int] = []
-    public init() {}
 }
 
 /// What resolv.conf(5) says.

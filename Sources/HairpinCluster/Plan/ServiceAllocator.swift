@@ -9,7 +9,24 @@ struct ServiceAllocator {
 
     init(configuration: ClusterConfiguration) { self.configuration = configuration }
 
-    mutating func allocate(_ services: [Service]) throws(InputError) -> [PlannedService] {
+    /// What Services that are there have stays theirs.
+    init(configuration: ClusterConfiguration, taken: [PlannedService]) {
+        self.init(configuration: configuration)
+        for service in taken {
+            if let address = service.clusterAddress { addresses[address] = service.key }
+            for port in service.ports { if let number = port.nodePort { nodePorts["\(number)/\(port.proto.rawValue)"] = service.key } }
+            if let number = service.healthCheckNodePort { nodePorts["\(number)/TCP"] = service.key }
+        }
+    }
+
+    /// Why a Service gets none, for whoever wrote it in a file, and in the API server's words.
+    struct Refusal: Error {
+        var input: InputError
+        /// "spec.clusterIPs: Invalid value: []string{"10.96.0.10"}: failed to allocate IP 10.96.0.10: provided IP is already allocated"
+        var field: String
+    }
+
+    mutating func allocate(_ services: [Service]) throws(Refusal) -> [PlannedService] {
         var result = services.map { PlannedService(service: $0, clusterAddress: nil, ports: $0.ports) }
         for index in result.indices {
             let service = result[index].service
@@ -18,11 +35,11 @@ struct ServiceAllocator {
                 result[index].clusterAddress = address
             }
             guard service.kind == .nodePort || service.kind == .loadBalancer else { continue }
-            for port in service.ports where port.nodePort != nil { try reserve(nodePort: port, for: service) }
+            for (number, port) in service.ports.enumerated() where port.nodePort != nil { try reserve(nodePort: port, number, for: service) }
             if let number = service.healthCheckNodePort {
                 var port = ServicePort(name: "", port: number, target: .number(number), proto: .tcp, nodePort: number)
                 port.nodePortLine = nil
-                try reserve(nodePort: port, for: service)
+                try reserve(nodePort: port, nil, for: service)
                 result[index].healthCheckNodePort = number
             }
         }
@@ -44,18 +61,20 @@ struct ServiceAllocator {
         return result
     }
 
-    private func invalid(_ service: Service, path: String, line: Int?, value: String, problem: String, fix: String) -> InputError {
-        InputError(
+    /// - Parameter field: Path and value as the API server writes them: `spec.clusterIPs: Invalid value: []string{"10.96.0.10"}`.
+    private func invalid(_ service: Service, path: String, line: Int?, value: String, problem: String, fix: String, field: String) -> Refusal {
+        let input = InputError(
             file: service.metadata.file, line: line ?? service.metadata.line, path: path, value: value,
             problem: "is invalid for Service \"\(service.metadata.name)\": \(problem)", fix: fix)
+        return Refusal(input: input, field: "\(field): \(problem)")
     }
 
-    private mutating func reserve(_ address: IPv4Address, for service: Service) throws(InputError) {
+    private mutating func reserve(_ address: IPv4Address, for service: Service) throws(Refusal) {
         let range = configuration.serviceCIDR
-        func fail(_ problem: String, _ fix: String) -> InputError {
+        func fail(_ problem: String, _ fix: String) -> Refusal {
             invalid(
                 service, path: "spec.clusterIP", line: service.clusterAddressLine, value: address.description, problem: "failed to allocate IP \(address): \(problem)",
-                fix: fix)
+                fix: fix, field: "spec.clusterIPs: Invalid value: []string{\"\(address)\"}")
         }
         guard range.contains(address), address != range.network, address != range.broadcast else {
             throw fail(
@@ -66,7 +85,7 @@ struct ServiceAllocator {
     }
 
     /// From the upper band: above the first 16 to 256 addresses (a sixteenth of the range), which are kept for static use.
-    private mutating func freeAddress(for service: Service) throws(InputError) -> IPv4Address {
+    private mutating func freeAddress(for service: Service) throws(Refusal) -> IPv4Address {
         let range = configuration.serviceCIDR
         let size = 1 << (32 - range.length)
         let band = min(max(16, size / 16), 256)
@@ -85,13 +104,15 @@ struct ServiceAllocator {
         }
         throw invalid(
             service, path: "spec.clusterIP", line: nil, value: "", problem: "failed to allocate a serviceIP: range is full",
-            fix: "Use a larger serviceCIDR than \(range).")
+            fix: "Use a larger serviceCIDR than \(range).", field: "spec.clusterIPs: Invalid value: []string(nil)")
     }
 
-    private mutating func reserve(nodePort port: ServicePort, for service: Service) throws(InputError) {
+    private mutating func reserve(nodePort port: ServicePort, _ place: Int?, for service: Service) throws(Refusal) {
         guard let number = port.nodePort else { return }
-        func fail(_ problem: String, _ fix: String) -> InputError {
-            invalid(service, path: "spec.ports.nodePort", line: port.nodePortLine, value: String(number), problem: problem, fix: fix)
+        func fail(_ problem: String, _ fix: String) -> Refusal {
+            let field = place.map { "spec.ports[\($0)].nodePort" } ?? "spec.healthCheckNodePort"
+            return invalid(
+                service, path: "spec.ports.nodePort", line: port.nodePortLine, value: String(number), problem: problem, fix: fix, field: "\(field): Invalid value: \(number)")
         }
         let range = configuration.nodePorts
         guard range.contains(number) else {
@@ -104,7 +125,7 @@ struct ServiceAllocator {
         nodePorts[key] = service.metadata.key
     }
 
-    private mutating func freeNodePort(for service: Service, _ port: ServicePort) throws(InputError) -> UInt16 {
+    private mutating func freeNodePort(for service: Service, _ port: ServicePort) throws(Refusal) -> UInt16 {
         let range = configuration.nodePorts
         let band = min(max(16, range.count / 32), 128)
         let usable = range.count - band
@@ -118,6 +139,6 @@ struct ServiceAllocator {
         }
         throw invalid(
             service, path: "spec.ports.nodePort", line: nil, value: "", problem: "failed to allocate a nodePort: range is full",
-            fix: "Use fewer Services of type NodePort.")
+            fix: "Use fewer Services of type NodePort.", field: "spec.ports[0].nodePort: Invalid value: 0")
     }
 }

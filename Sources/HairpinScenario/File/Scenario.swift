@@ -157,7 +157,7 @@ public struct RequestSettings: Sendable {
 /// A step that changes the cluster: `apply`, `label`, `scale` and the others of `ChangeReader.keys`.
 public enum StepChange: Sendable {
     /// Files relative to the scenario and objects written in it; `ScenarioFile` reads them.
-    case files([YAMLValue])
+    case files([YAMLValue], isDeletion: Bool)
     case change(ClusterChange)
 }
 

@@ -64,10 +64,8 @@ public struct ScenarioFile {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
                     var read = try ScenarioReader.read(document)
                     try ScenarioFile.readChanges(&read, from: path)
-                    // A cluster by itself has no story: nothing is restarted or scaled.
-                    if !keepsStory {
-                        read.steps.removeAll { if case .change(let change)? = $0.change { change.workload != nil } else { false } }
-                    }
+                    // A cluster by itself has no story: nothing is applied, restarted or scaled.
+                    if !keepsStory { read.steps.removeAll { $0.change != nil } }
                     scenario = read
                 }
                 try reader.read(path, name: name, documents: documents)
@@ -104,27 +102,23 @@ public struct ScenarioFile {
         done.insert(real)
     }
 
-    /// What `apply` steps apply: objects of the kinds that can change while the cluster runs.
+    /// What `apply` steps apply, and `delete` steps of files delete.
     private static func readChanges(_ scenario: inout Scenario, from path: String) throws(InputError) {
         for index in scenario.steps.indices {
-            guard case .files(let items)? = scenario.steps[index].change else { continue }
-            var loader = ManifestLoader()
+            guard case .files(let items, let isDeletion)? = scenario.steps[index].change else { continue }
+            var objects: [AppliedObject] = []
             for item in items {
                 guard item.isScalar else {
-                    try loader.load(document: item)
+                    objects += try AppliedObject.read(item)
                     continue
                 }
                 for file in try expand(existing(item, from: path)) {
-                    for document in try documents(file) { try loader.load(document: document) }
+                    for document in try documents(file) where !ScenarioReader.isScenario(document) { objects += try AppliedObject.read(document) }
                 }
             }
-            let manifests = loader.manifests
-            guard manifests.holdsOnlyPoliciesAndNamespaces else {
-                throw items[0].error(
-                    problem: "has objects that cannot be applied while the cluster runs",
-                    fix: "Apply NetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy and Namespace; list the others under spec.manifests.")
-            }
-            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces, admin: manifests.adminPolicies))
+            guard !objects.isEmpty else { throw items[0].error(problem: "has no objects in it", fix: "Name a file with Kubernetes manifests.") }
+            // kubectl deletes the objects of files in their order too.
+            scenario.steps[index].change = .change(isDeletion ? .deleteObjects(objects.map { ObjectTarget($0) }) : .applyObjects(objects))
         }
     }
 
@@ -211,11 +205,4 @@ public struct ScenarioFile {
     }
 
     private static func builtin(_ name: String) -> BuiltinScenario? { BuiltinScenario.all.first { $0.name == name } }
-}
-
-extension Manifests {
-    fileprivate var holdsOnlyPoliciesAndNamespaces: Bool {
-        nodes.isEmpty && pods.isEmpty && workloads.isEmpty && services.isEmpty && endpointSlices.isEmpty && configMaps.isEmpty && secrets.isEmpty && kept.isEmpty
-            && !(networkPolicies.isEmpty && namespaces.isEmpty && adminPolicies.isEmpty)
-    }
 }

@@ -26,7 +26,7 @@ public enum Validation {
         for step in loaded.scenario.steps {
             if step.change != nil { continue }
             if let requests = step.requests {
-                do { _ = try world.requestPlan(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
+                do { try world.checkRequests(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
             }
             do { _ = try world.resolve(step.place, container: step.container, ahead: true) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
         }

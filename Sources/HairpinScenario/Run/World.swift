@@ -91,6 +91,9 @@ final class World {
             do { _ = try rehearsal.apply(change) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)", hint: error.hint) }
         }
         pods = plan.pods.map(PodLife.init)
+        for workload in plan.workloads where workload.isMadeInOrder {
+            for pod in workload.pods.dropFirst().compactMap(plan.pod) { pods[pod.index].holdBack() }
+        }
         proxies = plan.nodes.map { NodeProxy(node: $0) }
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }

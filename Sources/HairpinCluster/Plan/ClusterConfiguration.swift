@@ -38,6 +38,8 @@ public struct ClusterConfiguration: Sendable {
     public var nodePorts: ClosedRange<UInt16> = 30000...32767
     public var networkPlugin: NetworkPlugin = .bridge
     public var proxyMode: ProxyMode = .iptables
+    /// kube-proxy's `--ipvs-scheduler`, for mode ipvs.
+    public var virtualServerScheduler = "rr"
     /// Of every cable between a machine and the LAN's switch, both ways.
     public var nodeLink = LinkDescription()
     /// Hairpin mode of the bridge's ports; nil leaves it to the network plugin (off for bridge, on for flannel).

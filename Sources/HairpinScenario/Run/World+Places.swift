@@ -183,6 +183,7 @@ extension Scenario {
         result.hosts = hosts.map { .init(name: $0.name, address: $0.address) }
         result.networkPlugin = ClusterConfiguration.NetworkPlugin(rawValue: cluster.cni) ?? .bridge
         result.proxyMode = ClusterConfiguration.ProxyMode(rawValue: cluster.proxyMode.rawValue) ?? .iptables
+        result.virtualServerScheduler = cluster.ipvsScheduler
         result.hasDNS = cluster.dns
         result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0

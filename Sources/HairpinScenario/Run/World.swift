@@ -50,6 +50,8 @@ final class World {
     /// When kube-proxy looks again at servers of IPVS that have left and still have connections.
     private var terminationsDue: Instant?
     private var isPublished = false
+    /// When IPVS's rates are next estimated; a time of the control plane's looks.
+    private var ratesDue = Instant.zero
     /// Of workloads that steps restart or scale.
     var controllers: [any WorkloadController] = []
     /// Clients whose losses are looked into.
@@ -287,6 +289,10 @@ final class World {
         if let due = policiesDue, due <= now {
             policiesDue = nil
             writePolicies()
+        }
+        if scenario.cluster.proxyMode == .ipvs, now >= ratesDue {
+            ratesDue = now + ScenarioTiming.rates
+            for node in plan.nodes where simulation.hasHost(node.name) { simulation.estimateVirtualServerRates(on: node.name) }
         }
         if let due = terminationsDue, due <= now {
             terminationsDue = nil

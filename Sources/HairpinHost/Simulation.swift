@@ -278,6 +278,12 @@ public final class Simulation {
         return kernels[place.kernel].process.hasTerminatingServers(namespace: place.namespace)
     }
 
+    /// To be called every two seconds of virtual time for `ipvsadm --rate`.
+    public func estimateVirtualServerRates(on host: String) {
+        guard let place = places[host] else { preconditionFailure("no host called \(host)") }
+        kernels[place.kernel].process.estimateVirtualServerRates(namespace: place.namespace)
+    }
+
     /// Remembers from now on where a host sends new connections, for `binding`.
     public func watchBindings(on host: String) {
         guard let place = places[host] else { return }
@@ -425,8 +431,10 @@ public final class ProcessHandle {
 extension VirtualServerDescription {
     /// An unknown scheduler falls back to round robin, kube-proxy's own default.
     var service: VirtualService {
-        VirtualService(
-            address: address, port: port, proto: proto, scheduler: VirtualService.Scheduler(rawValue: scheduler) ?? .roundRobin, persistence: persistenceSeconds,
-            servers: servers.map { VirtualService.Server(address: $0.address, port: $0.port, weight: $0.weight) })
+        var flags: VirtualService.Flags = []
+        for flag in schedulerFlags { flags.insert(flag.hasSuffix("-port") ? .port : .fallback) }
+        return VirtualService(
+            address: address, port: port, proto: proto, scheduler: VirtualService.Scheduler(rawValue: scheduler) ?? .roundRobin, flags: flags,
+            persistence: persistenceSeconds, servers: servers.map { VirtualService.Server(address: $0.address, port: $0.port, weight: $0.weight) })
     }
 }

@@ -168,7 +168,7 @@ public protocol SystemCalls: AnyObject {
     /// The sets of addresses and ports as `ipset save` prints them.
     func ipsetSave() -> [String]
     /// The virtual servers as `ipvsadm -Ln` lists them, with its headings.
-    func virtualServerListing() -> [String]
+    func virtualServerListing(_ view: VirtualServerView) -> [String]
     /// A kernel setting of the namespace by its sysctl(8) name; nil if there is none that is modelled.
     func sysctl(_ name: String) -> String?
     /// Applies an `ip …` or `iptables …` command that changes state; the error text otherwise.
@@ -251,4 +251,11 @@ extension SystemCalls {
     public func ipsetSave() -> [String] { [] }
     /// For kernels without settings.
     public func sysctl(_ name: String) -> String? { nil }
+}
+
+/// What ipvsadm(8) is asked for.
+public enum VirtualServerView: Sendable {
+    case services
+    case connections
+    case figures(areRates: Bool, isExact: Bool)
 }

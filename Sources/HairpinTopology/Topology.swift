@@ -165,6 +165,8 @@ public struct VirtualServerDescription: Sendable, Equatable {
     public var proto: IPProtocol
     /// "rr" and so on.
     public var scheduler: String
+    /// `-b sh-port` and the like.
+    public var schedulerFlags: [String] = []
     /// `-p SECONDS`; nil without persistence.
     public var persistenceSeconds: Int?
     public var servers: [(address: IPv4Address, port: UInt16, weight: Int)]
@@ -180,7 +182,7 @@ public struct VirtualServerDescription: Sendable, Equatable {
         self.servers = servers
     }
     public static func == (a: VirtualServerDescription, b: VirtualServerDescription) -> Bool {
-        a.address == b.address && a.port == b.port && a.proto == b.proto && a.scheduler == b.scheduler
+        a.address == b.address && a.port == b.port && a.proto == b.proto && a.scheduler == b.scheduler && a.schedulerFlags == b.schedulerFlags
             && a.persistenceSeconds == b.persistenceSeconds && a.servers.elementsEqual(b.servers) { $0 == $1 }
     }
 }

@@ -325,7 +325,7 @@ final class TestSystem: SystemCalls {
     func routes() -> [String] { kernel.routes }
     func neighbours() -> [String] { ["10.244.0.1 dev eth0 lladdr 0a:58:0a:f4:00:01 REACHABLE"] }
     func nftRuleset() -> [JSON] { [.make([("table", .make([("family", .string("ip")), ("name", .string("kube-proxy")), ("handle", .int(1))]))])] }
-    func virtualServerListing() -> [String] { ["IP Virtual Server version 1.2.1 (size=4096)"] }
+    func virtualServerListing(_ view: VirtualServerView) -> [String] { ["IP Virtual Server version 1.2.1 (size=4096)"] }
     func iptablesSave() -> [String] { ["*filter", ":INPUT ACCEPT [0:0]", "-A INPUT -s 10.0.0.1/32 -j DROP", "COMMIT"] }
     func configure(_ words: [String]) throws(ConfigurationError) {
         if words.contains("bad") { throw ConfigurationError("RTNETLINK answers: File exists", status: 2) }

@@ -212,11 +212,20 @@ private func trace(_ table: ServiceTable, _ source: String, _ destination: Strin
 
     @Test("ipvsadm -Ln")
     func ipvsadm() {
-        let lines = IPVSListing.lines([
-            IPVSListing.Service(
-                proto: 6, address: address("10.96.0.20"), port: 80, scheduler: "rr", persistenceSeconds: 10800, servers: [(address("10.244.0.2"), 8080, 1, 0, 0)])
-        ])
+        var service = IPVSListing.Service(
+            proto: 6, address: address("10.96.0.20"), port: 80, scheduler: "rr", persistenceSeconds: 10800, servers: [.init(address: address("10.244.0.2"), port: 8080, weight: 1)])
+        let lines = IPVSListing.lines([service])
         #expect(lines[3] == "TCP  10.96.0.20:80 rr persistent 10800")
         #expect(lines[4] == "  -> 10.244.0.2:8080              Masq    1      0          0         ")
+        // As ipvsadm 1.31 printed them on Linux 6.1.176.
+        (service.scheduler, service.flags, service.persistenceSeconds) = ("sh", ["sh-fallback", "sh-port"], nil)
+        #expect(IPVSListing.lines([service])[3] == "TCP  10.96.0.20:80 sh (sh-fallback,sh-port)")
+        let connection = IPVSListing.Connection(
+            proto: 6, state: "ESTABLISHED", remainingSeconds: 792, source: "10.1.0.2:20217", virtual: "10.96.0.20:80", destination: "10.244.0.4:8080")
+        #expect(
+            IPVSListing.lines(connections: [connection]) == [
+                "IPVS connection entries", "pro expire state       source             virtual            destination",
+                "TCP 13:12  ESTABLISHED 10.1.0.2:20217     10.96.0.20:80      10.244.0.4:8080",
+            ])
     }
 }

@@ -82,4 +82,40 @@ struct GracefulTerminationTests {
         let set = result.steps.first { $0.id == "set" }?.stdout
         #expect(set == "net.ipv4.vs.expire_nodest_conn = 1\nnet.ipv4.vs.conn_reuse_mode = 1\nnet.ipv4.vs.expire_quiescent_template = 1\n", "\(set ?? "")")
     }
+
+    @Test("kube-proxy's scheduler is the cluster's; a node lists connections, figures and rates")
+    func scheduler() throws {
+        let manifests = """
+            ---
+            apiVersion: apps/v1
+            kind: Deployment
+            metadata: {name: web}
+            spec: {replicas: 3, selector: {matchLabels: {app: web}}, template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: agnhost, args: [netexec]}]}}}
+            ---
+            {apiVersion: v1, kind: Service, metadata: {name: web}, spec: {clusterIP: 10.96.0.20, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}}
+            ---
+            {apiVersion: v1, kind: Pod, metadata: {name: client}, spec: {containers: [{name: c, image: alpine, command: [sleep, infinity]}]}}
+
+            """
+        let steps = """
+              - {id: ask, in: pod/client, run: 'for i in 1 2 3; do curl -sS http://10.96.0.20/hostname; echo; done'}
+              - {id: now, in: node/node1, run: 'ipvsadm -Lnc; ipvsadm -Ln | grep 10.96.0.20'}
+              - {id: later, after: {step: now, delay: 3s}, in: node/node1, run: 'ipvsadm -Ln --stats; ipvsadm -L -n --rate'}
+              - {id: wrong, in: node/node1, run: 'ipvsadm -Lnc --stats'}
+            """
+        for (name, different) in [("sh", 1), ("fo", 1), ("lc", 3), ("mh", nil)] as [(String, Int?)] {
+            let (result, text) = try folder.run(manifests, cluster: "dns: false, proxyMode: ipvs, ipvsScheduler: \(name)", steps)
+            let names = Set(try result.step("ask").stdout.split(separator: "\n"))
+            if let different { #expect(names.count == different, "\(text)") }
+            let now = try result.step("now").stdout
+            #expect(now.hasPrefix("IPVS connection entries\npro expire state       source             virtual            destination\nTCP 01:59  "), "\(now)")
+            #expect(now.contains("TCP  10.96.0.20:80 \(name)\(name == "mh" ? " (mh-port)" : "")\n"), "\(now)")
+            let later = try result.step("later").stdout
+            #expect(later.contains("TCP  10.96.0.20:80                       3 ") && later.contains("InPPS"), "\(later)")
+            #expect(try result.step("wrong").exit == 2 && result.step("wrong").stderr == "options conflicts in the list command\n")
+        }
+        let file = folder.write("w.yaml", scenarioText("  cluster: {ipvsScheduler: sh}\n") + manifests)
+        let error = #expect(throws: Failure.self) { try ScenarioFile.load(file) }
+        #expect(error?.description.contains("Add \"proxyMode: ipvs\"") == true)
+    }
 }

@@ -148,8 +148,7 @@ struct NetworkPolicyTests {
         "Mistakes in changing steps are named with their place",
         arguments: [
             ("{apply: missing.yaml}", "spec.steps[0].apply: \"missing.yaml\" does not exist"), ("{apply: []}", "applies nothing"),
-            ("{apply: {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {containers: [{name: c, image: nginx}]}}}", "cannot be applied while the cluster runs"),
-            ("{delete: deploy/web}", "\"deploy/web\" cannot be deleted while the cluster runs"), ("{delete: web}", "names no object"),
+            ("{apply: {apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {}}}", "containers"), ("{delete: web}", "names no object"),
             ("{label: {pod/web: {}}}", "changes no label"), ("{label: {svc/web: {a: b}}}", "labels neither a pod nor a namespace"),
             ("{label: {pod/web: {a: b c}}}", "\"b c\" is not a valid label value"), ("{run: ls, apply: a.yaml}", "stands beside \"run\""),
             ("{apply: a.yaml, in: pod/web}", "\"in\" is an unknown field"),

@@ -17,6 +17,8 @@ struct PodStory {
         var description: String { "\(Double(at.nanoseconds) / 1e9) \(pod) \(event)" }
     }
     private(set) var lines: [Line] = []
+    /// What was made in the first second, when the cluster begins.
+    private(set) var beginning: [Line] = []
     let world: World
 
     init(_ path: String, until end: Double) throws {
@@ -40,6 +42,10 @@ struct PodStory {
                 if was.phase == .present, pod.phase != .present { lines.append(Line(at: now, pod: name, event: .deleted)) }
                 if was.phase != .gone, pod.phase == .gone { lines.append(Line(at: now, pod: name, event: .gone)) }
                 before[index] = (pod.phase, pod.isReady)
+            }
+            if now <= Instant(nanoseconds: 1_000_000_000) {
+                beginning += lines.filter { $0.event == .made }
+                lines.removeAll { $0.event == .made }
             }
             let new = lines.partition { $0.at == now }
             lines[new...].sort { ($0.event.rawValue, $0.pod) < ($1.event.rawValue, $1.pod) }

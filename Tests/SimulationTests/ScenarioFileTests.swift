@@ -1,5 +1,6 @@
 import Foundation
 import HairpinEngine
+import HairpinCluster
 import Testing
 
 @testable import HairpinScenario
@@ -147,5 +148,39 @@ struct ScenarioFileTests {
             #expect(!scenario.summary.isEmpty)
             #expect(!loaded.scenario.expectations.isEmpty)
         }
+    }
+
+    // MARK: Where files come from
+
+    @Test("Standard input is a file among others: a scenario, or manifests beside one; folders with -R are those below them too")
+    func sources() throws {
+        let folder = TemporaryFolder()
+        let pod = "{apiVersion: v1, kind: Pod, metadata: {name: NAME}, spec: {containers: [{name: c, image: nginx}]}}\n"
+        func named(_ name: String) -> String { pod.replacingOccurrences(of: "NAME", with: name) }
+        let scenario = folder.write("s.yaml", scenarioText("  steps:\n  - {in: pod/piped, run: hostname}\n"))
+        let one = folder.write("one.yaml", named("one"))
+        let two = folder.write("two.yaml", named("two"))
+        func source(_ text: String, isRecursive: Bool = false) -> FileSource { FileSource(isRecursive: isRecursive) { () throws(InputError) in Array(text.utf8) } }
+        func names(_ loaded: LoadedScenario) -> [String] { loaded.manifests.pods.map(\.metadata.name) }
+
+        #expect(try names(ScenarioFile.load(scenario, manifests: ["-"], from: source(named("piped")))) == ["piped"])
+        #expect(try names(ScenarioFile.load("-", manifests: ["\(one),\(two)"], from: source(scenarioText("  seed: 7\n")))) == ["one", "two"])
+        let both = try ScenarioFile.cluster(manifests: [one, "-", two], keepsStory: true, from: source(scenarioText("  seed: 7\n") + "---\n" + named("piped")))
+        #expect(names(both) == ["one", "piped", "two"] && both.hasScenario && both.scenario.seed == 7)
+
+        try FileManager.default.createDirectory(atPath: folder.path + "/m/b", withIntermediateDirectories: true)
+        for (file, name) in [("m/a.yaml", "a"), ("m/b/b.yaml", "b"), ("m/c.json", "c")] { _ = folder.write(file, named(name)) }
+        try FileManager.default.createSymbolicLink(atPath: folder.path + "/m/b/round", withDestinationPath: folder.path + "/m")
+        #expect(try names(ScenarioFile.cluster(manifests: [folder.path + "/m"])) == ["a", "c"])
+        #expect(try names(ScenarioFile.cluster(manifests: [folder.path + "/m"], from: source("", isRecursive: true))) == ["a", "b", "c"])
+
+        func problem(_ manifests: [String], _ text: String) -> String {
+            do { return "\(names(try ScenarioFile.cluster(manifests: manifests, from: source(text))))" } catch { return error.description }
+        }
+        #expect(problem(["-"], "").contains("STDIN: has no objects in it"))
+        #expect(problem(["-", "-"], named("piped")).contains("STDIN: is named twice"))
+        #expect(problem(["-"], "{apiVersion: v1, kind: Pod, metadata: {name: A_}, spec: {}}").contains("STDIN:1: metadata.name"))
+        // What a scenario from standard input names is looked for in the current folder.
+        #expect(throws: Failure.self) { try ScenarioFile.load("-", from: source(scenarioText("  manifests: [nowhere.yaml]\n"))) }
     }
 }

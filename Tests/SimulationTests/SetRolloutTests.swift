@@ -27,6 +27,27 @@ struct SetRolloutTests {
         #expect(Set(story.world.pods.map(\.pod.hostName)).isSuperset(of: ["default/web-2", "default/web-2@2"]))
     }
 
+    @Test("A cluster begins with the first pod of a set; each other is made when the one before is ready, or all at once where they are Parallel")
+    func beginning() throws {
+        let ordered = try folder.story(set(3), [], until: 2)
+        let times = ordered.beginning.map(\.at)
+        #expect(ordered.beginning.map(\.pod) == ["web-1", "web-2"] && times[0] < times[1] && ordered.present("web").count == 3, "\(ordered.beginning)")
+        // A pod that is never ready holds the others up, and `exec` and `get` wait no longer for them than for it.
+        let broken = set(3).replacingOccurrences(of: "port: 80}, periodSeconds", with: "port: 81}, periodSeconds")
+        let stuck = try folder.story(broken, [], until: 5)
+        #expect(stuck.present("web").map(\.metadata.name) == ["web-0"] && stuck.beginning.isEmpty)
+        let listed = try ClusterView(ScenarioFile.cluster(manifests: [folder.write("stuck.yaml", broken)]), hooks: .quiet)
+        var request = ObjectRequest()
+        request.words = ["pods,sts"]
+        let shown = try listed.get(request).data
+        #expect(shown.contains("web-0 ") && !shown.contains("web-1 ") && shown.contains("0/3"), "\(shown)")
+        let parallel = try folder.story(set(3, "serviceName: web, podManagementPolicy: Parallel"), [], until: 2)
+        #expect(parallel.beginning.isEmpty && parallel.present("web").count == 3)
+        // What is asked of an ordered set while it begins waits for its turn too.
+        let scaled = try folder.story(set(4, "serviceName: web, minReadySeconds: 1"), ["{at: 1s, scale: sts/web, replicas: 2}"], until: 12)
+        #expect(scaled.present("web").map(\.metadata.name).sorted() == ["web-0", "web-1"], "\(scaled.order)")
+    }
+
     @Test("The partition keeps the pods below it; what is made anew there is of the old template, and what was replaced is not replaced again")
     func partition() throws {
         let partitioned = set(3, "serviceName: web, updateStrategy: {rollingUpdate: {partition: 2}}")

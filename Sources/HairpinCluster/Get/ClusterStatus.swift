@@ -7,6 +7,8 @@ public struct ClusterStatus: Sendable {
     public var created: Instant
     /// A pod that is not here is Pending, with the reason the plan gives.
     public var pods: [ObjectKey: PodStatus]
+    /// Pods that were planned and are not made yet, or have gone.
+    public var absent: Set<ObjectKey> = []
     public init(now: Instant = .zero, created: Instant = .zero, pods: [ObjectKey: PodStatus] = [:]) {
         self.now = now
         self.created = created

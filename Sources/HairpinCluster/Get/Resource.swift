@@ -49,7 +49,7 @@ struct ResourceSource {
     func resources(_ kind: ResourceKind) -> [Resource] {
         let list: [Resource] =
             switch kind {
-            case .pods: plan.pods.map(pod)
+            case .pods: plan.pods.filter { plan.isCurrent($0) && !status.absent.contains($0.key) }.map(pod)
             case .services: plan.services.map(service)
             case .endpointSlices: slices.map(slice)
             case .endpoints: plan.services.compactMap(endpoints)

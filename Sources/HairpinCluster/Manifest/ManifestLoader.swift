@@ -143,9 +143,14 @@ public struct ManifestLoader: Sendable {
             _ = try metadata.require("name", fix: "Hairpin's names are the same in every run: write \"name:\" in place of generateName.")
         }
         try ObjectValidation.check(document, kind: kind, version: version, isKnown: isKnown)
+        return try Self.metadata(of: document, kind: kind)
+    }
+
+    /// Of an object that has been checked.
+    static func metadata(of document: YAMLValue, kind: String) throws(InputError) -> ObjectMeta {
         let value = try document.require("metadata")
         let name = try value.require("name")
-        let isNamespaced = !Self.clusterKinds.contains(kind)
+        let isNamespaced = !clusterKinds.contains(kind)
         var annotations: [String: String] = [:]
         for (key, text) in try value["annotations"]?.stringMap() ?? [] { annotations[key] = text }
         return ObjectMeta(

@@ -22,7 +22,7 @@ extension ClusterPlan {
         configuration.proxyMode == .ipvs ? virtualServers(node: node, serviceTable(node: node, endpoints: endpoints)) : []
     }
 
-    /// As above, of a table that is there already, or of some of its entries. The scheduler is round robin, kube-proxy's default.
+    /// As above, of a table that is there already, or of some of its entries. The scheduler is the cluster's, kube-proxy's `--ipvs-scheduler`.
     public func virtualServers(node: PlannedNode, _ table: ServiceTable, entries: [Int]? = nil) -> [VirtualServerDescription] {
         guard table.settings.mode == .ipvs else { return [] }
         var result: [VirtualServerDescription] = []
@@ -31,10 +31,12 @@ extension ClusterPlan {
             func add(_ address: IPv4Address?, _ port: UInt16, _ list: Range<Int>) {
                 guard let address else { return }
                 let servers = table.endpoints[list].compactMap { endpoint in endpoint.address.ipv4.map { (address: $0, port: endpoint.port, weight: 1) } }
-                result.append(
-                    VirtualServerDescription(
-                        address: address, port: port, proto: IPProtocol(entry.rules.proto), scheduler: "rr", persistenceSeconds: entry.rules.affinitySeconds,
-                        servers: servers))
+                var server = VirtualServerDescription(
+                    address: address, port: port, proto: IPProtocol(entry.rules.proto), scheduler: configuration.virtualServerScheduler,
+                    persistenceSeconds: entry.rules.affinitySeconds, servers: servers)
+                // FlagSourceHash of pkg/proxy/ipvs is IPVS's mh-port.
+                if server.scheduler == "mh" { server.schedulerFlags = ["mh-port"] }
+                result.append(server)
             }
             add(entry.rules.clusterAddress.ipv4, entry.rules.port, entry.internalList)
             let external = entry.rules.isExternalLocal ? entry.local : entry.cluster

@@ -108,6 +108,8 @@ public struct EndpointSlice: Sendable, Hashable {
     public var name: String
     /// The Service it belongs to.
     public var service: ObjectKey
+    /// The Endpoints object that it mirrors, which has the Service's name.
+    public var mirrors: ObjectKey?
     public var ports: [Port]
     public var endpoints: [Endpoint]
     public init(name: String, service: ObjectKey, ports: [Port], endpoints: [Endpoint]) {
@@ -147,6 +149,7 @@ extension EndpointSlice {
         for subset in try value.items("subsets") {
             var slice = EndpointSlice(
                 name: "\(metadata.name)-\(StableName.suffix("\(metadata.key)/endpoints/\(result.count)"))", service: metadata.key, ports: [], endpoints: [])
+            slice.mirrors = metadata.key
             slice.ports = try subset.items("ports").map { item throws(InputError) in try Port(item) }
             for (key, ready) in [("addresses", true), ("notReadyAddresses", false)] {
                 for item in try subset.items(key) {

@@ -38,6 +38,8 @@ public struct ClusterConfiguration: Sendable {
     public var nodePorts: ClosedRange<UInt16> = 30000...32767
     public var networkPlugin: NetworkPlugin = .bridge
     public var proxyMode: ProxyMode = .iptables
+    /// kube-proxy's `--ipvs-scheduler`, for mode ipvs.
+    public var virtualServerScheduler = "rr"
     /// Of every cable between a machine and the LAN's switch, both ways.
     public var nodeLink = LinkDescription()
     /// Hairpin mode of the bridge's ports; nil leaves it to the network plugin (off for bridge, on for flannel).
@@ -51,6 +53,10 @@ public struct ClusterConfiguration: Sendable {
     public var nodeResolver = ResolverFile()
     /// What will happen to controllers: pods for that are planned, and have addresses, before they are made.
     public var stories: [WorkloadReference: WorkloadStory] = [:]
+    /// Pods that steps apply, one for each such step, in order.
+    public var appliedPods: [Pod] = []
+    /// ConfigMaps that steps apply: pods planned for steps may refer to them.
+    public var appliedConfigMaps: [ConfigMap] = []
     /// The file that errors about these settings name; empty for none.
     public var file = ""
 
@@ -69,15 +75,6 @@ public struct ClusterConfiguration: Sendable {
     /// The address of kube-dns: the tenth of `serviceCIDR`, as kubeadm has it.
     public var dnsAddress: IPv4Address { serviceCIDR.network.advanced(by: 10) }
     var isHairpin: Bool { hairpinMode ?? (networkPlugin == .flannelHostGateway) }
-}
-
-/// What steps of a scenario do to one controller, in no known order.
-public struct WorkloadStory: Sendable, Hashable {
-    /// `kubectl rollout restart`, so often.
-    public var restarts = 0
-    /// The numbers of replicas that it is scaled to.
-    public var scales: [Int] = []
-    public init() {}
 }
 
 /// What resolv.conf(5) says.

@@ -11,6 +11,9 @@ public enum ClusterChange: Sendable {
     case annotatePod(ObjectKey, [LabelChange])
     /// `kubectl taint node`; nil removes all taints of the key.
     case taint(String, key: String, Taint?)
+    /// `kubectl apply` and `kubectl delete` of objects of any kind.
+    case applyObjects([AppliedObject])
+    case deleteObjects([ObjectTarget])
     /// `kubectl rollout restart` and `kubectl scale`; whoever runs the cluster makes and ends the pods.
     case restart(WorkloadReference)
     case scale(WorkloadReference, replicas: Int)
@@ -45,6 +48,16 @@ extension ClusterPlan {
                 throw .notFound("namespaces", policy.metadata.namespace)
             }
             return namespaces.map { apply($0) } + policies.map { apply($0) } + admin.map { apply($0) }
+        case .applyObjects(let objects):
+            let known = podIndex
+            let outcome = apply(objects) { known[$0] != nil }
+            if let error = outcome.errors.first { throw ChangeError(description: error) }
+            return outcome.output
+        case .deleteObjects(let targets):
+            let known = podIndex
+            let outcome = delete(targets) { known[$0] != nil }
+            if let error = outcome.errors.first { throw ChangeError(description: error) }
+            return outcome.output
         case .deletePolicy(let key):
             guard let index = networkPolicies.firstIndex(where: { $0.key == key }) else { throw .notFound("networkpolicies.networking.k8s.io", key.name) }
             networkPolicies.remove(at: index)
@@ -150,6 +163,7 @@ public struct ChangeError: Error, Sendable, CustomStringConvertible {
     public var description: String
     /// What to do about it, where somebody wrote it in a file.
     public var hint: String?
+    public init(description: String, hint: String? = nil) { (self.description, self.hint) = (description, hint) }
     public static func notFound(_ resource: String, _ name: String) -> ChangeError {
         ChangeError(description: "Error from server (NotFound): \(resource) \"\(name)\" not found")
     }

@@ -19,6 +19,8 @@ public struct ClusterPlan: Sendable {
     public var configMaps: [ObjectKey: ConfigMap]
     public var secrets: [ObjectKey: Secret]
     public var manualSlices: [EndpointSlice]
+    /// Endpoints that a step wrote without addresses.
+    var emptyEndpoints: Set<ObjectKey> = []
     public var kept: [KeptObject]
     public var warnings: [InputWarning]
 
@@ -26,6 +28,10 @@ public struct ClusterPlan: Sendable {
     public func service(_ key: ObjectKey) -> PlannedService? { services.first { $0.key == key } }
     public func node(_ name: String) -> PlannedNode? { nodes.first { $0.name == name } }
     var podIndex: [ObjectKey: Int]
+    /// Pods that steps to come may make, by the workload that makes them.
+    public internal(set) var spares: [WorkloadReference: SparePods] = [:]
+    /// Positions in `pods` of those that steps apply as such, in the order of the steps.
+    var sparePods: [ObjectKey: [Int]] = [:]
     /// Of several pods of one name, this one is there, was there last, or will be first.
     public func isCurrent(_ pod: PlannedPod) -> Bool { podIndex[pod.key] == pod.index }
     /// A spare pod is made, and has its name from now on.
@@ -71,7 +77,7 @@ public struct PlannedPod: Sendable {
     public var index: Int
     /// Planned for a step to come: its controller may make it while time runs.
     public var isSpare = false
-    /// So many pods of its name were planned before it: those of a StatefulSet follow each other under one name.
+    /// So many pods of its name were planned before it: those of a StatefulSet, and Pods that are applied again, follow each other under one name.
     public var incarnation = 0
     /// This pod runs the cluster's DNS server.
     public var isClusterDNS: Bool
@@ -127,13 +133,35 @@ public struct PlannedWorkload: Sendable {
     public var strategy = RolloutStrategy()
     /// Of a StatefulSet: the number of its first pod.
     public var firstOrdinal = 0
-    /// Positions in `ClusterPlan.pods` of pods that steps to come may make. Of a Deployment or DaemonSet by revision of the template, the first of which is
-    /// there from the start; of a StatefulSet by ordinal, from `firstOrdinal` on; of the others one list.
-    public var spares: [[Int]] = []
     /// Its pods, through a ReplicaSet it owns where it has one.
     public var pods: [ObjectKey]
     public var key: ObjectKey { metadata.key }
     public var reference: WorkloadReference { WorkloadReference(kind, key) }
+}
+
+extension PlannedWorkload {
+    /// As its manifest has it, without pods.
+    init(_ workload: Workload) {
+        self.init(
+            kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
+            template: workload.kind == .statefulSet ? workload.podTemplate : workload.template, source: workload.source, pods: [])
+        (strategy, firstOrdinal) = (workload.strategy, workload.firstOrdinal)
+    }
+
+    /// The ReplicaSet of a Deployment for its template as it is, without pods.
+    public func replicaSet(restarts: Int) -> PlannedWorkload {
+        let hash = StableName.templateHash(template, restarts: restarts)
+        var result = self
+        result.kind = .replicaSet
+        result.template.labels["pod-template-hash"] = hash
+        result.selector.matchLabels["pod-template-hash"] = hash
+        result.metadata.name += "-" + hash
+        result.metadata.labels = result.template.labels
+        result.metadata.owner = OwnerReference(kind: kind.rawValue, name: metadata.name)
+        result.source["kind"] = .string("ReplicaSet")
+        (result.completions, result.pods, result.strategy) = (0, [], RolloutStrategy())
+        return result
+    }
 }
 
 extension MACAddress {

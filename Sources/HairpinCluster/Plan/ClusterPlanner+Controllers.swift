@@ -20,39 +20,21 @@ extension ClusterPlanner {
 
     private mutating func expand(_ workload: Workload) {
         let index = workloads.count
-        workloads.append(
-            PlannedWorkload(
-                kind: workload.kind, metadata: workload.metadata, replicas: workload.replicas, completions: workload.completions, selector: workload.selector,
-                template: workload.template, source: workload.source, pods: []))
-        workloads[index].strategy = workload.strategy
-        workloads[index].firstOrdinal = workload.firstOrdinal
+        workloads.append(PlannedWorkload(workload))
         switch workload.kind {
         case .deployment:
-            let hash = StableName.templateHash(workload.template.source.json(indent: nil))
-            var template = workload.template
-            template.labels["pod-template-hash"] = hash
-            var selector = workload.selector
-            selector.matchLabels["pod-template-hash"] = hash
-            var metadata = workload.metadata
-            metadata.name += "-" + hash
-            metadata.labels = template.labels
-            metadata.owner = OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name)
-            var source = workload.source
-            source["kind"] = .string("ReplicaSet")
-            let pods = makePods(of: template, owner: OwnerReference(kind: "ReplicaSet", name: metadata.name), metadata: metadata, count: workload.replicas)
-            workloads[index].pods = pods
-            workloads.append(
-                PlannedWorkload(
-                    kind: .replicaSet, metadata: metadata, replicas: workload.replicas, completions: 0, selector: selector, template: template, source: source, pods: pods
-                ))
+            var set = workloads[index].replicaSet(restarts: 0)
+            set.pods = makePods(
+                of: set.template, owner: OwnerReference(kind: "ReplicaSet", name: set.metadata.name), metadata: set.metadata, count: workload.replicas)
+            workloads[index].pods = set.pods
+            workloads.append(set)
         case .statefulSet:
-            workloads[index].template.subdomain = workload.serviceName
             for ordinal in workload.firstOrdinal..<(workload.firstOrdinal + workload.replicas) {
                 workloads[index].pods.append(makePod(ordinal, of: workloads[index].template, workload.metadata))
             }
         case .daemonSet:
             // One for each node that fits; taints are not modelled, so a control plane's node counts like any other.
-            for node in nodes where fits(workload.template, on: node, isDaemon: true) {
+            for node in nodes where node.fits(workload.template, isDaemon: true) {
                 var template = workload.template
                 template.nodeName = node.name
                 let pods = makePods(of: template, owner: OwnerReference(kind: "DaemonSet", name: workload.metadata.name), metadata: workload.metadata, count: 1)
@@ -60,10 +42,8 @@ extension ClusterPlanner {
             }
             workloads[index].replicas = workloads[index].pods.count
         case .job:
-            var template = workload.template
-            for key in ["batch.kubernetes.io/job-name", "job-name"] { template.labels[key] = workload.metadata.name }
             workloads[index].pods = makePods(
-                of: template, owner: OwnerReference(kind: "Job", name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
+                of: workload.podTemplate, owner: OwnerReference(kind: "Job", name: workload.metadata.name), metadata: workload.metadata, count: workload.replicas)
         case .replicaSet, .replicationController:
             workloads[index].pods = makePods(
                 of: workload.template, owner: OwnerReference(kind: workload.kind.rawValue, name: workload.metadata.name), metadata: workload.metadata,
@@ -108,22 +88,22 @@ extension ClusterPlanner {
         return pod.key
     }
 
-    private mutating func append(_ metadata: ObjectMeta, template: PodTemplate, isSpare: Bool = false) {
+    mutating func append(_ metadata: ObjectMeta, template: PodTemplate, isSpare: Bool = false) {
+        let isFirst = podIndex[metadata.key] == nil
         // The first of a name has it until the next is made.
-        if !isSpare || podIndex[metadata.key] == nil { podIndex[metadata.key] = pods.count }
+        if !isSpare || isFirst { podIndex[metadata.key] = pods.count }
         let isDNS = metadata.namespace == "kube-system" && metadata.file.isEmpty && template.labels["k8s-app"] == "kube-dns"
         // The kernel's limit for a hostname is 63 characters here (RFC 1035 label); the kubelet cuts longer ones.
         let hostname = template.hostname ?? String(metadata.name.prefix(63))
         pods.append(
             PlannedPod(metadata: metadata, template: template, placement: .unschedulable(message: ""), index: pods.count, isClusterDNS: isDNS, hostname: hostname))
         pods[pods.count - 1].isSpare = isSpare
+        guard isSpare, !isFirst else { return }
+        incarnations[metadata.key, default: 0] += 1
+        pods[pods.count - 1].incarnation = incarnations[metadata.key] ?? 1
     }
 
     // MARK: Scheduling and addresses
-
-    func fits(_ template: PodTemplate, on node: PlannedNode, isDaemon: Bool = false) -> Bool {
-        template.nodeSelector.allSatisfy { node.labels[$0.key] == $0.value } && (isDaemon || !node.isUnschedulable)
-    }
 
     /// Each pod goes to the node with the fewest pods among those it may run on, the first of equals; its address is the next of the node's prefix.
     mutating func schedule() {
@@ -142,7 +122,7 @@ extension ClusterPlanner {
                     continue
                 }
             } else {
-                choice = nodes.indices.filter { fits(template, on: nodes[$0]) }.min { counts[$0] < counts[$1] }
+                choice = nodes.indices.filter { nodes[$0].fits(template) }.min { counts[$0] < counts[$1] }
             }
             guard let choice else {
                 let message = unschedulableMessage(template)

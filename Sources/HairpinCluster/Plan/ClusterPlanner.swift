@@ -8,6 +8,10 @@ public struct ClusterPlanner {
     var workloads: [PlannedWorkload] = []
     var pods: [PlannedPod] = []
     var podIndex: [ObjectKey: Int] = [:]
+    var spares: [WorkloadReference: SparePods] = [:]
+    var sparePods: [ObjectKey: [Int]] = [:]
+    /// How many pods of a name were planned after the first.
+    var incarnations: [ObjectKey: Int] = [:]
     var warnings: [InputWarning]
 
     /// - Throws: `InputError` for what the API server would refuse, and for references to objects that are not there.
@@ -31,14 +35,17 @@ public struct ClusterPlanner {
         try expandControllers()
         try checkPodNames()
         try expandSpares()
-        try checkReferences(configMaps: configMaps, secrets: secrets)
+        let later = Dictionary(configuration.appliedConfigMaps.map { ($0.metadata.key, $0) }, uniquingKeysWith: { first, _ in first })
+        try checkReferences(configMaps: configMaps.merging(later) { first, _ in first }, secrets: secrets)
         schedule()
         var allocator = ServiceAllocator(configuration: configuration)
         let services = try allocator.allocate(manifests.services)
-        return ClusterPlan(
+        var plan = ClusterPlan(
             configuration: configuration, nodes: nodes, pods: pods, services: services, workloads: workloads, namespaces: namespaces,
             namespaceLabels: labels(ofNamespaces: namespaces), networkPolicies: manifests.networkPolicies, adminPolicies: manifests.adminPolicies,
             configMaps: configMaps, secrets: secrets, manualSlices: manifests.endpointSlices, kept: manifests.kept, warnings: warnings, podIndex: podIndex)
+        (plan.spares, plan.sparePods) = (spares, sparePods)
+        return plan
     }
 
     // MARK: Namespaces and references

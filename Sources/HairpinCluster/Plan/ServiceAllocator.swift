@@ -10,6 +10,16 @@ struct ServiceAllocator {
 
     init(configuration: ClusterConfiguration) { self.configuration = configuration }
 
+    /// What Services that are there have stays theirs.
+    init(configuration: ClusterConfiguration, taken: [PlannedService]) {
+        self.init(configuration: configuration)
+        for service in taken {
+            if let address = service.clusterAddress { addresses[address] = service.key }
+            for port in service.ports { if let number = port.nodePort { nodePorts[number] = service.key } }
+            if let number = service.healthCheckNodePort { nodePorts[number] = service.key }
+        }
+    }
+
     mutating func allocate(_ services: [Service]) throws(InputError) -> [PlannedService] {
         var result = services.map { PlannedService(service: $0, clusterAddress: nil, ports: $0.ports) }
         // Of each Service, the node port of each port number: 53 of TCP and 53 of UDP share theirs.

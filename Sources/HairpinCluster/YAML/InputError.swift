@@ -63,6 +63,9 @@ public struct InputError: Error, Hashable, Sendable, CustomStringConvertible {
         return text
     }
 
+    /// The first reason as the API server answers whoever sends it the object, without the place in a file.
+    var reply: String { "\(subject): \(path.isEmpty ? "" : path + ": ")\(problem)" }
+
     /// The value between quotation marks on one line, cut at 80 characters.
     static func quoted(_ value: String) -> String {
         var text = "\""

@@ -36,6 +36,20 @@ public enum YAMLReader {
         }
     }
 
+    /// What errors call standard input, as kubectl does.
+    public static let standardInputName = "STDIN"
+
+    /// The bytes of standard input, which can be had once; at most `maximumByteCount` of them.
+    public static func standardInput() throws(InputError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        do {
+            while bytes.count <= maximumByteCount, let part = try FileHandle.standardInput.read(upToCount: maximumByteCount + 1 - bytes.count), !part.isEmpty { bytes += part }
+        } catch {
+            throw InputError(kind: .unreadable, file: standardInputName, problem: "cannot be read", fix: "Name a file, or send one through a pipe.")
+        }
+        return bytes
+    }
+
     /// The bytes of a regular file, at most `maximumByteCount` of them.
     static func read(path: String) throws(InputError) -> [UInt8] {
         var isDirectory: ObjCBool = false

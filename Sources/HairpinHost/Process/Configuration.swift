@@ -42,13 +42,45 @@ extension Process {
     }
     func nftRuleset() -> [JSON] { kernel.process.nftables(namespace: namespace) }
 
-    func virtualServerListing() -> [String] {
-        IPVSListing.lines(
-            kernel.process.virtualServiceLoads(namespace: namespace).map { service, loads in
-                IPVSListing.Service(
-                    proto: service.proto.rawValue, address: ServiceAddress(service.address), port: service.port, scheduler: service.scheduler.rawValue,
-                    persistenceSeconds: service.persistence, servers: zip(service.servers, loads).map { (ServiceAddress($0.address), $0.port, $0.weight, $1.active, $1.inactive) })
-            })
+    func virtualServerListing(_ view: VirtualServerView) -> [String] {
+        func listed(_ service: VirtualService) -> IPVSListing.Service {
+            var result = IPVSListing.Service(
+                proto: service.proto.rawValue, address: ServiceAddress(service.address), port: service.port, scheduler: service.scheduler.rawValue,
+                persistenceSeconds: service.persistence, servers: service.servers.map { .init(address: ServiceAddress($0.address), port: $0.port, weight: $0.weight) })
+            if service.flags.contains(.fallback) { result.flags.append(service.scheduler.rawValue + "-fallback") }
+            if service.flags.contains(.port) { result.flags.append(service.scheduler.rawValue + "-port") }
+            return result
+        }
+        func figures(_ counters: VirtualServerCounters) -> IPVSListing.Figures {
+            var result = IPVSListing.Figures()
+            (result.connections, result.inPackets, result.outPackets) = (counters.connections, counters.inPackets, counters.outPackets)
+            (result.inBytes, result.outBytes) = (counters.inBytes, counters.outBytes)
+            return result
+        }
+        switch view {
+        case .services:
+            return IPVSListing.lines(
+                kernel.process.virtualServiceLoads(namespace: namespace).map { service, loads in
+                    var result = listed(service)
+                    for index in loads.indices { (result.servers[index].active, result.servers[index].inactive) = loads[index] }
+                    return result
+                })
+        case .connections:
+            return IPVSListing.lines(
+                connections: kernel.process.virtualConnections(namespace: namespace).map {
+                    IPVSListing.Connection(
+                        proto: $0.proto.rawValue, state: $0.state, remainingSeconds: $0.remaining, source: "\($0.client):\($0.clientPort)", virtual: "\($0.address):\($0.port)",
+                        destination: "\($0.server):\($0.serverPort)")
+                })
+        case .figures(let areRates, let isExact):
+            return IPVSListing.lines(
+                figures: kernel.process.virtualServiceStatistics(namespace: namespace).map { statistics in
+                    var result = listed(statistics.service)
+                    result.figures = figures(areRates ? statistics.total.rates : statistics.total.counters)
+                    for (index, line) in statistics.servers.enumerated() { result.servers[index].figures = figures(areRates ? line.rates : line.counters) }
+                    return result
+                }, areRates: areRates, isExact: isExact)
+        }
     }
 
     func connections() -> [ConnectionRecord] { kernel.process.connectionRecords(namespace: namespace) }

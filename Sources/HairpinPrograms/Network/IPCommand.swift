@@ -448,15 +448,23 @@ enum Firewall {
         }
     }
 
-    /// ipvsadm(8): `-L`, `-l` or nothing, with `-n`.
+    /// ipvsadm(8): `-L` or nothing, with `-n`, `-c`, `--stats`, `--rate` and `--exact`.
     static func ipvsadm(_ arguments: [String]) -> any Program {
-        let letters = Set(arguments.flatMap { $0.hasPrefix("--") ? ($0 == "--list" ? "L" : $0 == "--numeric" ? "n" : "?") : String($0.dropFirst()) })
+        let words = ["--list": "L", "--numeric": "n", "--connection": "c", "--stats": "s", "--rate": "r", "--exact": "x", "--sort": "o"]
+        let letters = Set(arguments.flatMap { $0.hasPrefix("--") ? words[$0] ?? "?" : $0.hasPrefix("-") ? String($0.dropFirst().map { "Llnc".contains($0) ? $0 : "?" }) : "?" })
         return Immediate { system in
-            guard letters.isSubset(of: ["L", "l", "n"]) else {
-                system.writeError("ipvsadm: \(arguments.joined(separator: " ")): not modelled; -Ln is\n")
+            guard !letters.contains("?") else {
+                system.writeError("ipvsadm: \(arguments.joined(separator: " ")): not modelled; -Ln, -Lnc, -Ln --stats and -Ln --rate are\n")
                 return 2
             }
-            for line in system.virtualServerListing() { system.writeOutput(line + "\n") }
+            let isFigures = letters.contains("s") || letters.contains("r")
+            guard !letters.contains("c") || !isFigures && !letters.contains("x") else {
+                system.writeError("options conflicts in the list command\n")
+                return 2
+            }
+            let view: VirtualServerView =
+                letters.contains("c") ? .connections : isFigures ? .figures(areRates: !letters.contains("s"), isExact: letters.contains("x")) : .services
+            for line in system.virtualServerListing(view) { system.writeOutput(line + "\n") }
             return 0
         }
     }

@@ -1,6 +1,6 @@
 import HairpinCluster
 
-/// Reads the steps that change the cluster: `apply: FILE`, `delete: netpol/NAME`, `label: {pod/NAME: {KEY: VALUE}}`, `annotate:` likewise,
+/// Reads the steps that change the cluster: `apply: FILE`, `delete: svc/NAME`, `label: {pod/NAME: {KEY: VALUE}}`, `annotate:` likewise,
 /// `taint: {node/NAME: {KEY: VALUE:EFFECT}}`, `restart: deploy/NAME`, `scale: deploy/NAME` with `replicas: 5`.
 enum ChangeReader {
     /// The keys of a step that say what it does; it has one of them.
@@ -28,21 +28,31 @@ enum ChangeReader {
         guard !items.isEmpty else { throw value.error(problem: "applies nothing", fix: "Name a file relative to this one, or write an object.") }
         var words: [String] = []
         for item in items { words.append(item.isScalar ? try item.string() : "-") }
-        return (.files(items), "kubectl apply " + words.map { "-f \($0)" }.joined(separator: " "))
+        return (.files(items, isDeletion: false), "kubectl apply " + words.map { "-f \($0)" }.joined(separator: " "))
     }
 
+    /// `KIND/NAME`, a file of objects, or a list of them.
     private static func delete(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {
-        let target = try Target(value)
-        if target.kind == .adminNetworkPolicies || target.kind == .baselineAdminNetworkPolicies {
-            let isBaseline = target.kind == .baselineAdminNetworkPolicies
-            return (.change(.deleteAdminPolicy(target.name, isBaseline: isBaseline)), "kubectl delete \(isBaseline ? "banp" : "anp") \(target.name)")
+        var items = [value]
+        if case .sequence = value.content { items = try value.items() }
+        guard !items.isEmpty else { throw value.error(problem: "deletes nothing", fix: "Write KIND/NAME, or name a file relative to this one.") }
+        var texts: [String] = []
+        for item in items { texts.append(try item.string()) }
+        let files = texts.filter { text in [".yaml", ".yml", ".json"].contains { text.hasSuffix($0) } }
+        if files.count == texts.count { return (.files(items, isDeletion: true), "kubectl delete " + texts.map { "-f \($0)" }.joined(separator: " ")) }
+        if !files.isEmpty { throw value.error(problem: "has files and names", fix: "Make two steps of it.") }
+        var targets: [ObjectTarget] = []
+        var words: [String] = []
+        var option = ""
+        for item in items {
+            let target = try Target(item)
+            guard target.kind != .nodes else { throw item.error(problem: "cannot be deleted while the cluster runs", fix: "Write another kind, or cut its cable under faults.") }
+            if !targets.isEmpty, target.option != option { throw value.error(problem: "has objects of several namespaces", fix: "Make a step of each namespace.") }
+            option = target.option
+            targets.append(ObjectTarget(target.kind, ObjectKey(namespace: target.namespace, name: target.name)))
+            words.append(items.count == 1 ? "\(target.kind.shortNames.first ?? target.kind.singular) \(target.name)" : target.words)
         }
-        guard target.kind == .networkPolicies else {
-            throw value.error(
-                problem: "cannot be deleted while the cluster runs",
-                fix: "Only policies can: write netpol/NAME, NAMESPACE/netpol/NAME, anp/NAME or banp/default.")
-        }
-        return (.change(.deletePolicy(ObjectKey(namespace: target.namespace, name: target.name))), "kubectl delete netpol \(target.name)\(target.option)")
+        return (.change(.deleteObjects(targets)), "kubectl delete \(words.joined(separator: " "))\(option)")
     }
 
     private static func restart(_ value: YAMLValue) throws(InputError) -> (StepChange, String) {

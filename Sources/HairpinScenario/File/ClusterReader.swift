@@ -12,7 +12,7 @@ enum ClusterReader {
 
     static func read(_ value: YAMLValue) throws(InputError) -> ClusterSettings {
         try value.checkKeys([
-            "nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "networkPolicy", "dns", "resolver", "links", "linearRules", "endpointsDelay", "kubeProxyDelay",
+            "nodes", "podCIDR", "serviceCIDR", "cni", "proxyMode", "ipvsScheduler", "networkPolicy", "dns", "resolver", "links", "linearRules", "endpointsDelay", "kubeProxyDelay",
         ])
         var settings = ClusterSettings()
         if let nodes = value["nodes"] { settings.nodes = try self.nodes(nodes) }
@@ -29,6 +29,10 @@ enum ClusterReader {
         }
         if let mode = value["proxyMode"] {
             settings.proxyMode = ProxyMode(rawValue: try mode.word(among: ProxyMode.allCases.map(\.rawValue))) ?? .iptables
+        }
+        if let scheduler = value["ipvsScheduler"] {
+            settings.ipvsScheduler = try scheduler.word(among: ClusterSettings.ipvsSchedulers)
+            guard settings.proxyMode == .ipvs else { throw scheduler.error(problem: "stands without IPVS", fix: "Add \"proxyMode: ipvs\", or remove it.") }
         }
         if let mode = value["networkPolicy"] {
             // YAML 1.1 reads a bare "off" as false.

@@ -40,6 +40,9 @@ public struct ClusterSettings: Sendable {
     public static let networks = ["bridge", "flannel-host-gw"]
     public var cni = "bridge"
     public var proxyMode = ProxyMode.iptables
+    /// kube-proxy's `--ipvs-scheduler`, and those there are.
+    public var ipvsScheduler = "rr"
+    public static let ipvsSchedulers = ["rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh", "fo", "ovf"]
     public var networkPolicy = PolicyMode.drop
     public var dns = true
     /// resolv.conf of the nodes.
@@ -157,7 +160,7 @@ public struct RequestSettings: Sendable {
 /// A step that changes the cluster: `apply`, `label`, `scale` and the others of `ChangeReader.keys`.
 public enum StepChange: Sendable {
     /// Files relative to the scenario and objects written in it; `ScenarioFile` reads them.
-    case files([YAMLValue])
+    case files([YAMLValue], isDeletion: Bool)
     case change(ClusterChange)
 }
 
@@ -251,6 +254,8 @@ public enum ScenarioTiming {
     public static let terminations = Duration.seconds(60)
     /// The first step's default, and the earliest moment at which `exec` and `get` look at the cluster.
     public static let firstStep = Instant(nanoseconds: 1_000_000_000)
+    /// How often IPVS estimates its rates (ip_vs_est.c).
+    public static let rates = Duration.seconds(2)
     /// How long `exec` and `get` wait for pods that are not ready.
     public static let patience = Instant(nanoseconds: 60_000_000_000)
     /// The first look of a readiness probe after its container started (besides `initialDelaySeconds`).

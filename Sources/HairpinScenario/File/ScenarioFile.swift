@@ -11,22 +11,36 @@ public struct LoadedScenario: Sendable {
     public var hasScenario = true
 }
 
+/// How the files that a command line names are found.
+public struct FileSource: Sendable {
+    /// Folders below a folder belong to it too.
+    public var isRecursive: Bool
+    /// What `-` stands for.
+    public var standardInput: @Sendable () throws(InputError) -> [UInt8]
+    public init(isRecursive: Bool = false, standardInput: @escaping @Sendable () throws(InputError) -> [UInt8] = YAMLReader.standardInput) {
+        (self.isRecursive, self.standardInput) = (isRecursive, standardInput)
+    }
+}
+
 /// Reads scenario files and the manifests they name.
 public struct ScenarioFile {
+    private let source: FileSource
+    /// `-` has been read.
+    private var hasReadInput = false
     private var loader = ManifestLoader()
     /// Real paths of the files that are being read, outermost first, and of those that have been.
     private var open: [(path: String, name: String)] = []
     private var done: Set<String> = []
     private var files: [String] = []
 
-    private init() {}
+    private init(_ source: FileSource) { self.source = source }
 
-    /// A path, or the name of a built-in scenario. `manifests` are read after those of the scenario, as if it named them.
-    public static func load(_ nameOrPath: String, manifests: [String] = []) throws(Failure) -> LoadedScenario {
+    /// A path, `-` for standard input, or the name of a built-in scenario. `manifests` are read after those of the scenario, as if it named them.
+    public static func load(_ nameOrPath: String, manifests: [String] = [], from source: FileSource = FileSource()) throws(Failure) -> LoadedScenario {
         let path = try locate(nameOrPath)
-        var reader = ScenarioFile()
+        var reader = ScenarioFile(source)
         do throws(InputError) {
-            let documents = try ScenarioFile.documents(path)
+            let documents = try reader.named(path)
             let scenarios = documents.filter(ScenarioReader.isScenario)
             guard let document = scenarios.first else {
                 // The loader knows what is meant by "kind: scenario".
@@ -34,7 +48,7 @@ public struct ScenarioFile {
                     try reader.loader.load(document: document)
                 }
                 throw InputError(
-                    file: path, problem: "has no document of kind Scenario",
+                    file: path == "-" ? YAMLReader.standardInputName : path, problem: "has no document of kind Scenario",
                     fix: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f \(path)\" to run one command in it.")
             }
             guard scenarios.count == 1 else { throw scenarios[1].error(problem: "is a second scenario in one file", fix: "Put every scenario into a file of its own.") }
@@ -48,26 +62,24 @@ public struct ScenarioFile {
 
     /// A cluster without a story, for `exec` and `get`: manifests, or a scenario file whose cluster is used. Later scenarios are refused.
     /// `keepsStory`: with the steps that restart or scale something, for whoever wants to check them.
-    public static func cluster(manifests: [String], keepsStory: Bool = false) throws(Failure) -> LoadedScenario {
-        var reader = ScenarioFile()
+    public static func cluster(manifests: [String], keepsStory: Bool = false, from source: FileSource = FileSource()) throws(Failure) -> LoadedScenario {
+        var reader = ScenarioFile(source)
         var scenario: Scenario?
         do throws(InputError) {
-            for name in manifests {
+            for name in ScenarioFile.separated(manifests) {
                 var isFolder: ObjCBool = false
                 if FileManager.default.fileExists(atPath: name, isDirectory: &isFolder), isFolder.boolValue {
                     try reader.readExtra([name])
                     continue
                 }
                 let path = FileManager.default.fileExists(atPath: name) ? name : builtin(name)?.path ?? name
-                let documents = try ScenarioFile.documents(path)
+                let documents = try reader.named(path)
                 for document in documents where ScenarioReader.isScenario(document) {
                     guard scenario == nil else { throw document.error(problem: "is a second scenario", fix: "Give one scenario only.") }
                     var read = try ScenarioReader.read(document)
                     try ScenarioFile.readChanges(&read, from: path)
-                    // A cluster by itself has no story: nothing is restarted or scaled.
-                    if !keepsStory {
-                        read.steps.removeAll { if case .change(let change)? = $0.change { change.workload != nil } else { false } }
-                    }
+                    // A cluster by itself has no story: nothing is applied, restarted or scaled.
+                    if !keepsStory { read.steps.removeAll { $0.change != nil } }
                     scenario = read
                 }
                 try reader.read(path, name: name, documents: documents)
@@ -81,11 +93,28 @@ public struct ScenarioFile {
     // MARK: Files that name files
 
     private mutating func readExtra(_ paths: [String]) throws(InputError) {
-        for path in paths {
-            for file in try ScenarioFile.expand(path) where !done.contains(ScenarioFile.realPath(file)) {
-                try read(file, name: file, documents: ScenarioFile.documents(file))
+        for path in ScenarioFile.separated(paths) {
+            for file in try ScenarioFile.expand(path, isRecursive: source.isRecursive) where !done.contains(ScenarioFile.realPath(file)) {
+                try read(file, name: file, documents: named(file))
             }
         }
+    }
+
+    /// The documents of a file that the command line names.
+    private mutating func named(_ path: String) throws(InputError) -> [YAMLValue] {
+        guard path == "-" else { return try ScenarioFile.documents(path) }
+        guard !hasReadInput else {
+            throw InputError(file: YAMLReader.standardInputName, problem: "is named twice, and can be read once", fix: "Write \"-\" once.")
+        }
+        hasReadInput = true
+        let documents = try YAMLReader.documents(bytes: source.standardInput(), file: YAMLReader.standardInputName)
+        guard !documents.isEmpty else { throw InputError(file: YAMLReader.standardInputName, problem: "has no objects in it", fix: "Send manifests or a scenario through a pipe.") }
+        return documents
+    }
+
+    /// `a.yaml,b.yaml` is two files, as kubectl has it, unless there is one of that name.
+    private static func separated(_ names: [String]) -> [String] {
+        names.flatMap { name in FileManager.default.fileExists(atPath: name) ? [name] : name.split(separator: ",").map(String.init) }
     }
 
     /// The objects of a file, and those of the manifests that a scenario in it names. A file is read once, however often it is named.
@@ -104,27 +133,23 @@ public struct ScenarioFile {
         done.insert(real)
     }
 
-    /// What `apply` steps apply: objects of the kinds that can change while the cluster runs.
+    /// What `apply` steps apply, and `delete` steps of files delete.
     private static func readChanges(_ scenario: inout Scenario, from path: String) throws(InputError) {
         for index in scenario.steps.indices {
-            guard case .files(let items)? = scenario.steps[index].change else { continue }
-            var loader = ManifestLoader()
+            guard case .files(let items, let isDeletion)? = scenario.steps[index].change else { continue }
+            var objects: [AppliedObject] = []
             for item in items {
                 guard item.isScalar else {
-                    try loader.load(document: item)
+                    objects += try AppliedObject.read(item)
                     continue
                 }
                 for file in try expand(existing(item, from: path)) {
-                    for document in try documents(file) { try loader.load(document: document) }
+                    for document in try documents(file) where !ScenarioReader.isScenario(document) { objects += try AppliedObject.read(document) }
                 }
             }
-            let manifests = loader.manifests
-            guard manifests.holdsOnlyPoliciesAndNamespaces else {
-                throw items[0].error(
-                    problem: "has objects that cannot be applied while the cluster runs",
-                    fix: "Apply NetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy and Namespace; list the others under spec.manifests.")
-            }
-            scenario.steps[index].change = .change(.apply(policies: manifests.networkPolicies, namespaces: manifests.namespaces, admin: manifests.adminPolicies))
+            guard !objects.isEmpty else { throw items[0].error(problem: "has no objects in it", fix: "Name a file with Kubernetes manifests.") }
+            // kubectl deletes the objects of files in their order too.
+            scenario.steps[index].change = .change(isDeletion ? .deleteObjects(objects.map { ObjectTarget($0) }) : .applyObjects(objects))
         }
     }
 
@@ -132,8 +157,9 @@ public struct ScenarioFile {
     private static func existing(_ reference: YAMLValue, from path: String) throws(InputError) -> String {
         let text = try reference.string()
         guard !text.isEmpty else { throw reference.error(problem: "is no file name", fix: "Name a manifest, relative to this file.") }
-        let folder = (path as NSString).deletingLastPathComponent
-        let target = text.hasPrefix("/") || folder.isEmpty ? text : folder + "/" + text
+        // By hand: Foundation's deletingLastPathComponent traps for a name of one character.
+        let folder = path.lastIndex(of: "/").map { path[...$0] } ?? ""
+        let target = text.hasPrefix("/") ? text : folder + text
         guard FileManager.default.fileExists(atPath: target) else {
             throw reference.error(problem: "does not exist", fix: "Names are relative to this file; looked for \(target).")
         }
@@ -161,6 +187,7 @@ public struct ScenarioFile {
 
     /// Documents of a built-in scenario are named without the program's folder.
     private static func folderFile(_ file: String) -> String {
+        if file == YAMLReader.standardInputName { return "" }
         guard !FileManager.default.fileExists(atPath: file), let folder = BuiltinScenario.folder else { return file }
         return folder + "/" + file
     }
@@ -177,19 +204,39 @@ public struct ScenarioFile {
         }
     }
 
-    /// A file, or the manifests of a folder in the order of their names.
-    private static func expand(_ path: String) throws(InputError) -> [String] {
-        var isFolder: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue else { return [path] }
-        guard let names = try? FileManager.default.contentsOfDirectory(atPath: path) else {
-            throw InputError(kind: .unreadable, file: path, problem: "cannot be listed", fix: "Check its permissions.")
-        }
-        let manifests = names.filter { name in !name.hasPrefix(".") && [".yaml", ".yml", ".json"].contains { name.hasSuffix($0) } }.sorted()
+    /// A file, or the manifests of a folder in the order of their names; those of folders below it stand where the folder's name stands.
+    private static func expand(_ path: String, isRecursive: Bool = false) throws(InputError) -> [String] {
+        guard isFolder(path) else { return [path] }
+        let manifests = try files(in: path, isRecursive: isRecursive)
         guard !manifests.isEmpty else {
+            let below = isRecursive ? "and none below it has any" : "(-R looks into those below it)"
             throw InputError(
-                kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files", fix: "Name the folder that has the manifests, or a file.")
+                kind: .unreadable, file: path, problem: "is a folder without .yaml, .yml or .json files \(below)", fix: "Name the folder that has the manifests, or a file.")
         }
-        return manifests.map { path.hasSuffix("/") ? path + $0 : path + "/" + $0 }
+        return manifests
+    }
+
+    private static func isFolder(_ path: String) -> Bool {
+        var isFolder: ObjCBool = false
+        return FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) && isFolder.boolValue
+    }
+
+    /// Links to folders are not followed, which might lead round in a circle.
+    private static func files(in folder: String, isRecursive: Bool) throws(InputError) -> [String] {
+        guard let names = try? FileManager.default.contentsOfDirectory(atPath: folder) else {
+            throw InputError(kind: .unreadable, file: folder, problem: "cannot be listed", fix: "Check its permissions.")
+        }
+        var result: [String] = []
+        for name in names.sorted() where !name.hasPrefix(".") {
+            let path = folder.hasSuffix("/") ? folder + name : folder + "/" + name
+            if isFolder(path) {
+                let isLink = (try? FileManager.default.destinationOfSymbolicLink(atPath: path)) != nil
+                if isRecursive, !isLink { result += try files(in: path, isRecursive: true) }
+            } else if [".yaml", ".yml", ".json"].contains(where: { name.hasSuffix($0) }) {
+                result.append(path)
+            }
+        }
+        return result
     }
 
     /// Messages name a file of a built-in scenario without the folder the program is installed in.
@@ -204,6 +251,7 @@ public struct ScenarioFile {
     private static func realPath(_ path: String) -> String { URL(fileURLWithPath: path).resolvingSymlinksInPath().standardizedFileURL.path }
 
     private static func locate(_ nameOrPath: String) throws(Failure) -> String {
+        if nameOrPath == "-" { return "-" }
         if FileManager.default.fileExists(atPath: nameOrPath) { return nameOrPath }
         if let builtin = builtin(nameOrPath) { return builtin.path }
         let near = nearestWord(to: nameOrPath, among: BuiltinScenario.all.map(\.name)).map { "Did you mean \"\($0)\"?" }
@@ -211,11 +259,4 @@ public struct ScenarioFile {
     }
 
     private static func builtin(_ name: String) -> BuiltinScenario? { BuiltinScenario.all.first { $0.name == name } }
-}
-
-extension Manifests {
-    fileprivate var holdsOnlyPoliciesAndNamespaces: Bool {
-        nodes.isEmpty && pods.isEmpty && workloads.isEmpty && services.isEmpty && endpointSlices.isEmpty && configMaps.isEmpty && secrets.isEmpty && kept.isEmpty
-            && !(networkPolicies.isEmpty && namespaces.isEmpty && adminPolicies.isEmpty)
-    }
 }

@@ -60,6 +60,8 @@ extension World {
     /// The pods as their kubelets report them.
     var status: ClusterStatus {
         var status = ClusterStatus(now: simulation.now, created: .zero)
+        let present = presentPods
+        status.absent = Set(plan.pods.map(\.key)).subtracting(present)
         for pod in pods where pod.pod.node != nil && pod.phase != .absent {
             let phase: PodStatus.Phase
             if pod.isFinished {

@@ -17,6 +17,8 @@ final class HealthChecks {
     /// Ready endpoints by node and Service.
     private var counts: [String: [ObjectKey: Int]] = [:]
     private var isServing = false
+    /// Of Services that have a port, with their programs on the nodes.
+    private var servers: [ObjectKey: (port: UInt16, programs: [ProcessHandle])] = [:]
 
     /// kube-proxy has heard of a change.
     func queued(at now: Instant) { if pendingSince == nil { pendingSince = now } }
@@ -37,25 +39,33 @@ final class HealthChecks {
         }
     }
 
-    /// Opens the ports, once.
+    /// Opens the ports of nodes, and of Services that have one now; closes those of Services that have none any more.
     func serve(_ plan: ClusterPlan, on simulation: Simulation) {
-        guard !isServing else { return }
+        if !isServing { serveNodes(plan, on: simulation) }
         isServing = true
+        let wanted = Dictionary(plan.services.compactMap { service in service.healthCheckNodePort.map { (service.key, $0) } }) { first, _ in first }
+        for (key, server) in servers where wanted[key] != server.port {
+            for program in server.programs { program.kill(signal: 9) }
+            servers[key] = nil
+        }
+        for service in plan.services {
+            guard let port = service.healthCheckNodePort, servers[service.key] == nil else { continue }
+            let programs = plan.nodes.map { node in
+                let program = HealthCheckServer.program(port: port, namespace: service.namespace, service: service.name) { [unowned self] now in
+                    (counts[node.name]?[service.key] ?? 0, isHealthy(at: now))
+                }
+                return simulation.spawn(on: node.name, program, arguments: ["kube-proxy"], in: simulation.makeContainer(name: "kube-proxy-\(port)"))
+            }
+            servers[service.key] = (port, programs)
+        }
+    }
+
+    private func serveNodes(_ plan: ClusterPlan, on simulation: Simulation) {
         for node in plan.nodes {
             let program = ProxyHealthServer.program { [unowned self] now in
                 ProxyHealth(isHealthy: isHealthy(at: now), isNodeEligible: !ineligible.contains(node.name), lastUpdated: lastUpdated)
             }
             simulation.spawn(on: node.name, program, arguments: ["kube-proxy"], in: simulation.makeContainer(name: "kube-proxy"))
-        }
-        for service in plan.services {
-            guard let port = service.healthCheckNodePort else { continue }
-            for node in plan.nodes {
-                let program = HealthCheckServer.program(port: port, namespace: service.namespace, service: service.name) { [unowned self] now in
-                    (counts[node.name]?[service.key] ?? 0, isHealthy(at: now))
-                }
-                let files = simulation.makeContainer(name: "kube-proxy-\(port)")
-                simulation.spawn(on: node.name, program, arguments: ["kube-proxy"], in: files)
-            }
         }
     }
 }

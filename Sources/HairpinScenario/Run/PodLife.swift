@@ -11,7 +11,7 @@ final class PodLife {
     private var volumes: [String: VolumeID] = [:]
 
     enum Phase: Equatable {
-        /// A step to come may make it.
+        /// A step to come may make it, or its controller, which waits for another pod.
         case absent
         case present
         /// Deleted, and given until then to end.
@@ -69,6 +69,9 @@ final class PodLife {
     }
 
     // MARK: Creation and deletion
+
+    /// Planned for the cluster's beginning, but not made yet.
+    func holdBack() { phase = .absent }
 
     func create(at now: Instant) {
         phase = .present

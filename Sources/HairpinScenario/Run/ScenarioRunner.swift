@@ -35,7 +35,7 @@ public final class ScenarioRunner {
             if step.change != nil { continue }
             do {
                 _ = try world.resolve(step.place, container: step.container, ahead: true)
-                if let requests = step.requests { _ = try world.requestPlan(requests, namespace: step.place.namespace) }
+                if let requests = step.requests { try world.checkRequests(requests, namespace: step.place.namespace) }
             } catch {
                 throw Failure(.input, "\(step.position): \(step.id): \(error)")
             }
@@ -169,9 +169,8 @@ public final class ScenarioRunner {
 
     /// A change takes no time; nodes follow it a little later.
     private func make(_ change: ClusterChange, for running: RunningStep) {
-        do {
-            running.finish(0, try world.apply(change).map { $0 + "\n" }.joined(), isError: false)
-        } catch { running.finish(1, "\(error)\n", isError: true) }
+        let (output, errors) = world.perform(change)
+        running.finish(errors.isEmpty ? 0 : 1, output.map { $0 + "\n" }.joined(), errors.map { $0 + "\n" }.joined())
     }
 
     /// Looks after steps that ended, or ran too long; prints what is finished.
@@ -252,10 +251,11 @@ private final class RunningStep {
     private var isChanged = false
     var hasEnded: Bool { problem != nil || isChanged || handle?.exitStatus != nil }
     /// A step without a process has done its work.
-    func finish(_ status: Int32, _ text: String, isError: Bool) {
+    func finish(_ status: Int32, _ output: String, _ errors: String) {
         isChanged = true
         self.status = status
-        take(text, isError)
+        if !output.isEmpty { take(output, false) }
+        if !errors.isEmpty { take(errors, true) }
     }
     func noteExit() { if let exit = handle?.exitStatus, exit != 0 { status = exit } }
 

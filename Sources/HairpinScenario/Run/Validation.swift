@@ -11,11 +11,11 @@ public enum Validation {
         public var warnings: [String]
     }
 
-    public static func check(_ file: String) throws(Failure) -> Check {
-        if !FileManager.default.fileExists(atPath: file), !BuiltinScenario.all.contains(where: { $0.name == file }) {
+    public static func check(_ file: String, from source: FileSource = FileSource()) throws(Failure) -> Check {
+        if file != "-", !FileManager.default.fileExists(atPath: file), !BuiltinScenario.all.contains(where: { $0.name == file }) {
             throw Failure(.notFound, "\(file): no such file, and no built-in scenario of that name")
         }
-        let loaded = try ScenarioFile.cluster(manifests: [file], keepsStory: true)
+        let loaded = try ScenarioFile.cluster(manifests: [file], keepsStory: true, from: source)
         var log = Logger(label: "hairpin.validate")
         log.logLevel = .critical
         let world = try World(loaded, seed: loaded.scenario.seed, log: log)
@@ -26,7 +26,7 @@ public enum Validation {
         for step in loaded.scenario.steps {
             if step.change != nil { continue }
             if let requests = step.requests {
-                do { _ = try world.requestPlan(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
+                do { try world.checkRequests(requests, namespace: step.place.namespace) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
             }
             do { _ = try world.resolve(step.place, container: step.container, ahead: true) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)") }
         }

@@ -29,20 +29,22 @@ extension World {
             guard let pod = plan.pod(key), ahead || exists(key) else { throw notFound("pods", place.name, among: names(in: place.namespace, existingPods)) }
             candidates = [pod]
         case .service:
-            guard let service = plan.service(key) else { throw notFound("services", place.name, among: names(in: place.namespace, plan.services.map(\.key))) }
+            guard let service = plan.service(key) ?? (ahead ? foreseen.service(key) : nil) else { throw notFound("services", place.name, among: names(in: place.namespace, plan.services.map(\.key))) }
             let selector = LabelSelector(matchLabels: service.service.selector)
             candidates = service.service.selector.isEmpty ? [] : plan.pods.filter { $0.metadata.namespace == place.namespace && selector.matches($0.labels) }
         default:
             let word = Place.spellings.first { $0.kind == place.kind }?.words[1] ?? place.kind.rawValue
-            guard let found = plan.pods(ofWorkload: word, name: place.name, namespace: place.namespace) else {
+            let later = ahead ? foreseen.pods(ofWorkload: word, name: place.name, namespace: place.namespace) : nil
+            guard let found = plan.pods(ofWorkload: word, name: place.name, namespace: place.namespace) ?? later else {
                 let resource = ResourceKind(argument: word)
                 let others = plan.workloads.filter { $0.kind.rawValue == resource?.kind }.map(\.key)
                 throw notFound(
                     "\(resource?.rawValue ?? word)\(["deployments", "statefulsets", "daemonsets", "replicasets"].contains(resource?.rawValue) ? ".apps" : "")",
                     place.name, among: names(in: place.namespace, others))
             }
-            let controller = plan.workloads.first { $0.kind.rawValue == ResourceKind(argument: word)?.kind && $0.key == key }
-            candidates = found.isEmpty && ahead ? controller?.spares.joined().map { plan.pods[$0] } ?? [] : found
+            let kind = ResourceKind(argument: word).flatMap { Workload.Kind(rawValue: $0.kind) }
+            let spares = kind.flatMap { plan.spares[WorkloadReference($0, key)]?.all } ?? []
+            candidates = found.isEmpty && ahead ? spares.map { plan.pods[$0] } : found
         }
         let lives = candidates.map { pods[$0.index] }
         guard let chosen = lives.first(where: \.isReady) ?? lives.first(where: \.isOnNode) ?? lives.first else {
@@ -55,6 +57,8 @@ extension World {
 
     /// Whether a pod of that name has been made and is not gone yet.
     func exists(_ pod: ObjectKey) -> Bool { life(of: pod).map { $0.phase != .absent && $0.phase != .gone } ?? false }
+    /// The names of the pods that are there.
+    var presentPods: Set<ObjectKey> { Set(existingPods) }
     private var existingPods: [ObjectKey] { pods.filter { $0.phase != .absent && $0.phase != .gone }.map(\.pod.key) }
 
     private func container(_ name: String?, in pod: PodLife) throws(Failure) -> ContainerLife {
@@ -81,6 +85,14 @@ extension World {
 }
 
 extension World {
+    /// What is wrong with the target of clients before anything runs; a Service that a step is to make has no address yet.
+    func checkRequests(_ settings: RequestSettings, namespace: String) throws(Failure) {
+        let name = settings.target.prefix { $0 != ":" }.split(separator: ".").map(String.init)
+        let key = ObjectKey(namespace: name.count > 1 ? name[1] : namespace, name: name.first ?? "")
+        if plan.service(key) == nil, foreseen.service(key) != nil { return }
+        _ = try requestPlan(settings, namespace: namespace)
+    }
+
     /// What clients of a step ask; names are looked up once, without packets.
     func requestPlan(_ settings: RequestSettings, namespace: String) throws(Failure) -> RequestPlan {
         let halves = settings.target.split(separator: ":")
@@ -109,6 +121,60 @@ extension World {
 }
 
 extension Scenario {
+    private var appliedObjects: [AppliedObject] {
+        steps.flatMap { step -> [AppliedObject] in
+            guard case .change(.applyObjects(let objects))? = step.change else { return [] }
+            return objects
+        }
+    }
+    private var appliedPods: [Pod] { appliedObjects.compactMap(\.pod) }
+
+    /// What steps do to controllers, but for pods and namespaces that they delete.
+    private var stories: [WorkloadReference: WorkloadStory] {
+        var result: [WorkloadReference: WorkloadStory] = [:]
+        for (number, step) in steps.enumerated() {
+            func change(_ reference: WorkloadReference, _ edit: (inout WorkloadStory) -> Void) { edit(&result[reference, default: WorkloadStory(firstStep: number)]) }
+            guard case .change(let what)? = step.change else { continue }
+            switch what {
+            case .restart(let reference): change(reference) { $0.restarts += 1 }
+            case .scale(let reference, let replicas): change(reference) { $0.scales.append(replicas) }
+            case .applyObjects(let objects):
+                for workload in objects.compactMap(\.workload) { change(WorkloadReference(workload.kind, workload.metadata.key)) { $0.applied.append(workload) } }
+            case .deleteObjects(let targets):
+                for target in targets { if let kind = Workload.Kind(rawValue: target.kind) { change(WorkloadReference(kind, target.key)) { $0.deletions += 1 } } }
+            default: break
+            }
+        }
+        return result
+    }
+
+    /// The same with pods and namespaces that steps delete, whose owners are known once there is a plan. Nil if there are none.
+    func stories(in plan: ClusterPlan) -> [WorkloadReference: WorkloadStory]? {
+        var result = plan.configuration.stories
+        var isOther = false
+        for (number, step) in steps.enumerated() {
+            guard case .change(.deleteObjects(let targets))? = step.change else { continue }
+            for target in targets where target.kind == "Pod" {
+                for pod in plan.pods where pod.key == target.key {
+                    guard let owner = plan.workload(ofPod: pod.index) else { continue }
+                    result[owner, default: WorkloadStory(firstStep: number)].podDeletions += 1
+                    isOther = true
+                    break
+                }
+            }
+            for target in targets where target.kind == "Namespace" {
+                let owned = plan.workloads.filter { $0.metadata.owner == nil }.map(\.reference) + plan.spares.keys
+                for reference in Set(owned) where reference.key.namespace == target.key.name {
+                    result[reference, default: WorkloadStory(firstStep: number)].deletions += 1
+                    isOther = true
+                }
+            }
+        }
+        return isOther ? result : nil
+    }
+}
+
+extension Scenario {
     /// The cluster's settings as the planner takes them.
     var configuration: ClusterConfiguration {
         var result = ClusterConfiguration(
@@ -117,17 +183,12 @@ extension Scenario {
         result.hosts = hosts.map { .init(name: $0.name, address: $0.address) }
         result.networkPlugin = ClusterConfiguration.NetworkPlugin(rawValue: cluster.cni) ?? .bridge
         result.proxyMode = ClusterConfiguration.ProxyMode(rawValue: cluster.proxyMode.rawValue) ?? .iptables
+        result.virtualServerScheduler = cluster.ipvsScheduler
         result.hasDNS = cluster.dns
         result.nodeResolver = cluster.resolver
         result.nodeLink.rate = cluster.nodeLink.rate ?? 0
         result.nodeLink.delay = cluster.nodeLink.delay ?? .zero
-        for step in steps {
-            switch step.change {
-            case .change(.restart(let reference)): result.stories[reference, default: WorkloadStory()].restarts += 1
-            case .change(.scale(let reference, let replicas)): result.stories[reference, default: WorkloadStory()].scales.append(replicas)
-            default: break
-            }
-        }
+        (result.stories, result.appliedPods, result.appliedConfigMaps) = (stories, appliedPods, appliedObjects.compactMap(\.configMap))
         result.file = origin
         return result
     }

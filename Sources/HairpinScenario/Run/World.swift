@@ -16,6 +16,8 @@ import Logging
 final class World {
     let scenario: Scenario
     var plan: ClusterPlan
+    /// The plan with all that steps will apply, for what is looked up before they do.
+    let foreseen: ClusterPlan
     let topology: Topology
     let simulation: Simulation
     let pods: [PodLife]
@@ -23,6 +25,11 @@ final class World {
     private var controller = EndpointController()
     /// Services it has written since then.
     private var changedServices: Set<ObjectKey> = []
+    /// Services that were made, changed or deleted: what the endpoint controller, and kube-proxy, has yet to hear of.
+    private var newServices: Set<ObjectKey> = []
+    private var unheardServices: Set<ObjectKey> = []
+    /// Names of the cluster are to be made anew.
+    private var hasNewNames = false
     /// kube-proxy's, of every node.
     private var proxies: [NodeProxy]
     private var frontends = DatagramFrontends()
@@ -43,8 +50,10 @@ final class World {
     /// When kube-proxy looks again at servers of IPVS that have left and still have connections.
     private var terminationsDue: Instant?
     private var isPublished = false
+    /// When IPVS's rates are next estimated; a time of the control plane's looks.
+    private var ratesDue = Instant.zero
     /// Of workloads that steps restart or scale.
-    private(set) var controllers: [any WorkloadController] = []
+    var controllers: [any WorkloadController] = []
     /// Clients whose losses are looked into.
     var loads: [RequestWatch] = []
     private var toldImages: Set<String> = []
@@ -58,7 +67,15 @@ final class World {
     init(_ loaded: LoadedScenario, seed: UInt64, threads: Int = 1, sharing: SimulationConfiguration.Sharing = .worthwhile, log: Logger) throws(Failure) {
         scenario = loaded.scenario
         self.log = log
-        do { plan = try ClusterPlanner.plan(loaded.manifests, configuration: loaded.scenario.configuration) } catch { throw Failure(error) }
+        do {
+            plan = try ClusterPlanner.plan(loaded.manifests, configuration: loaded.scenario.configuration)
+            // Whose pods steps delete is known when pods have names.
+            if let stories = loaded.scenario.stories(in: plan) {
+                var configuration = plan.configuration
+                configuration.stories = stories
+                plan = try ClusterPlanner.plan(loaded.manifests, configuration: configuration)
+            }
+        } catch { throw Failure(error) }
         var configuration = SimulationConfiguration()
         configuration.seed = seed
         configuration.threads = threads
@@ -67,12 +84,18 @@ final class World {
         do { simulation = try Simulation(topology, configuration: configuration) } catch {
             throw Failure(.internalFault, "the cluster's plan is no network: \(error)")
         }
+        var everything = plan
+        for step in loaded.scenario.steps { if case .change(.applyObjects(let objects))? = step.change { everything.foresee(objects) } }
+        foreseen = everything
         for step in loaded.scenario.steps {
             guard case .change(let change)? = step.change, change.workload != nil else { continue }
-            var rehearsal = plan
+            var rehearsal = everything
             do { _ = try rehearsal.apply(change) } catch { throw Failure(.input, "\(step.position): \(step.id): \(error)", hint: error.hint) }
         }
         pods = plan.pods.map(PodLife.init)
+        for workload in plan.workloads where workload.isMadeInOrder {
+            for pod in workload.pods.dropFirst().compactMap(plan.pod) { pods[pod.index].holdBack() }
+        }
         proxies = plan.nodes.map { NodeProxy(node: $0) }
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
@@ -165,7 +188,7 @@ final class World {
         Failure(.input, "\(file)\(error.line > 0 ? ":\(error.line)" : ""): \(error.reason): \(error.text)", hint: hint)
     }
 
-    private func warn(_ text: String) {
+    func warn(_ text: String) {
         guard warned.insert(text).inserted else { return }
         warnings.append(text)
         log.warning("\(text)")
@@ -200,7 +223,7 @@ final class World {
             return count & 0x3ff != 0 || !isInterrupted()
         }
         advance(to: ScenarioTiming.firstStep, while: goesOn)
-        while !isInterrupted(), simulation.now < ScenarioTiming.patience, !pods.allSatisfy(\.isSettled) {
+        while !isInterrupted(), simulation.now < ScenarioTiming.patience, !(pods.allSatisfy(\.isSettled) && controllers.allSatisfy(isWaitedFor)) {
             advance(to: simulation.now + .milliseconds(100), while: goesOn)
         }
         // kube-proxy and the policy agents follow the last change.
@@ -208,6 +231,9 @@ final class World {
             advance(to: simulation.now + max(ScenarioTiming.ruleLag, scenario.cluster.endpointsDelay + scenario.cluster.kubeProxyDelay), while: goesOn)
         }
     }
+
+    /// Nothing more comes of a controller that has done its work, or is held up by a pod that will not be ready.
+    private func isWaitedFor(_ controller: any WorkloadController) -> Bool { controller.isSettled || controller.pods.contains { $0.isSettled && !$0.isReady } }
 
     /// The control plane's next look: the next tick, or earlier where something is due.
     private func nextControl(after now: Instant) -> Instant {
@@ -263,6 +289,10 @@ final class World {
         if let due = policiesDue, due <= now {
             policiesDue = nil
             writePolicies()
+        }
+        if scenario.cluster.proxyMode == .ipvs, now >= ratesDue {
+            ratesDue = now + ScenarioTiming.rates
+            for node in plan.nodes where simulation.hasHost(node.name) { simulation.estimateVirtualServerRates(on: node.name) }
         }
         if let due = terminationsDue, due <= now {
             terminationsDue = nil
@@ -323,8 +353,9 @@ final class World {
 
     /// The endpoint controller's turn.
     private func followPods() {
+        defer { newServices = [] }
         changedServices.formUnion(
-            controller.follow(plan) { [pods] planned in
+            controller.follow(plan, services: newServices) { [pods] planned in
                 let pod = pods[planned.index]
                 let isListed = !pod.isFinished && pod.phase != .absent && pod.phase != .gone
                 return EndpointController.PodState(isListed: isListed, isReady: pod.isReady, isTerminating: pod.isTerminating)
@@ -333,18 +364,25 @@ final class World {
 
     /// kube-proxy's and the DNS servers' turn: what has changed since their last one is written, and nothing else.
     private func writeRules() {
-        if !isPublished { followPods() }
+        // Where the endpoint controller takes time, kube-proxy hears of a new Service before there are endpoints.
+        if !isPublished, scenario.cluster.endpointsDelay.isZero || !hasEndpoints { followPods() }
         isPublished = false
         for pod in pods where pod.deletedAt != nil && pod.leftRulesAt == nil {
             if !controller.isListed(pod.pod, in: plan) { pod.leftRulesAt = simulation.now }
         }
-        let changed = changedServices
-        (changedServices, hasEndpoints) = ([], true)
-        names.names.update(plan, changed: changed, slices: controller.slices(of:))
+        let services = unheardServices
+        let changed = changedServices.union(services)
+        (changedServices, unheardServices, hasEndpoints) = ([], [], true)
+        if services.isEmpty, !hasNewNames {
+            names.names.update(plan, changed: changed, slices: controller.slices(of:))
+        } else {
+            names.names = plan.names(endpoints: controller.slices(in: plan))
+            hasNewNames = false
+        }
         names.serial = UInt32(truncatingIfNeeded: VirtualEpoch.unixSeconds + simulation.now.nanoseconds / 1_000_000_000)
         for index in proxies.indices {
             let node = proxies[index].node
-            let update = proxies[index].sync(plan, changed: changed, slices: controller.slices(of:))
+            let update = proxies[index].sync(plan, changed: changed, services: services, slices: controller.slices(of:))
             // Where a real node's kube-proxy wrote its rules, IPVS, which they do not hold, is told as ever.
             if nodeRules[node.name] == nil {
                 // Without a table somebody has changed kube-proxy's own chains: a sync writes them anew.
@@ -380,9 +418,41 @@ final class World {
 
     // MARK: NetworkPolicy
 
-    /// What a person does with kubectl; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
+    /// What a person does with kubectl: what it prints, and what of it could not be done.
+    func perform(_ change: ClusterChange) -> (output: [String], errors: [String]) {
+        let outcome: ChangeOutcome
+        switch change {
+        case .applyObjects(let objects):
+            for warning in objects.flatMap(\.warnings) { warn(warning.description) }
+            let present = presentPods
+            outcome = plan.apply(objects) { present.contains($0) }
+        case .deleteObjects(let targets):
+            let present = presentPods
+            outcome = plan.delete(targets) { present.contains($0) }
+        default: do { return (try apply(change), []) } catch { return ([], [error.description]) }
+        }
+        let now = simulation.now
+        followWorkloads(outcome, at: now)
+        let isHeard = !outcome.services.isEmpty
+        newServices.formUnion(outcome.services.union(outcome.slices))
+        unheardServices.formUnion(outcome.services)
+        // kube-proxy hears of Services itself.
+        if isHeard { queueRules(at: now) }
+        endpointsChanged(at: now)
+        if outcome.changesPolicies {
+            hasNewNames = true
+            if policiesDue == nil { policiesDue = now + ScenarioTiming.ruleLag }
+        }
+        return (outcome.output, outcome.errors)
+    }
+
+    /// One change; returns what kubectl prints. Agents on the nodes follow as kube-proxy does.
     func apply(_ change: ClusterChange) throws(ChangeError) -> [String] {
         switch change {
+        case .applyObjects, .deleteObjects:
+            let (output, errors) = perform(change)
+            if let error = errors.first { throw ChangeError(description: error) }
+            return output
         case .labelPod(let key, _), .annotatePod(let key, _): if !exists(key) { throw .notFound("pods", key.name) }
         default: break
         }

@@ -6,9 +6,12 @@ import HairpinWire
 struct ClusterOptions: ParsableArguments {
     @Option(
         name: [.customShort("f"), .customLong("filename"), .customLong("manifest")],
-        help: "A manifest, a folder of manifests, a scenario file whose cluster to use, or a built-in scenario; may be repeated.",
+        help: "A manifest, a folder of manifests, a scenario file whose cluster to use, a built-in scenario, or - for standard input; may be repeated.",
         completion: .file(extensions: ["yaml", "yml", "json"]))
     var files: [String] = []
+
+    @Flag(name: [.customShort("R"), .long], help: "Folders below a folder belong to it too.")
+    var recursive = false
 
     @Option(name: .shortAndLong, help: "The namespace of the objects named.")
     var namespace = "default"
@@ -37,7 +40,7 @@ struct ClusterOptions: ParsableArguments {
     /// `needsFiles`: a cluster without objects is of no use.
     func load(needsFiles: Bool = true) throws(Failure) -> LoadedScenario {
         if files.isEmpty, needsFiles { throw Failure(.usage, "Name the cluster's manifests: -f FILE.") }
-        var loaded = try ScenarioFile.cluster(manifests: files)
+        var loaded = try ScenarioFile.cluster(manifests: files, from: FileSource(isRecursive: recursive))
         if let nodes { loaded.scenario.cluster.setNodeCount(nodes) }
         if let cni {
             loaded.scenario.cluster.cni = cni

@@ -20,9 +20,12 @@ struct ReachabilityCommand: ParsableCommand {
 
     @Option(
         name: [.customShort("f"), .customLong("filename"), .customLong("manifest")],
-        help: "A manifest, a folder of manifests, a scenario file whose cluster to use, or a built-in scenario; may be repeated.",
+        help: "A manifest, a folder of manifests, a scenario file whose cluster to use, a built-in scenario, or - for standard input; may be repeated.",
         completion: .file(extensions: ["yaml", "yml", "json"]))
     var files: [String] = []
+
+    @Flag(name: [.customShort("R"), .long], help: "Folders below a folder belong to it too.")
+    var recursive = false
 
     @Option(help: "A port; may be repeated. All that containers (or Services) declare by default.")
     var port: [UInt16] = []
@@ -47,7 +50,7 @@ struct ReachabilityCommand: ParsableCommand {
 
     func run() throws {
         guard let proto = ReachabilityView.proto(`protocol`) else { return }
-        var view = try ReachabilityView(ScenarioFile.cluster(manifests: files))
+        var view = try ReachabilityView(ScenarioFile.cluster(manifests: files, from: FileSource(isRecursive: recursive)))
         view.includesSystem = system
         for warning in view.warnings { Talk.error("warning: \(warning)") }
         let ports = port.isEmpty ? view.ports(proto, ofServices: services) : port

@@ -23,14 +23,19 @@ struct RunCommand: ParsableCommand {
 
               hairpin run pod-to-service
               hairpin run my-scenario.yaml --captures out --per-interface --junit report.xml
+              kubectl kustomize overlay | hairpin run -f - -f my-scenario.yaml
             """)
 
-    @Argument(help: "Scenario files, or names of built-in scenarios.", completion: .file(extensions: ["yaml", "yml"]))
-    var scenarios: [String]
+    @Argument(help: "Scenario files, names of built-in scenarios, or - for standard input.", completion: .file(extensions: ["yaml", "yml"]))
+    var scenarios: [String] = []
 
     @Option(
-        name: [.long, .customShort("m")], help: "One more manifest or folder of manifests; may be repeated.", completion: .file(extensions: ["yaml", "yml", "json"]))
+        name: [.customShort("f"), .customLong("filename"), .long, .customShort("m")],
+        help: "One more manifest, folder of manifests, or - for standard input; may be repeated. Without SCENARIO one of the files has the scenario.", completion: .file(extensions: ["yaml", "yml", "json"]))
     var manifest: [String] = []
+
+    @Flag(name: [.customShort("R"), .long], help: "Folders below a folder belong to it too.")
+    var recursive = false
 
     @Option(help: "Write NAME.pcapng into this folder.", completion: .directory)
     var captures: String?
@@ -62,7 +67,7 @@ struct RunCommand: ParsableCommand {
     @OptionGroup var verbosity: VerbosityOptions
 
     func validate() throws {
-        if scenarios.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
+        if scenarios.isEmpty, manifest.isEmpty { throw ValidationError("Name a scenario. \"hairpin scenarios\" lists the built-in ones.") }
         if tcpProbe != nil, scenarios.count > 1 {
             throw ValidationError("--tcp-probe FILE is for one scenario; with several, spec.tcpProbe and --captures DIR give each its file.")
         }
@@ -73,7 +78,8 @@ struct RunCommand: ParsableCommand {
     func run() throws {
         var results: [RunResult] = []
         var status = ExitStatus.done
-        for (number, name) in scenarios.enumerated() {
+        // Without a scenario's name the files of -f have one.
+        for (number, name) in (scenarios.isEmpty ? [nil] : scenarios.map(Optional.some)).enumerated() {
             if number > 0, output == .text { try Output.write("\n") }
             let outcome = try runOne(name)
             results.append(outcome.result)
@@ -85,7 +91,19 @@ struct RunCommand: ParsableCommand {
         try status.finish()
     }
 
-    private func runOne(_ name: String) throws -> (result: RunResult, status: ExitStatus) {
+    private func load(_ name: String?) throws(Failure) -> LoadedScenario {
+        let source = FileSource(isRecursive: recursive)
+        if let name { return try ScenarioFile.load(name, manifests: manifest, from: source) }
+        let loaded = try ScenarioFile.cluster(manifests: manifest, keepsStory: true, from: source)
+        guard loaded.hasScenario else {
+            throw Failure(
+                .input, "\(manifest.joined(separator: ", ")): there is no document of kind Scenario",
+                hint: "Add one (\"hairpin scenarios pod-to-pod\" shows an example), or use \"hairpin exec -f\" to run one command.")
+        }
+        return loaded
+    }
+
+    private func runOne(_ name: String?) throws -> (result: RunResult, status: ExitStatus) {
         let progress = ProgressLine(isEnabled: true)
         var hooks = RunHooks(log: verbosity.logger())
         let isText = output == .text
@@ -96,7 +114,7 @@ struct RunCommand: ParsableCommand {
         hooks.progress = progress.update
         hooks.isInterrupted = { Interruption.isRequested }
         do throws(Failure) {
-            let loaded = try ScenarioFile.load(name, manifests: manifest)
+            let loaded = try load(name)
             var options = RunOptions()
             options.seed = seed
             options.until = until?.instant
@@ -106,7 +124,7 @@ struct RunCommand: ParsableCommand {
             options.tcpProbe = tcpProbe
             options.digests = !isText
             options.style = TextStyle(isColoured: isText && Colour.isWanted)
-            if perInterface, let captures { options.interfaceCaptures = scenarios.count == 1 ? captures : "\(captures)/\(loaded.scenario.name)" }
+            if perInterface, let captures { options.interfaceCaptures = scenarios.count <= 1 ? captures : "\(captures)/\(loaded.scenario.name)" }
             let runner = try ScenarioRunner(loaded, options: options, hooks: hooks)
             let result = try runner.run()
             progress.clear()
@@ -122,7 +140,7 @@ struct RunCommand: ParsableCommand {
             let failure = error
             progress.clear()
             Talk.failure(failure)
-            var result = RunResult(scenario: name, file: name, seed: seed ?? 0, status: failure.kind == .interrupted ? .interrupted : .broken)
+            var result = RunResult(scenario: name ?? manifest.joined(separator: ","), file: name ?? manifest.joined(separator: ","), seed: seed ?? 0, status: failure.kind == .interrupted ? .interrupted : .broken)
             result.error = failure.description
             return (result, ExitStatus(failure))
         }

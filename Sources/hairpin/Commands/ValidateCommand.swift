@@ -6,8 +6,11 @@ struct ValidateCommand: ParsableCommand {
         commandName: "validate", abstract: "Check scenarios and manifests without running them.",
         discussion: "A scenario is checked with everything it names; other files are checked as manifests. Exit status 65 when one is not right.")
 
-    @Argument(help: "Scenario files, manifests, folders of manifests, or names of built-in scenarios.", completion: .file(extensions: ["yaml", "yml", "json"]))
+    @Argument(help: "Scenario files, manifests, folders of manifests, names of built-in scenarios, or - for standard input.", completion: .file(extensions: ["yaml", "yml", "json"]))
     var files: [String]
+
+    @Flag(name: [.customShort("R"), .long], help: "Folders below a folder belong to it too.")
+    var recursive = false
 
     @Option(name: .shortAndLong, help: "text or json.")
     var output = ResultFormat.text
@@ -34,7 +37,7 @@ struct ValidateCommand: ParsableCommand {
     /// Checks one file and says what is to be said about it.
     private func check(_ file: String) -> (report: ValidationReport.Item, status: ExitStatus) {
         do throws(Failure) {
-            let check = try Validation.check(file)
+            let check = try Validation.check(file, from: FileSource(isRecursive: recursive))
             for warning in check.warnings { Talk.error("warning: \(warning)") }
             return (ValidationReport.Item(file: file, valid: true, summary: check.summary, error: nil, warnings: check.warnings), .done)
         } catch {

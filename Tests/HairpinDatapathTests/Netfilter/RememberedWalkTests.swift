@@ -179,7 +179,9 @@ struct RememberedWalkTests {
         let now = host.environment.now.nanoseconds
         host.netfilter.virtualServers.expireEntries(now: now)
         literal.netfilter.virtualServers.expireEntries(now: now)
-        #expect(host.netfilter.virtualServers.lines == literal.netfilter.virtualServers.lines)
+        let instant = host.environment.now.nanoseconds
+        #expect(host.netfilter.virtualServers.connections(now: instant) == literal.netfilter.virtualServers.connections(now: instant))
+        #expect(host.netfilter.virtualServers.counters() == literal.netfilter.virtualServers.counters())
         #expect(host.netfilter.virtualServers.connectionCount == literal.netfilter.virtualServers.connectionCount)
     }
 

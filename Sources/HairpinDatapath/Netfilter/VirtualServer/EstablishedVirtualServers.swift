@@ -42,6 +42,7 @@ extension Netfilter {
         let entry = virtualServers.entries[number]
         guard !env.isLocal(IPv4Address(rawValue: entry.server)), repeatsFilter(place, frame, connection) else { return nil }
         virtualServers.renew(number, now: env.now.nanoseconds)
+        virtualServers.count(number, isReply: false, bytes: Int(packet.network.u16(IPv4Offset.totalLength)))
         pool.makeWritable(handle)
         let network = pool[handle].pointee.data + place.networkOffset
         packet.rewrite(network, isSource: false, address: entry.server, port: entry.serverPort)
@@ -60,6 +61,7 @@ extension Netfilter {
         else { return false }
         let entry = virtualServers.entries[number]
         virtualServers.renew(number, now: now)
+        virtualServers.count(number, isReply: true, bytes: Int(packet.network.u16(IPv4Offset.totalLength)))
         pool.makeWritable(handle)
         packet.rewrite(pool[handle].pointee.data + place.networkOffset, isSource: true, address: entry.address, port: entry.port)
         frame.pointee.flags.insert(.virtualServer)

@@ -32,6 +32,9 @@ struct VirtualServerTable {
         /// Index of service and server, or negative if the server is gone.
         var serviceIndex: Int32 = 0, serverIndex: Int32 = 0
         var expires: UInt64 = 0
+        /// Counted here and not with the server: what lies together is written together.
+        var inPackets: UInt32 = 0, outPackets: UInt32 = 0
+        var inBytes: UInt64 = 0, outBytes: UInt64 = 0
         var request: ConnectionTuple { ConnectionTuple(source: client, destination: address, sourcePort: clientPort, destinationPort: port, proto: proto) }
         var reply: ConnectionTuple { ConnectionTuple(source: server, destination: client, sourcePort: serverPort, destinationPort: clientPort, proto: proto) }
     }
@@ -45,6 +48,8 @@ struct VirtualServerTable {
         var expires: UInt64
         /// Connections it has led to its server; it does not end before them.
         var controlled = 0
+        /// One of them was established (`IP_VS_CTPL_S_ASSURED`).
+        var isAssured = false
     }
     /// How much longer a template lives that still has connections when its time is up (`ip_vs_conn_expire`).
     private static let templateExtension: UInt64 = 60_000_000_000
@@ -68,6 +73,7 @@ struct VirtualServerTable {
     /// Numbers are places plus one, shifted left; the lowest bit says reply.
     private var hash = HashIndex(capacity: 2)
     private var affinities: [AffinityKey: Affinity] = [:]
+    var tallies: [VirtualServerCounterKey: Tally] = [:]
     private var sweepPosition = 0
     /// Flows whose entries have ended, for the table of connections to forget (`ip_vs_conn_drop_conntrack`).
     private(set) var ended: [ConnectionTuple] = []
@@ -110,6 +116,7 @@ struct VirtualServerTable {
             entries[place].serviceIndex = Int32(service)
             entries[place].serverIndex = server.map { Int32($0) } ?? -1
         }
+        dropCounters()
     }
 
     /// Changes services that are there already and leaves the others as they are; false if one is not there, and nothing has changed then.
@@ -122,6 +129,7 @@ struct VirtualServerTable {
         for (service, place) in zip(wanted, places) {
             var new = ScheduledService(service)
             new.inherit(from: services[place])
+            dropCounters(of: services[place], now: new)
             services[place] = new
         }
         let changed = Set(places)
@@ -154,6 +162,7 @@ struct VirtualServerTable {
         let quoted = packet.quoted
         guard let tuple = quoted.map({ ConnectionTuple($0)?.inverse }) ?? ConnectionTuple(packet), let place = find(tuple, isReply: true, now: now) else { return nil }
         if quoted == nil { advance(place, packet, isReply: true, now: now) }
+        count(place, isReply: true, bytes: packet.totalLength)
         return Change(isReply: true, address: entries[place].address, port: entries[place].port)
     }
 
@@ -170,6 +179,7 @@ struct VirtualServerTable {
             } else {
                 guard entries[place].serverIndex >= 0 else { return .serverGone }
                 if quoted == nil { advance(place, packet, isReply: false, now: now) }
+                count(place, isReply: false, bytes: packet.totalLength)
                 return .forward(Change(isReply: false, address: entries[place].server, port: entries[place].serverPort))
             }
         }
@@ -181,7 +191,20 @@ struct VirtualServerTable {
         guard let server = choose(service, tuple, now: now) else { return .noServer }
         let place = make(tuple, service, server, now: now)
         advance(place, packet, isReply: false, now: now)
+        count(place, isReply: false, bytes: packet.totalLength)
         return .forward(Change(isReply: false, address: entries[place].server, port: entries[place].serverPort))
+    }
+
+    /// `ip_vs_in_stats`, `ip_vs_out_stats`.
+    @inline(__always)
+    mutating func count(_ place: Int, isReply: Bool, bytes: Int) {
+        if isReply {
+            entries[place].outPackets &+= 1
+            entries[place].outBytes &+= UInt64(bytes)
+        } else {
+            entries[place].inPackets &+= 1
+            entries[place].inBytes &+= UInt64(bytes)
+        }
     }
 
     /// Whether a packet ends the entry it belongs to: it opens a connection on the ports of one that is over (`is_new_conn_expected`) or whose server has weight
@@ -198,7 +221,7 @@ struct VirtualServerTable {
     }
 
     private mutating func choose(_ service: Int, _ tuple: ConnectionTuple, now: UInt64) -> Int? {
-        guard let seconds = services[service].configured.persistence else { return services[service].schedule(source: tuple.source, destination: tuple.destination) }
+        guard let seconds = services[service].configured.persistence else { return services[service].schedule(tuple, now: now) }
         let key = AffinityKey(client: tuple.source, address: tuple.destination, port: tuple.destinationPort, proto: tuple.proto)
         let expires = now + UInt64(min(max(seconds, 0), VirtualServerTable.longestPersistence)) * 1_000_000_000
         if let known = affinities[key], known.expires > now || known.controlled > 0,
@@ -210,7 +233,7 @@ struct VirtualServerTable {
             affinities[key]?.expires = expires
             return server
         }
-        guard let server = services[service].schedule(source: tuple.source, destination: tuple.destination) else { return nil }
+        guard let server = services[service].schedule(tuple, now: now) else { return nil }
         let chosen = services[service].servers[server].configured
         affinities[key] = Affinity(server: chosen.address.rawValue, port: chosen.port, expires: expires)
         return server
@@ -293,6 +316,7 @@ struct VirtualServerTable {
 
     private mutating func remove(_ place: Int, endsFlow: Bool = true) {
         let entry = entries[place]
+        keepCounters(of: entry)
         if endsFlow { ended.append(entry.request) }
         if !affinities.isEmpty { letGo(entry) }
         hash.remove(entry.request.hash, UInt32(place + 1) << 1)
@@ -335,6 +359,21 @@ struct VirtualServerTable {
         }
         entries[place].state = state
         renew(place, now: now)
+        if !affinities.isEmpty, state == .udp ? isReply : isActive { affinities[AffinityKey(entries[place])]?.isAssured = true }
+    }
+
+    func forEachEntry(_ body: (Entry) -> Void) { for place in 0..<used where entries[place].isUsed { body(entries[place]) } }
+
+    /// Of persistent services.
+    func templates(now: UInt64) -> [VirtualConnection] {
+        affinities.compactMap { key, template in
+            if template.expires <= now, template.controlled == 0 { return nil }
+            let late = template.expires > now ? 0 : (now - template.expires) / VirtualServerTable.templateExtension + 1
+            return VirtualConnection(
+                proto: IPProtocol(key.proto), client: IPv4Address(rawValue: key.client), clientPort: 0, address: IPv4Address(rawValue: key.address), port: key.port,
+                server: IPv4Address(rawValue: template.server), serverPort: template.port, state: template.isAssured ? "ASSURED" : "NONE",
+                remaining: Int((template.expires + late * VirtualServerTable.templateExtension - now) / 1_000_000_000))
+        }
     }
 
     /// The connection lives on in the state it has.
@@ -401,21 +440,5 @@ struct VirtualServerTable {
             default: return state
             }
         }
-    }
-
-    /// `ipvsadm -ln`.
-    var lines: [String] {
-        var result = ["Prot LocalAddress:Port Scheduler Flags", "  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn"]
-        for service in services {
-            let name = RuleParser.protocolName(service.configured.proto.rawValue).uppercased()
-            let persistence = service.configured.persistence.map { " persistent \($0)" } ?? ""
-            result.append("\(name)  \(service.configured.address):\(service.configured.port) \(service.configured.scheduler.rawValue)\(persistence)")
-            for server in service.servers {
-                func padded(_ text: String, _ width: Int) -> String { text + String(repeating: " ", count: max(1, width - text.utf8.count)) }
-                let address = padded("\(server.configured.address):\(server.configured.port)", 28)
-                result.append("  -> \(address)Masq    \(padded(String(server.configured.weight), 7))\(padded(String(server.active), 11))\(server.inactive)")
-            }
-        }
-        return result
     }
 }

@@ -12,6 +12,21 @@ public struct VirtualService: Hashable, Sendable {
         case destinationHash = "dh"
         case shortestExpectedDelay = "sed"
         case neverQueue = "nq"
+        case localityLeastConnections = "lblc"
+        case replicatedLocality = "lblcr"
+        case maglevHash = "mh"
+        case failOver = "fo"
+        case overflow = "ovf"
+    }
+
+    /// Of the schedulers `sh` and `mh` (`-b sh-port,sh-fallback`): IP_VS_SVC_F_SCHED2 and IP_VS_SVC_F_SCHED1.
+    public struct Flags: OptionSet, Hashable, Sendable {
+        public let rawValue: UInt8
+        public init(rawValue: UInt8) { self.rawValue = rawValue }
+        /// A client's port counts as well as its address.
+        public static let port = Flags(rawValue: 1)
+        /// Where the server that is meant has weight zero, another one is looked for.
+        public static let fallback = Flags(rawValue: 2)
     }
 
     public struct Server: Hashable, Sendable {
@@ -30,15 +45,19 @@ public struct VirtualService: Hashable, Sendable {
     public var port: UInt16
     public var proto: IPProtocol
     public var scheduler: Scheduler
+    public var flags: Flags
     /// A client stays with its server until it has opened no connection for so many seconds.
     public var persistence: Int?
     public var servers: [Server]
 
-    public init(address: IPv4Address, port: UInt16, proto: IPProtocol = .tcp, scheduler: Scheduler = .roundRobin, persistence: Int? = nil, servers: [Server]) {
+    public init(
+        address: IPv4Address, port: UInt16, proto: IPProtocol = .tcp, scheduler: Scheduler = .roundRobin, flags: Flags = [], persistence: Int? = nil, servers: [Server]
+    ) {
         self.address = address
         self.port = port
         self.proto = proto
         self.scheduler = scheduler
+        self.flags = flags
         self.persistence = persistence
         self.servers = servers
     }

@@ -4,67 +4,99 @@ import HairpinEngine
 /// A DaemonSet: one pod for each node, replaced node by node (`rollingUpdate` in pkg/controller/daemon/update.go, `podsShouldBeOnNode` in
 /// daemon_controller.go).
 final class DaemonSetController: WorkloadController {
-    let workload: Int
-    private let strategy: RolloutStrategy
-    private let patience: Duration
+    let reference: WorkloadReference
+    private var strategy: RolloutStrategy
+    private var patience: Duration
     /// In the order of the cluster's nodes.
     private var nodes: [Node]
-    private let spares: [[Int]]
-    private var revision = 0
-    private(set) var isSettled = true
+    private var revision: SparePods.Slot
+    var isSettled: Bool
 
     private struct Daemon {
         var pod: PodLife
-        var revision: Int
+        var revision: SparePods.Slot
     }
     private struct Node {
-        var name: String?
+        /// Its place in the plan.
+        var place: Int
+        /// The template fits here.
+        var isWanted = true
         /// Oldest first.
         var daemons: [Daemon]
         var running: [Daemon] { daemons.filter { $0.pod.phase == .present } }
     }
     var pods: [PodLife] { nodes.flatMap { $0.daemons.map(\.pod) } }
 
-    init(_ plan: PlannedWorkload, at index: Int, _ pods: [PodLife]) {
-        workload = index
+    init(_ plan: PlannedWorkload, template: Int, _ pods: [PodLife], in cluster: ClusterPlan) {
+        reference = plan.reference
         strategy = plan.strategy
         patience = .seconds(Int64(plan.strategy.minReadySeconds))
-        spares = plan.spares
-        nodes = pods.map { Node(name: $0.pod.node, daemons: [Daemon(pod: $0, revision: 0)]) }
+        let slot = SparePods.Slot(template: template)
+        revision = slot
+        nodes = cluster.daemonNodes(of: plan).map { place in
+            Node(place: place, daemons: pods.filter { $0.pod.node == cluster.nodes[place].name }.map { Daemon(pod: $0, revision: slot) })
+        }
+        isSettled = nodes.allSatisfy { $0.daemons.count == 1 }
     }
 
     func restart() {
-        revision += 1
+        revision.restarts += 1
         isSettled = false
+    }
+
+    func update(_ plan: PlannedWorkload, template: Int) {
+        strategy = plan.strategy
+        patience = .seconds(Int64(plan.strategy.minReadySeconds))
+        revision.template = template
+        isSettled = false
+        isUpdated = true
+    }
+    /// The template may fit on other nodes now.
+    private var isUpdated = false
+
+    private func choose(_ world: World) {
+        guard let plan = world.plan.workloads.first(where: { $0.reference == reference }) else { return }
+        let wanted = world.plan.daemonNodes(of: plan)
+        for index in nodes.indices { nodes[index].isWanted = wanted.contains(nodes[index].place) }
+        for place in wanted where !nodes.contains(where: { $0.place == place }) { nodes.append(Node(place: place, daemons: [])) }
+        nodes.sort { $0.place < $1.place }
+        isUpdated = false
     }
     func scale(to replicas: Int) { preconditionFailure("a DaemonSet has as many pods as nodes") }
 
     func reconcile(at now: Instant, _ world: World) -> Bool {
-        let (surge, unavailable) = strategy.bounds(ofNodes: nodes.count)
+        if isUpdated { choose(world) }
+        let (surge, unavailable) = strategy.bounds(ofNodes: nodes.count { $0.isWanted })
         var changed = false
         for place in nodes.indices {
             nodes[place].daemons.removeAll { $0.pod.phase == .gone }
+            guard nodes[place].isWanted else {
+                for daemon in nodes[place].running {
+                    world.end(daemon.pod, at: now)
+                    changed = true
+                }
+                continue
+            }
             // Without surge the old pod has to be gone first: it may hold ports of the node.
             let isMissing = surge > 0 ? nodes[place].running.isEmpty : nodes[place].daemons.isEmpty
-            if isMissing {
-                make(place, at: now, world)
-                changed = true
-            }
+            if isMissing, make(place, at: now, world) { changed = true }
         }
-        changed = (surge > 0 ? surgeOn(surge, at: now, world) : replace(unavailable, at: now, world)) || changed
+        nodes.removeAll { !$0.isWanted && $0.daemons.isEmpty }
+        if strategy.kind != .onDelete { changed = (surge > 0 ? surgeOn(surge, at: now, world) : replace(unavailable, at: now, world)) || changed }
         isSettled = nodes.allSatisfy { node in
-            node.daemons.count == 1 && node.daemons[0].revision == revision && isAvailable(node.daemons[0], now)
+            node.daemons.count == 1 && node.isWanted && (node.daemons[0].revision == revision || strategy.kind == .onDelete) && isAvailable(node.daemons[0], now)
         }
         return changed
     }
 
     private func isAvailable(_ daemon: Daemon, _ now: Instant) -> Bool { daemon.pod.isAvailable(at: now, minimum: patience) }
 
-    private func make(_ place: Int, at now: Instant, _ world: World) {
-        guard let index = spares[revision].first(where: { world.plan.pods[$0].node == nodes[place].name }) else {
-            preconditionFailure("no pod is planned for revision \(revision) on \(nodes[place].name ?? "no node")")
-        }
-        nodes[place].daemons.append(Daemon(pod: world.make(index, at: now), revision: revision))
+    private func make(_ place: Int, at now: Instant, _ world: World) -> Bool {
+        var slot = revision
+        slot.place = nodes[place].place
+        guard let pod = world.makeSpare(of: reference, slot, at: now) else { return false }
+        nodes[place].daemons.append(Daemon(pod: pod, revision: revision))
+        return true
     }
 
     /// Deletes old pods, on so many nodes at a time that no more than `most` are without one that is available.
@@ -72,7 +104,7 @@ final class DaemonSetController: WorkloadController {
         var missing = 0
         var broken: [PodLife] = []
         var candidates: [PodLife] = []
-        for node in nodes {
+        for node in nodes where node.isWanted {
             guard let daemon = node.running.last else {
                 missing += 1
                 continue
@@ -113,7 +145,8 @@ final class DaemonSetController: WorkloadController {
         }
         let chosen = broken + candidates.prefix(max(most - surging, 0))
         for pod in doomed { world.end(pod, at: now) }
-        for place in chosen { make(place, at: now, world) }
-        return !doomed.isEmpty || !chosen.isEmpty
+        var changed = !doomed.isEmpty
+        for place in chosen where make(place, at: now, world) { changed = true }
+        return changed
     }
 }

@@ -4,32 +4,45 @@ import HairpinEngine
 /// A Deployment: its ReplicaSets, one for each revision of the template, grow and shrink by its strategy (pkg/controller/deployment: rolling.go, recreate.go,
 /// sync.go).
 final class DeploymentController: WorkloadController {
-    let workload: Int
-    private let strategy: RolloutStrategy
-    private let patience: Duration
+    let reference: WorkloadReference
+    private var strategy: RolloutStrategy
+    private var patience: Duration
     private var replicas: Int
     /// Oldest first; the last one is made of the template as it is.
     private var sets: [ReplicaPods]
-    private var revision = 0
-    private let spares: [[Int]]
     /// The number of pods, surge among them, before the Deployment was last scaled (annotation `deployment.kubernetes.io/max-replicas`); nil when the sets know
     /// the present number.
     private var limitBefore: Int?
-    private(set) var isSettled = true
+    var isSettled: Bool
     var pods: [PodLife] { sets.flatMap(\.pods) }
 
-    init(_ plan: PlannedWorkload, at index: Int, _ pods: [PodLife]) {
-        workload = index
+    init(_ plan: PlannedWorkload, template: Int, _ pods: [PodLife]) {
+        reference = plan.reference
         strategy = plan.strategy
         patience = .seconds(Int64(plan.strategy.minReadySeconds))
         replicas = plan.replicas
-        spares = plan.spares
-        sets = [ReplicaPods(replicas: plan.replicas, pods: pods, spares: plan.spares[0])]
+        sets = [ReplicaPods(plan.reference, SparePods.Slot(template: template), replicas: plan.replicas, pods: pods)]
+        isSettled = pods.count == plan.replicas
     }
 
-    func restart() {
-        revision += 1
-        sets.append(ReplicaPods(replicas: 0, spares: spares[revision]))
+    func restart() { roll(to: SparePods.Slot(template: newest.slot.template, restarts: newest.slot.restarts + 1)) }
+
+    func update(_ plan: PlannedWorkload, template: Int) {
+        strategy = plan.strategy
+        patience = .seconds(Int64(plan.strategy.minReadySeconds))
+        if plan.replicas != replicas { scale(to: plan.replicas) }
+        // An earlier restart stays in the template: the manifest knows nothing of its annotation.
+        if template != newest.slot.template { roll(to: SparePods.Slot(template: template, restarts: newest.slot.restarts)) }
+        isSettled = false
+    }
+
+    /// The template has become another one, or is again one whose ReplicaSet is still there.
+    private func roll(to slot: SparePods.Slot) {
+        if let place = sets.firstIndex(where: { $0.slot == slot }) {
+            sets.append(sets.remove(at: place))
+        } else {
+            sets.append(ReplicaPods(reference, slot, replicas: 0))
+        }
         isSettled = false
     }
 

@@ -6,11 +6,16 @@ final class ReplicaPods {
     /// Pods wanted.
     var replicas: Int
     private(set) var pods: [PodLife]
-    private var spares: ArraySlice<Int>
+    /// Which of the pods planned for the workload are this set's.
+    let slot: SparePods.Slot
+    private let workload: WorkloadReference
 
-    init(replicas: Int, pods: [PodLife] = [], spares: [Int]) {
-        (self.replicas, self.pods, self.spares) = (replicas, pods, spares[...])
+    init(_ workload: WorkloadReference, _ slot: SparePods.Slot, replicas: Int, pods: [PodLife] = []) {
+        (self.workload, self.slot, self.replicas, self.pods) = (workload, slot, replicas, pods)
     }
+
+    /// The same pods, of which new ones come from another slot.
+    func following(_ slot: SparePods.Slot) -> ReplicaPods { ReplicaPods(workload, slot, replicas: replicas, pods: pods) }
 
     /// Those that are not being deleted.
     var active: [PodLife] { pods.filter { $0.phase == .present } }
@@ -25,11 +30,9 @@ final class ReplicaPods {
         pods.removeAll { $0.phase == .gone }
         let active = self.active
         if active.count < replicas {
-            for _ in active.count..<replicas {
-                guard let next = spares.popFirst() else { preconditionFailure("no pod is left of those planned for a ReplicaSet of \(replicas)") }
-                pods.append(world.make(next, at: now))
-            }
-            return true
+            let before = pods.count
+            for _ in active.count..<replicas { if let new = world.makeSpare(of: workload, slot, at: now) { pods.append(new) } }
+            return pods.count > before
         }
         guard active.count > replicas else { return false }
         for pod in ReplicaPods.deletionOrder(active, related: related, at: now).prefix(active.count - replicas) { world.end(pod, at: now) }
@@ -104,22 +107,29 @@ final class ReplicaPods {
 
 /// A ReplicaSet or ReplicationController of its own.
 final class ReplicaSetController: WorkloadController {
-    let workload: Int
-    private let own: ReplicaPods
-    private let patience: Duration
-    private(set) var isSettled = true
+    let reference: WorkloadReference
+    private var own: ReplicaPods
+    private var patience: Duration
+    var isSettled: Bool
     var pods: [PodLife] { own.pods }
 
-    init(_ plan: PlannedWorkload, at index: Int, _ pods: [PodLife]) {
-        workload = index
-        own = ReplicaPods(replicas: plan.replicas, pods: pods, spares: plan.spares[0])
+    init(_ plan: PlannedWorkload, template: Int, _ pods: [PodLife]) {
+        reference = plan.reference
+        own = ReplicaPods(plan.reference, SparePods.Slot(template: template), replicas: plan.replicas, pods: pods)
         patience = .seconds(Int64(plan.strategy.minReadySeconds))
+        isSettled = pods.count == plan.replicas
     }
 
     func restart() { preconditionFailure("a ReplicaSet has no rollouts") }
     func scale(to replicas: Int) {
         own.replicas = replicas
         isSettled = false
+    }
+    /// Another template is that of pods made from now on; those there are stay.
+    func update(_ plan: PlannedWorkload, template: Int) {
+        patience = .seconds(Int64(plan.strategy.minReadySeconds))
+        own = own.following(SparePods.Slot(template: template))
+        scale(to: plan.replicas)
     }
 
     func reconcile(at now: Instant, _ world: World) -> Bool {

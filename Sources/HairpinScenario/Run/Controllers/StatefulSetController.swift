@@ -4,35 +4,54 @@ import HairpinEngine
 /// A StatefulSet: pods with numbers, made upwards and deleted downwards, one at a time unless `podManagementPolicy` is Parallel (`updateStatefulSet` in
 /// pkg/controller/statefulset/stateful_set_control.go).
 final class StatefulSetController: WorkloadController {
-    let workload: Int
-    private let strategy: RolloutStrategy
-    private let patience: Duration
+    let reference: WorkloadReference
+    private var strategy: RolloutStrategy
+    private var patience: Duration
     private var replicas: Int
     /// By place: the ordinal less the first one.
     private var slots: [Int: Slot] = [:]
-    private var spares: [ArraySlice<Int>]
+    /// Pods of the cluster's beginning that are not made yet, by place.
+    private var planned: [Int: PodLife] = [:]
     /// Of the template as it is, and of the one that all pods had last.
-    private var revision = 0
-    private var revisionBefore = 0
-    private(set) var isSettled = true
+    private var revision: Revision
+    private var revisionBefore: Revision
+    var isSettled: Bool
 
+    /// The template, and how often its pods were to be made anew.
+    private struct Revision: Equatable {
+        var template: Int
+        var restarts = 0
+    }
     private struct Slot {
         var pod: PodLife
-        var revision: Int
+        var revision: Revision
     }
     var pods: [PodLife] { slots.keys.sorted().compactMap { slots[$0]?.pod } }
 
-    init(_ plan: PlannedWorkload, at index: Int, _ pods: [PodLife]) {
-        workload = index
+    /// `pods` of which none is there yet are made as those of a new set are.
+    init(_ plan: PlannedWorkload, template: Int, _ pods: [PodLife]) {
+        reference = plan.reference
         strategy = plan.strategy
         patience = .seconds(Int64(plan.strategy.minReadySeconds))
         replicas = plan.replicas
-        spares = plan.spares.map { $0[...] }
-        for (place, pod) in pods.enumerated() { slots[place] = Slot(pod: pod, revision: 0) }
+        revision = Revision(template: template)
+        revisionBefore = revision
+        for (place, pod) in pods.enumerated() {
+            if pod.phase == .absent { planned[place] = pod } else { slots[place] = Slot(pod: pod, revision: revision) }
+        }
+        isSettled = slots.count == plan.replicas
     }
 
     func restart() {
-        revision += 1
+        revision.restarts += 1
+        isSettled = false
+    }
+
+    func update(_ plan: PlannedWorkload, template: Int) {
+        strategy = plan.strategy
+        patience = .seconds(Int64(plan.strategy.minReadySeconds))
+        replicas = plan.replicas
+        revision.template = template
         isSettled = false
     }
 
@@ -61,10 +80,15 @@ final class StatefulSetController: WorkloadController {
         let firstUnavailable = (0..<replicas).first { !isAvailable($0, now) } ?? condemned.last { !isAvailable($0, now) }
         for place in 0..<replicas {
             if slots[place] == nil {
-                guard let next = spares[place].popFirst() else { preconditionFailure("no pod is left of those planned for ordinal \(place)") }
-                slots[place] = Slot(pod: world.make(next, at: now), revision: isUpdated(place) ? revision : revisionBefore)
-                changed = true
-                if isOrdered { return true }
+                let wanted = isUpdated(place) ? revision : revisionBefore
+                let first = wanted.template == revisionBefore.template ? planned.removeValue(forKey: place) : nil
+                if let pod = first.map({ world.make($0.pod.index, at: now) })
+                    ?? world.makeSpare(of: reference, SparePods.Slot(template: wanted.template, place: place), at: now)
+                {
+                    slots[place] = Slot(pod: pod, revision: wanted)
+                    changed = true
+                }
+                if isOrdered { return changed }
             }
             // One that ends, or is not ready yet, keeps the others waiting.
             if isOrdered, !isAvailable(place, now) { return changed }

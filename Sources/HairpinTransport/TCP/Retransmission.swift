@@ -14,7 +14,7 @@ extension TransportStack {
             if e.cold.pointee.modules != nil, waitsForPacing(e) { break }
             let sent = e.cold.pointee.sent[index]
             if sent.marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked) == SentSegment.lost {
-                guard retransmit(e, index: index, continuesPacket: continues), e.pointee.state != .closed else { break }
+                guard retransmit(e, index: index, continuesPacket: continues, endsPacket: continues && !goesOn(e, after: index)), e.pointee.state != .closed else { break }
                 if e.pointee.phase == .loss { statistics.ext.TCPSlowStartRetrans += 1 } else { statistics.ext.TCPFastRetrans += 1 }
                 if e.pointee.phase == .recovery || e.pointee.phase == .reduced { e.cold.pointee.proportionalOut += 1 }
                 if index == 0, e.pointee.timer != .reordering { rearms = true }
@@ -29,6 +29,13 @@ extension TransportStack {
         if rearms, e.pointee.state != .closed { arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout)) }
     }
 
+    /// Whether the segment behind `index`, of the same packet, is sent again in the same pass.
+    private func goesOn(_ e: EndpointPointer, after index: Int) -> Bool {
+        guard e.cold.pointee.sent[index].marks & SentSegment.endsBurst == 0, index + 1 < e.cold.pointee.sent.count else { return false }
+        let next = e.cold.pointee.sent[index + 1].marks & (SentSegment.lost | SentSegment.retransmitted | SentSegment.sacked)
+        return next == SentSegment.lost && e.pointee.inFlight + 1 < Int(e.pointee.window) && e.pointee.retransOut + 1 < e.pointee.lostOut
+    }
+
     /// The packet of the queue that segment `index` is of ends with it; what followed is a packet of its own (`tcp_fragment`).
     func endPacket(_ e: EndpointPointer, after index: Int) {
         guard index >= 0, index < e.cold.pointee.sent.count else { return }
@@ -41,7 +48,7 @@ extension TransportStack {
     /// Sends a segment of the queue again (`__tcp_retransmit_skb`); false if a packet of this connection still waits for a neighbour, or the window
     /// shrank below it. A tail loss probe is none of the retransmissions that recovery counts: those are `tcp_retransmit_skb`'s.
     @discardableResult
-    func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false, continuesPacket: Bool = false) -> Bool {
+    func retransmit(_ e: EndpointPointer, index: Int, isProbe: Bool = false, continuesPacket: Bool = false, endsPacket: Bool = false) -> Bool {
         if network.packetsHeld(by: e.pointee.socket) > 0 {
             statistics.ext.TCPSpuriousRtxHostQueues += 1
             return false
@@ -58,7 +65,8 @@ extension TransportStack {
         }
         let sent = e.cold.pointee.sent[index]
         var flags: TCPFlags = .ack
-        if sent.marks & SentSegment.psh != 0 { flags.insert(.psh) }
+        // A packet of several segments has PSH on its last, also where it was cut.
+        if sent.marks & SentSegment.psh != 0 || endsPacket { flags.insert(.psh) }
         if sent.marks & SentSegment.fin != 0 { flags.insert(.fin) }
         statistics.retransmitted += 1
         e.cold.pointee.totalRetransmissions &+= 1

@@ -54,7 +54,7 @@ struct ScriptConfiguration {
                     }
                 }
             case "define", "D", "verbose", "v", "speed", "gateway_ip", "netmask_ip", "netdev", "mss", "init_scripts", "dry_run", "send_omit_free", "debug": break
-            case let name where name.hasPrefix("code_"): break
+            case let name where name.hasPrefix("code_") || name.hasPrefix("wire_"): break
             default: throw stop()
             }
         }

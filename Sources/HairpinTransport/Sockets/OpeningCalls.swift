@@ -33,9 +33,9 @@ extension TransportStack {
         streamExtras[socket.rawValue, default: StreamExtras()].fastOpenKey = (word(0), word(8))
     }
 
-    /// The key in use: the socket's, or the namespace's.
+    /// The socket's own key; empty where it goes by the namespace's (`tcp_fastopen_get_cipher`).
     public func fastOpenKey(_ socket: SocketID) -> [UInt8] {
-        let key = streamExtras[socket.rawValue]?.fastOpenKey ?? settings.tcp_fastopen_key
+        guard let key = streamExtras[socket.rawValue]?.fastOpenKey else { return [] }
         return [key.0, key.1].flatMap { half in (0..<8).map { UInt8(truncatingIfNeeded: half >> UInt64(8 * $0)) } }
     }
 

@@ -39,7 +39,6 @@ extension TransportStack {
         if !e.pointee.flags.contains(.sendBufferSet) { expandSendBuffer(e) }
         let advertised = UInt32(e.cold.pointee.advertisedSegment)
         let most = UInt32(fullSpace(e))
-        e.cold.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
         e.cold.pointee.tuningTime = now.nanoseconds
         e.cold.pointee.tuningSequence = e.pointee.copied
         if e.cold.pointee.windowClamp >= most {
@@ -53,6 +52,7 @@ extension TransportStack {
             e.cold.pointee.windowClamp = max(2 * advertised, most - advertised)
         }
         e.pointee.windowThreshold = min(e.pointee.windowThreshold, e.cold.pointee.windowClamp)
+        e.cold.pointee.tuningSpace = min(e.pointee.windowThreshold, e.pointee.receiveWindow, 10 * advertised)
     }
 
     /// The window there is room for now, a multiple of the scale (`__tcp_select_window`).

@@ -63,6 +63,7 @@ public enum CommandTable {
             }
         case "sysctl": Sysctl.program(arguments)
         case "conntrack": Conntrack(arguments)
+        case "brctl": IPCommand.brctl(arguments)
         case "bridge", "tc", "ethtool": Immediate { Firewall.apply([name] + arguments, $0) }
         // Files and text
         case "cat": Cat(arguments)
@@ -84,6 +85,10 @@ public enum CommandTable {
         case "cut": TextFilters.cut(arguments)
         case "tr": TextFilters.tr(arguments)
         case "awk": Awk.program(arguments)
+        case "sed": StreamEditor.program(arguments)
+        case "find": Find.program(arguments)
+        case "xargs": ArgumentRunner(arguments, userland)
+        case "expr": Expr.program(arguments)
         // Processes and the rest
         case "echo", "printf", "test", "[", "pwd": textCommand(name, arguments)
         case "true": Immediate { _ in 0 }

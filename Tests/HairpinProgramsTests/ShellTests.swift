@@ -39,10 +39,48 @@ struct ShellTests {
             Case(script: "set -e; false || true; if false; then :; fi; echo on; false; echo off", output: "on\n", status: 1),
             Case(script: "sleep 1 & wait; echo done", output: "done\n"),
             Case(script: "false & p=$!; wait $p; echo $?", output: "1\n"),
+            Case(script: "for s in 9 TERM INT; do sleep 100 & kill -$s $!; wait $!; echo $?; done; timeout -s KILL 1 sleep 5; echo $?", output: "137\n143\n130\n137\n"),
             Case(script: "exit 7; echo no", output: "", status: 7),
             Case(script: "[ 1 -gt 0 -a ! -z x ] && echo ok; [ -f /none ] || echo none", output: "ok\nnone\n"),
         ])
     func control(_ item: Case) { check(item) }
+
+    @Test(
+        "sed, expr, xargs and find, as the GNU tools answer",
+        arguments: [
+            Case(script: "printf 'a b a\\nc\\n' | sed 's/a/x/'", output: "x b a\nc\n"),
+            Case(script: "printf 'a b a\\nc\\n' | sed 's/a/x/g;2d'", output: "x b x\n"),
+            Case(script: "printf '1\\n2\\n3\\n4\\n' | sed -n '2,3p'", output: "2\n3\n"),
+            Case(script: "printf '1\\n2\\n3\\n4\\n' | sed -n '$p;1='", output: "1\n4\n"),
+            Case(script: "printf 'a=1\\nb=2\\n' | sed -n 's/^\\([a-z]*\\)=\\(.*\\)$/\\2-\\1 [&]/p'", output: "1-a [a=1]\n2-b [b=2]\n"),
+            Case(script: "printf 'ab12\\n' | sed -E 's/([a-z]+)([0-9]+)/\\2\\1/'", output: "12ab\n"),
+            Case(script: "printf '1\\n2\\n3\\n4\\n5\\n' | sed '/2/,/4/d'", output: "1\n5\n"),
+            Case(script: "printf '1\\n2\\n3\\n' | sed -e 2q -e 's/1/one/'", output: "one\n2\n"),
+            Case(script: "printf '1\\n2\\n3\\n' | sed '/2/!d'", output: "2\n"),
+            Case(script: "printf '/a/b\\n' | sed 's|/|:|2; s,a,A,'", output: "/A:b\n"),
+            Case(script: "printf 'aaa\\n' | sed 's/a*/x/g'", output: "x\n"),
+            Case(script: "printf 'hello\\n' | sed 's/l/L/2;s/x*/-/g'", output: "-h-e-l-L-o-\n"),
+            Case(script: "printf 'ABC\\n' | sed 's/b/./I'", output: "A.C\n"),
+            Case(script: "printf '1\\n2\\n3\\n4\\n' | sed '2,1d;3,9s/$/!/'", output: "1\n3!\n4!\n"),
+            Case(script: "sed 's/a' </dev/null; echo $?", output: "1\n", error: "sed: -e expression #1, char 3: unterminated `s' command\n"),
+            Case(script: "expr 1 + 2 \\* 3; expr 7 / 2; expr 7 % 4; expr 3 - 5", output: "7\n3\n3\n-2\n"),
+            Case(script: "expr 2 \\> 10; expr abc \\< abd; expr 0; echo $?", output: "0\n1\n0\n1\n"),
+            Case(script: "expr abc : 'a\\(.*\\)'; expr abc : 'a.*'; expr abc : x; echo $?", output: "bc\n3\n0\n1\n"),
+            Case(script: "expr \\( 1 + 2 \\) \\* 3; expr '' \\| b; expr a \\& 0; expr length hello", output: "9\nb\n0\n5\n"),
+            Case(script: "expr 1 / 0; echo $?; expr a + 1; echo $?", output: "2\n2\n", error: "expr: division by zero\nexpr: non-integer argument\n"),
+            Case(script: "printf '1 2\\n3\\n' | xargs", output: "1 2 3\n"),
+            Case(script: "printf '1 2\\n3\\n' | xargs -n 2 echo a", output: "a 1 2\na 3\n"),
+            Case(script: "printf 'x\\ny z\\n' | xargs -I % echo '[%] %'", output: "[x] x\n[y z] y z\n"),
+            Case(script: "printf '' | xargs -r echo none; printf '' | xargs echo one", output: "one\n"),
+            Case(script: "printf '1\\n' | xargs false; echo $?", output: "123\n"),
+            Case(script: "printf '3\\n1\\n' | xargs -n1 sh -c 'echo $0; exit $0'; echo $?", output: "3\n1\n123\n"),
+            Case(
+                script: "mkdir -p /tmp/d/e; echo x > /tmp/d/a.txt; echo y > /tmp/d/e/b.log; find /tmp/d; find /tmp/d -name '*.txt'; find /tmp/d -type d -maxdepth 1; cd /tmp/d; find . -name '?.log'",
+                output: "/tmp/d\n/tmp/d/a.txt\n/tmp/d/e\n/tmp/d/e/b.log\n/tmp/d/a.txt\n/tmp/d\n/tmp/d/e\n./e/b.log\n"),
+            Case(script: "echo 'a b' > /tmp/f; sed -i 's/b/c/' /tmp/f; cat /tmp/f; sed 's/\\(/x/' /tmp/f", output: "a c\n", error: "sed: -e expression #1, char 7: Invalid preceding regular expression\n", status: 1),
+            Case(script: "find /none; sed y/a/b/ /tmp/f", output: "", error: "find: ‘/none’: No such file or directory\nsed: -e expression #1, char 1: unknown command: `y'\n", status: 1),
+        ])
+    func texts(_ item: Case) { check(item) }
 
     @Test(
         "pipelines and redirections",

@@ -7,9 +7,19 @@ struct BasicPattern {
         case set([ClosedRange<Character>], negated: Bool)
         case start, end
         case group([[Node]])
+        /// The beginning of a group, or its end.
+        case mark(Int)
         case repeated(Node, least: Int, most: Int)
     }
     private let alternatives: [[Node]]
+    /// Groups there are, for `\1` and the others.
+    let groupCount: Int
+
+    /// Of one look: how far it has gone, and where groups begin and end.
+    private struct State {
+        var steps = 0
+        var marks: [Int]
+    }
     private let ignoresCase: Bool
 
     /// Nil for a malformed pattern.
@@ -17,6 +27,7 @@ struct BasicPattern {
         var parser = Parser(text: Array(ignoresCase ? pattern.lowercased() : pattern), extended: extended)
         guard let parsed = parser.alternatives(), parser.position == parser.text.count else { return nil }
         alternatives = parsed
+        groupCount = parser.groups
         self.ignoresCase = ignoresCase
     }
 
@@ -25,6 +36,7 @@ struct BasicPattern {
         let extended: Bool
         var position = 0
         var depth = 0
+        var groups = 0
         init(text: [Character], extended: Bool) { (self.text, self.extended) = (text, extended) }
 
         private func at(_ offset: Int = 0) -> Character? { position + offset < text.count ? text[position + offset] : nil }
@@ -52,9 +64,11 @@ struct BasicPattern {
                 var node: Node
                 if isOperator("(") {
                     take()
+                    let number = groups
+                    groups += 1
                     guard let inner = alternatives(), isOperator(")") else { return nil }
                     take()
-                    node = .group(inner)
+                    node = .group(inner.map { [.mark(2 * number)] + $0 + [.mark(2 * number + 1)] })
                 } else if c == "\\" {
                     guard let escaped = at(1) else { return nil }
                     position += 2
@@ -137,40 +151,51 @@ struct BasicPattern {
     }
 
     /// The leftmost match, as offsets in characters.
-    func firstMatch(in line: String, from offset: Int = 0) -> Range<Int>? {
+    func firstMatch(in line: String, from offset: Int = 0) -> Range<Int>? { match(in: line, from: offset)?.range }
+
+    /// The leftmost match and its groups; nil for a group that has no part in it, or that is repeated.
+    func match(in line: String, from offset: Int = 0) -> (range: Range<Int>, groups: [Range<Int>?])? {
         let text = Array(ignoresCase ? line.lowercased() : line)
         guard offset <= text.count else { return nil }
-        var steps = 0
+        var state = State(marks: [Int](repeating: -1, count: 2 * groupCount))
         for start in offset...text.count {
-            var end: Int?
+            var best: (end: Int, marks: [Int])?
             for alternative in alternatives {
+                state.marks = [Int](repeating: -1, count: 2 * groupCount)
                 var matched: Int?
-                _ = match(alternative[...], text, start, &steps) {
+                _ = match(alternative[...], text, start, &state) {
                     matched = $0
                     return true
                 }
-                if let matched { end = max(end ?? 0, matched) }
+                if let matched, matched > best?.end ?? -1 { best = (matched, state.marks) }
             }
-            if let end { return start..<end }
+            guard let (end, marks) = best else { continue }
+            return (start..<end, (0..<groupCount).map { marks[2 * $0] >= 0 && marks[2 * $0 + 1] >= marks[2 * $0] ? marks[2 * $0]..<marks[2 * $0 + 1] : nil })
         }
         return nil
     }
 
-    private func match(_ nodes: ArraySlice<Node>, _ text: [Character], _ position: Int, _ steps: inout Int, _ done: (Int) -> Bool) -> Bool {
-        steps += 1
-        guard steps < 200_000 else { return false }
+    private func match(_ nodes: ArraySlice<Node>, _ text: [Character], _ position: Int, _ state: inout State, _ done: (Int) -> Bool) -> Bool {
+        state.steps += 1
+        guard state.steps < 200_000 else { return false }
         guard let node = nodes.first else { return done(position) }
         let rest = nodes.dropFirst()
         switch node {
-        case .start: return position == 0 && match(rest, text, position, &steps, done)
-        case .end: return position == text.count && match(rest, text, position, &steps, done)
+        case .start: return position == 0 && match(rest, text, position, &state, done)
+        case .end: return position == text.count && match(rest, text, position, &state, done)
         case .character, .any, .set:
-            return position < text.count && accepts(node, text[position]) && match(rest, text, position + 1, &steps, done)
+            return position < text.count && accepts(node, text[position]) && match(rest, text, position + 1, &state, done)
+        case .mark(let place):
+            let before = state.marks[place]
+            state.marks[place] = position
+            if match(rest, text, position, &state, done) { return true }
+            state.marks[place] = before
+            return false
         case .group(let alternatives):
-            for alternative in alternatives where match(alternative + Array(rest), text, position, &steps, done) { return true }
+            for alternative in alternatives where match(alternative + Array(rest), text, position, &state, done) { return true }
             return false
         case .repeated(let inner, let least, let most):
-            if case .group = inner { return matchGroup(inner, least, most, rest, text, position, 0, &steps, done) }
+            if case .group = inner { return matchGroup(inner, least, most, rest, text, position, 0, &state, done) }
             var end = position
             var count = 0
             while count < most, end < text.count, accepts(inner, text[end]) {
@@ -178,7 +203,7 @@ struct BasicPattern {
                 count += 1
             }
             while count >= least {
-                if match(rest, text, end, &steps, done) { return true }
+                if match(rest, text, end, &state, done) { return true }
                 if count == 0 { break }
                 count -= 1
                 end -= 1
@@ -187,23 +212,23 @@ struct BasicPattern {
         }
     }
 
-    private func match(_ nodes: [Node], _ text: [Character], _ position: Int, _ steps: inout Int, _ done: (Int) -> Bool) -> Bool {
-        match(nodes[...], text, position, &steps, done)
+    private func match(_ nodes: [Node], _ text: [Character], _ position: Int, _ state: inout State, _ done: (Int) -> Bool) -> Bool {
+        match(nodes[...], text, position, &state, done)
     }
 
     private func matchGroup(
-        _ inner: Node, _ least: Int, _ most: Int, _ rest: ArraySlice<Node>, _ text: [Character], _ position: Int, _ count: Int, _ steps: inout Int, _ done: (Int) -> Bool
+        _ inner: Node, _ least: Int, _ most: Int, _ rest: ArraySlice<Node>, _ text: [Character], _ position: Int, _ count: Int, _ state: inout State, _ done: (Int) -> Bool
     ) -> Bool {
-        guard steps < 200_000, count < 500 else { return false }
+        guard state.steps < 200_000, count < 500 else { return false }
         if count < most {
             var ends: [Int] = []
-            _ = match([inner][...], text, position, &steps) { end in
+            _ = match([inner][...], text, position, &state) { end in
                 if end > position { ends.append(end) }
                 return false
             }
-            for end in ends where matchGroup(inner, least, most, rest, text, end, count + 1, &steps, done) { return true }
+            for end in ends where matchGroup(inner, least, most, rest, text, end, count + 1, &state, done) { return true }
         }
-        return count >= least && match(rest, text, position, &steps, done)
+        return count >= least && match(rest, text, position, &state, done)
     }
 
     private func accepts(_ node: Node, _ c: Character) -> Bool {

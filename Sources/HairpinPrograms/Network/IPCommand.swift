@@ -226,6 +226,29 @@ enum IPCommand {
         }
     }
 
+    /// brctl(8): `show`, with a bridge's name or without; ports in the order of their names.
+    static func brctl(_ arguments: [String]) -> any Program {
+        Immediate { system in
+            guard arguments.first == "show", arguments.count <= 2 else {
+                system.writeError("brctl: \(arguments.joined(separator: " ")): not modelled; brctl show is\n")
+                return 1
+            }
+            let interfaces = system.interfaces()
+            let bridges = interfaces.filter { $0.kind == "bridge" && (arguments.count == 1 || $0.name == arguments[1]) }
+            if bridges.isEmpty, arguments.count == 2 {
+                system.writeError("bridge \(arguments[1]) does not exist!\n")
+                return 1
+            }
+            system.writeOutput("bridge name\tbridge id\t\tSTP enabled\tinterfaces\n")
+            for bridge in bridges.sorted(by: { $0.name < $1.name }) {
+                let ports = interfaces.filter { $0.master == bridge.name }.map(\.name).sorted()
+                let address = bridge.mac.description.split(separator: ":").joined()
+                system.writeOutput("\(bridge.name)\t\t8000.\(address)\tno\t\t\(ports.joined(separator: "\n\t\t\t\t\t\t\t"))\n")
+            }
+            return 0
+        }
+    }
+
     static func route(_ arguments: [String]) -> any Program {
         Immediate { system in
             if let verb = arguments.first, verb == "add" || verb == "del" { return change(["route"] + arguments, system) }
@@ -249,7 +272,8 @@ enum IPCommand {
 enum SocketStatistics {
     static func ss(_ arguments: [String]) -> any Program {
         Immediate { system in
-            let options = Options(arguments, flags: "tulanpHe4sio")
+            let options = Options(arguments, flags: "tulanpHe4sio", long: [("summary", "s")])
+            if options.has("s") { return summary(system) }
             let (sockets, mixed) = select(options, system)
             var rows: [[String]] = []
             for socket in sockets {
@@ -275,6 +299,21 @@ enum SocketStatistics {
             }
             return 0
         }
+    }
+
+    /// `ss -s` (`print_summary` of iproute2).
+    private static func summary(_ system: any SystemCalls) -> Int32 {
+        let sockets = system.sockets()
+        let streams = sockets.filter { $0.kind == .stream }
+        let waiting = streams.count { $0.state == "TIME-WAIT" }
+        let hashed = streams.count - waiting
+        let datagrams = sockets.count { $0.kind == .datagram }
+        func line(_ name: String, _ count: Int) -> String { "\(name)\t  \(padded(String(count), 9)) \(padded(String(count), 9)) \(padded("0", 9))\n" }
+        system.writeOutput(
+            "Total: \(sockets.count - waiting)\nTCP:   \(streams.count) (estab \(streams.count { $0.state == "ESTAB" }), closed \(waiting), orphaned 0, timewait \(waiting))\n\n"
+                + "Transport Total     IP        IPv6\n" + line("RAW", sockets.count - streams.count - datagrams) + line("UDP", datagrams) + line("TCP", hashed)
+                + line("INET", sockets.count - waiting) + line("FRAG", 0) + "\n")
+        return 0
     }
 
     static func netstat(_ arguments: [String]) -> any Program {

@@ -30,17 +30,20 @@ public protocol ClusterNames: AnyObject {
     var isShuffled: Bool { get }
     /// What an upstream server answers for a name outside the cluster, in lower case; nil for a name that does not exist.
     func outsideAddress(of name: String) -> IPv4Address?
+    /// Servers that are asked for names outside the cluster, with packets; without any, `outsideAddress` is asked.
+    var upstreamServers: [IPv4Address] { get }
 }
 
 extension ClusterNames {
+    public var upstreamServers: [IPv4Address] { [] }
     public var timeToLive: UInt32 { 30 }
     public var serial: UInt32 { UInt32(truncatingIfNeeded: CivilTime.epoch) }
     public var isShuffled: Bool { true }
     public func outsideAddress(of name: String) -> IPv4Address? { nil }
 }
 
-/// CoreDNS with kubeadm's plug-ins: kubernetes, authoritative for the cluster's zone and with `fallthrough in-addr.arpa`; forward, to an upstream
-/// server that is asked without packets; loadbalance.
+/// CoreDNS with kubeadm's plug-ins: kubernetes, authoritative for the cluster's zone and with `fallthrough in-addr.arpa`; forward and cache, where there
+/// are upstream servers; loadbalance.
 public final class CoreDNSNames: DNSBehaviour {
     private let names: (any ClusterNames)?
 
@@ -52,6 +55,40 @@ public final class CoreDNSNames: DNSBehaviour {
     private var zone: String { names?.zone ?? "cluster.local" }
     /// CNAMEs in a row at most (plugin/backend_lookup.go).
     private static let longestChain = 8
+
+    public var upstreamServers: [IPv4Address] { names?.upstreamServers ?? [] }
+
+    public func begin(_ query: DNSMessage, _ system: any SystemCalls) -> DNSStep {
+        guard !upstreamServers.isEmpty, let question = query.questions.first, query.opcode == 0, query.ednsExtension?.version ?? 0 == 0 else {
+            return .answer(answer(query, system))
+        }
+        let key = question.name.key
+        var reply = answer(query, system)
+        switch names?.answer(name: key, type: question.type) ?? .elsewhere {
+        case .elsewhere:
+            return .upstream(query) { [self] found in
+                reply.flags.remove(.recursionAvailable)
+                reply.responseCode = found?.responseCode ?? .serverFailure
+                (reply.answers, reply.authorities, reply.additionals) = (found?.answers ?? [], found?.authorities ?? [], found?.additionals ?? [])
+                if found?.flags.contains(.recursionAvailable) ?? false { reply.flags.insert(.recursionAvailable) }
+                if names?.isShuffled ?? false { shuffle(&reply.answers, system) }
+                return reply
+            }
+        case .records:
+            // An alias that leads out of the zone: what upstream says of its target stands behind it.
+            guard let last = reply.answers.last(where: { $0.type == .cname }), case .name(let target) = last.data, question.type != .cname,
+                case .elsewhere = names?.answer(name: target.key, type: question.type) ?? .elsewhere
+            else { return .answer(reply) }
+            var next = query
+            next.questions = [DNSQuestion(name: target, type: question.type)]
+            return .upstream(next) { found in
+                reply.answers.removeAll { $0.type != .cname }
+                reply.answers += found?.answers ?? []
+                return reply
+            }
+        default: return .answer(reply)
+        }
+    }
 
     public func answer(_ query: DNSMessage, _ system: any SystemCalls) -> DNSMessage {
         var reply = DNSMessage(identifier: query.identifier, flags: .response)
@@ -87,10 +124,7 @@ public final class CoreDNSNames: DNSBehaviour {
                 reply.answers = outside(question.name, question.type)
             } else {
                 reply.responseCode = .nameError
-                let root = DNSData.soa(
-                    primary: DNSName("a.root-servers.net")!, mailbox: DNSName("nstld.verisign-grs.com")!, serial: 2_024_010_100, refresh: 1800, retry: 900,
-                    expire: 604_800, minimum: 86400)
-                reply.authorities = [DNSRecord(name: .root, type: .soa, timeToLive: timeToLive, data: root)]
+                reply.authorities = [CoreDNSNames.rootAuthority(timeToLive: timeToLive)]
             }
         }
         if names?.isShuffled ?? false {
@@ -153,6 +187,14 @@ public final class CoreDNSNames: DNSBehaviour {
         let tail = DNSName(labels: Array(asked.labels.suffix(name.labels.count)))
         if tail == name { name = tail }
         return CoreDNSNames.startOfAuthority(name, serial: names?.serial ?? UInt32(truncatingIfNeeded: CivilTime.epoch), timeToLive: timeToLive)
+    }
+
+    /// What the root says of names that do not exist.
+    static func rootAuthority(timeToLive: UInt32) -> DNSRecord {
+        let data = DNSData.soa(
+            primary: DNSName("a.root-servers.net") ?? .root, mailbox: DNSName("nstld.verisign-grs.com") ?? .root, serial: 2_024_010_100, refresh: 1800, retry: 900,
+            expire: 604_800, minimum: 86400)
+        return DNSRecord(name: .root, type: .soa, timeToLive: timeToLive, data: data)
     }
 
     public static func startOfAuthority(_ zone: DNSName, serial: UInt32, timeToLive: UInt32) -> DNSRecord {

@@ -5,7 +5,22 @@ import HairpinWire
 /// How a DNS server answers a question.
 public protocol DNSBehaviour: AnyObject {
     func answer(_ query: DNSMessage, _ system: any SystemCalls) -> DNSMessage
+    /// As above, where other servers may have to be asked first.
+    func begin(_ query: DNSMessage, _ system: any SystemCalls) -> DNSStep
+    /// Those servers; none by itself.
+    var upstreamServers: [IPv4Address] { get }
     var compressesNames: Bool { get }
+}
+
+public enum DNSStep {
+    case answer(DNSMessage)
+    /// This is to be asked upstream; what comes of it, or nil if nobody answers, makes the answer.
+    case upstream(DNSMessage, (DNSMessage?) -> DNSMessage)
+}
+
+extension DNSBehaviour {
+    public func begin(_ query: DNSMessage, _ system: any SystemCalls) -> DNSStep { .answer(answer(query, system)) }
+    public var upstreamServers: [IPv4Address] { [] }
 }
 
 /// A DNS server on one port of UDP and TCP (RFC 1035 §4.2, RFC 7766).
@@ -17,6 +32,21 @@ public final class DNSServer: Program {
     private var socket: SocketID?
     private var listener: SocketID?
     private var clients: [Client] = []
+    private var forwarder: DNSForwarder?
+    /// Questions that wait for upstream, by number.
+    private var waiting: [Int: Waiting] = [:]
+    private var asked = 0
+
+    private struct Waiting {
+        var asker: Asker
+        var limit: Int
+        var finish: (DNSMessage?) -> DNSMessage
+    }
+    private enum Asker {
+        case datagram(SocketAddress)
+        case client(SocketID)
+        var isDatagram: Bool { if case .datagram = self { true } else { false } }
+    }
 
     /// Of a TCP client: how long it may say nothing (CoreDNS: 3 s for the first query, then 10 s), and how many there may be.
     private static let firstQuery = Duration.seconds(3), idle = Duration.seconds(10), clientLimit = 1024
@@ -33,14 +63,14 @@ public final class DNSServer: Program {
 
     public func resume(_ system: any SystemCalls) -> Suspension {
         if socket == nil, let status = open(system) { return .exit(status) }
-        var waits = WaitSet()
+        if forwarder == nil, !behaviour.upstreamServers.isEmpty { forwarder = DNSForwarder(behaviour.upstreamServers) }
+        for (number, answer) in forwarder?.resume(system) ?? [] { if let waiting = waiting.removeValue(forKey: number) { finish(waiting, answer, system) } }
         answerDatagrams(system)
-        waits.sockets.append((socket!, .readable))
-        if let listener {
-            accept(listener, system)
-            waits.sockets.append((listener, .readable))
-        }
+        if let listener { accept(listener, system) }
         for index in clients.indices { serve(&clients[index], system) }
+        var waits = forwarder?.waits ?? WaitSet()
+        waits.sockets.append((socket!, .readable))
+        if let listener { waits.sockets.append((listener, .readable)) }
         for client in clients where client.isDone { system.close(client.socket) }
         clients.removeAll(where: \.isDone)
         for client in clients {
@@ -76,7 +106,9 @@ public final class DNSServer: Program {
             do throws(Errno) {
                 let message = try system.receiveMessage(socket!)
                 guard let query = DNSMessage(parsing: message.bytes), !query.flags.contains(.response) else { continue }
-                try system.send(socket!, reply(to: query, limit: Int(max(512, query.ednsExtension?.payloadSize ?? 512)), isDatagram: true, system), to: message.source)
+                let limit = Int(max(512, query.ednsExtension?.payloadSize ?? 512))
+                guard let reply = reply(to: query, limit: limit, .datagram(message.source), system) else { continue }
+                try system.send(socket!, reply, to: message.source)
             } catch {
                 if error == .tryAgain { return }
                 // An ICMP error about an earlier answer: the next call goes on.
@@ -84,14 +116,38 @@ public final class DNSServer: Program {
         }
     }
 
-    private func reply(to query: DNSMessage, limit: Int, isDatagram: Bool, _ system: any SystemCalls) -> [UInt8] {
+    /// Nil where upstream is asked first.
+    private func reply(to query: DNSMessage, limit: Int, _ asker: Asker, _ system: any SystemCalls) -> [UInt8]? {
         system.compute(ProcessorTime.nameLookup)
-        var reply = behaviour.answer(query, system)
+        switch behaviour.begin(query, system) {
+        case .answer(let answer): return encoded(answer, limit: limit, isDatagram: asker.isDatagram)
+        case .upstream(let question, let finish):
+            asked += 1
+            guard let forwarder else { return encoded(finish(nil), limit: limit, isDatagram: asker.isDatagram) }
+            if let known = forwarder.ask(question, asked, system) { return encoded(finish(known), limit: limit, isDatagram: asker.isDatagram) }
+            waiting[asked] = Waiting(asker: asker, limit: limit, finish: finish)
+            return nil
+        }
+    }
+
+    private func finish(_ waiting: Waiting, _ answer: DNSMessage?, _ system: any SystemCalls) {
+        let reply = encoded(waiting.finish(answer), limit: waiting.limit, isDatagram: waiting.asker.isDatagram)
+        switch waiting.asker {
+        // An ICMP error about an earlier answer does not matter to this one.
+        case .datagram(let address): do { try system.send(socket!, reply, to: address) } catch { try? system.send(socket!, reply, to: address) }
+        case .client(let socket):
+            guard let place = clients.firstIndex(where: { $0.socket == socket }) else { return }
+            clients[place].output += DNSStream.framed(reply)
+        }
+    }
+
+    private func encoded(_ answer: DNSMessage, limit: Int, isDatagram: Bool) -> [UInt8] {
         if behaviour.compressesNames {
-            let bytes = reply.encoded()
+            let bytes = answer.encoded()
             if bytes.count <= limit { return bytes }
         }
-        return reply.fitted(in: limit, isDatagram: isDatagram)
+        var answer = answer
+        return answer.fitted(in: limit, isDatagram: isDatagram)
     }
 
     // MARK: Connections
@@ -129,7 +185,7 @@ public final class DNSServer: Program {
                 client.isDone = true
                 return
             }
-            client.output += DNSStream.framed(reply(to: query, limit: 65535, isDatagram: false, system))
+            if let reply = reply(to: query, limit: 65535, .client(client.socket), system) { client.output += DNSStream.framed(reply) }
         }
         while !client.output.isEmpty {
             do throws(Errno) {

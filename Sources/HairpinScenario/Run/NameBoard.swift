@@ -10,9 +10,11 @@ final class NameBoard: HairpinPrograms.ClusterNames {
     /// Names outside the cluster, in lower case, which an upstream server knows.
     private let outside: [String: IPv4Address]
 
-    init(_ names: HairpinCluster.ClusterNames, outside: [String: IPv4Address] = [:]) {
-        self.names = names
-        self.outside = outside
+    /// The nodes' name servers, which the cluster's forwards to.
+    let upstreamServers: [IPv4Address]
+
+    init(_ names: HairpinCluster.ClusterNames, outside: [String: IPv4Address] = [:], upstream: [IPv4Address] = []) {
+        (self.names, self.outside, upstreamServers) = (names, outside, upstream)
     }
 
     var zone: String { names.domain }

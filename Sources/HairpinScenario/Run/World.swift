@@ -99,12 +99,17 @@ final class World {
         proxies = plan.nodes.map { NodeProxy(node: $0) }
         var outside: [String: IPv4Address] = [:]
         for host in loaded.scenario.hosts { for name in host.names { outside[name.lowercased()] = host.address } }
-        names = NameBoard(plan.names(endpoints: []), outside: outside)
+        let upstream = loaded.scenario.cluster.resolver.nameservers.compactMap { IPv4Address($0) }
+        names = NameBoard(plan.names(endpoints: []), outside: outside, upstream: upstream)
         for pod in pods where pod.phase == .absent { plug(pod, false) }
         if let cost = loaded.scenario.cluster.linearRules { for node in plan.nodes { simulation.setRuleCost(cost, on: node.name) } }
         for warning in plan.warnings { warn(warning.description) }
         for node in plan.nodes { addMachine(node.name, ClusterPlan.hostsFile(name: node.name, address: node.address)) }
         for host in loaded.scenario.hosts { addMachine(host.name, ClusterPlan.hostsFile(name: host.name, address: host.address)) }
+        // A host at the address of a name server is one.
+        for host in loaded.scenario.hosts where upstream.contains(host.address) {
+            if let files = machineFiles[host.name] { simulation.spawn(on: host.name, DNSServer(UpstreamNames(names)), arguments: ["unbound"], in: files) }
+        }
         for node in loaded.scenario.cluster.nodes { if let rules = node.rules { try load(rules, on: node.name) } }
         for pod in pods where pod.phase == .present { warnIfPending(pod) }
         controllers = makeControllers()

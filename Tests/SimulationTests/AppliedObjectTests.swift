@@ -272,6 +272,16 @@ struct AppliedObjectTests {
         #expect(try result.step("killed").exit == 0 && result.step("twice").stderr == "Error from server (NotFound): pods \"\(name)\" not found\n", "\(text)")
     }
 
+    @Test("A StatefulSet that is made again waits for the pods that still have its names", arguments: ["OrderedReady", "Parallel"])
+    func names(policy: String) throws {
+        let set = Self.workload("StatefulSet", 2, image: "busybox, command: [sleep, infinity]", spec: "serviceName: web, podManagementPolicy: \(policy)", grace: 5)
+        let story = try folder.story(Self.client + "---\n" + set + "\n", ["{at: 2s, delete: sts/web}", "{at: 3s, apply: \(set)}"], until: 12)
+        let gone = story.lines.filter { $0.event == .gone }
+        let made = story.lines.filter { $0.event == .made }
+        #expect(gone.count == 2 && made.count == 2, "\(story.lines)")
+        for line in made { #expect(gone.contains { $0.pod == line.pod && $0.at <= line.at }, "\(story.lines)") }
+    }
+
     @Test("What may not change of a workload is refused in the API server's words")
     func immutable() throws {
         let set = Self.workload("StatefulSet", 2, spec: "serviceName: web", name: "db")

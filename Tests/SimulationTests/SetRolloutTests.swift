@@ -41,6 +41,14 @@ struct SetRolloutTests {
         request.words = ["pods,sts"]
         let shown = try listed.get(request).data
         #expect(shown.contains("web-0 ") && !shown.contains("web-1 ") && shown.contains("0/3"), "\(shown)")
+        // One that is made later is there for whoever names it, and counts as one of the cluster's.
+        let loaded = try ScenarioFile.cluster(manifests: [folder.write("set.yaml", set(3))])
+        var output = ""
+        let status = try Execution(loaded, hooks: .quiet).run(["hostname"], in: Place(kind: .pod, name: "web-2"), container: nil) { (_, bytes) throws(Failure) in
+            output += String(decoding: bytes, as: UTF8.self)
+        }
+        #expect(status == 0 && output == "web-2\n")
+        #expect(try Validation.check(folder.path + "/set.yaml").summary.hasPrefix("5 pods"))
         let parallel = try folder.story(set(3, "serviceName: web, podManagementPolicy: Parallel"), [], until: 2)
         #expect(parallel.beginning.isEmpty && parallel.present("web").count == 3)
         // What is asked of an ordered set while it begins waits for its turn too.

@@ -13,7 +13,8 @@ public final class Execution {
 
     /// The command's exit status. Its output is handed over as it comes; an interruption ends it as Ctrl-C would.
     public func run(_ words: [String], in place: Place, container: String?, output: (StreamName, [UInt8]) throws(Failure) -> Void) throws(Failure) -> Int32 {
-        _ = try world.resolve(place, container: container)
+        // A pod may have to wait for others before it is made.
+        _ = try world.resolve(place, container: container, ahead: true)
         world.settle(isInterrupted: hooks.isInterrupted)
         if hooks.isInterrupted() { throw Failure(.interrupted, "interrupted") }
         let target = try world.resolve(place, container: container)

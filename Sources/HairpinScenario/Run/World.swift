@@ -201,7 +201,7 @@ final class World {
 
     var summary: ClusterResult {
         ClusterResult(
-            nodes: plan.nodes.count, pods: pods.count { $0.phase != .absent && $0.phase != .gone }, readyPods: pods.count(where: \.isReady), services: plan.services.count,
+            nodes: plan.nodes.count, pods: pods.count { $0.phase == .absent ? !$0.pod.isSpare : $0.phase != .gone }, readyPods: pods.count(where: \.isReady), services: plan.services.count,
             cni: scenario.cluster.cni, proxyMode: scenario.cluster.proxyMode.rawValue)
     }
     var readyPods: Set<ObjectKey> { Set(pods.filter(\.isReady).map(\.pod.key)) }

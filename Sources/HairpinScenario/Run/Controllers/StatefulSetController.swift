@@ -8,6 +8,7 @@ final class StatefulSetController: WorkloadController {
     private var strategy: RolloutStrategy
     private var patience: Duration
     private var replicas: Int
+    private let firstOrdinal: Int
     /// By place: the ordinal less the first one.
     private var slots: [Int: Slot] = [:]
     /// Pods of the cluster's beginning that are not made yet, by place.
@@ -34,6 +35,7 @@ final class StatefulSetController: WorkloadController {
         strategy = plan.strategy
         patience = .seconds(Int64(plan.strategy.minReadySeconds))
         replicas = plan.replicas
+        firstOrdinal = plan.firstOrdinal
         revision = Revision(template: template)
         revisionBefore = revision
         for (place, pod) in pods.enumerated() {
@@ -80,6 +82,11 @@ final class StatefulSetController: WorkloadController {
         let firstUnavailable = (0..<replicas).first { !isAvailable($0, now) } ?? condemned.last { !isAvailable($0, now) }
         for place in 0..<replicas {
             if slots[place] == nil {
+                // A pod of a set of this name that was deleted still has the name.
+                if world.isEnding(ObjectKey(namespace: reference.key.namespace, name: "\(reference.key.name)-\(firstOrdinal + place)")) {
+                    if isOrdered { return changed }
+                    continue
+                }
                 let wanted = isUpdated(place) ? revision : revisionBefore
                 let first = wanted.template == revisionBefore.template ? planned.removeValue(forKey: place) : nil
                 if let pod = first.map({ world.make($0.pod.index, at: now) })

@@ -104,6 +104,9 @@ extension World {
         return changed
     }
 
+    /// A pod of this name is being deleted.
+    func isEnding(_ key: ObjectKey) -> Bool { pods.contains { $0.isTerminating && $0.pod.key == key } }
+
     /// One of the pods that were planned for a workload is made. Nil, and a warning, if there is none left.
     func makeSpare(of workload: WorkloadReference, _ slot: SparePods.Slot, at now: Instant) -> PodLife? {
         guard let index = plan.takeSpare(of: workload, slot) else {

@@ -5,9 +5,6 @@ import HairpinWire
 /// large ones wait in the write queue, where they can still be dealt with, instead of in the device's (`tcp_small_queue_check`). The next packet that leaves
 /// the device lets more go (`tcp_wfree`, `tcp_tsq_write`).
 extension TransportStack {
-    /// What a packet costs beside its bytes: `struct sk_buff`, the room for headers and `struct skb_shared_info`.
-    private static let packetOverhead = 1280
-
     /// The packet just sent leaves the device later.
     func noteDeparture(_ e: EndpointPointer, _ sent: inout SentSegment) {
         let time = departure.pointee
@@ -44,7 +41,7 @@ extension TransportStack {
                 if isInOrder { break }
                 continue
             }
-            bytes += sent.payload + (sent.marks & SentSegment.endsBurst != 0 ? TransportStack.packetOverhead : 0)
+            bytes += sent.payload + (sent.marks & SentSegment.endsBurst != 0 ? settings.queuedPacketOverhead : 0)
             next = min(next, departs(sent))
         }
         return (bytes, next)
@@ -57,14 +54,14 @@ extension TransportStack {
             e.cold.pointee.queue[e.cold.pointee.queue.count - 1].marks & QueuedPacket.endOfRecord == 0
         else { return false }
         let held = deviceMemory(e, at: now.nanoseconds)
-        guard held.bytes >= packet + TransportStack.packetOverhead else { return false }
+        guard held.bytes >= packet + settings.queuedPacketOverhead else { return false }
         if throttle(e, until: held.next) { statistics.ext.TCPAutoCorking += 1 }
         return true
     }
 
     /// The device has enough: what it sends in a millisecond at the present rate, and two packets at least. Packets that are sent again may be twice as much.
     func waitsForDevice(_ e: EndpointPointer, packet: Int, isRetransmission: Bool = false) -> Bool {
-        var limit = max(2 * (packet + TransportStack.packetOverhead), Int(clamping: pacingRate(e) >> 10))
+        var limit = max(2 * (packet + settings.queuedPacketOverhead), Int(clamping: pacingRate(e) >> 10))
         limit = min(limit, settings.tcp_limit_output_bytes)
         if isRetransmission { limit <<= 1 }
         let held = deviceMemory(e, at: now.nanoseconds)

@@ -34,7 +34,7 @@ let package = Package(
         // Who may send to whom, for the packet filter and for whoever asks without a packet.
         library("HairpinPolicy", ["HairpinWire"]),
         // The kernel's packet path, and the protocols on top of it.
-        library("HairpinProxy", ["HairpinWire", "HairpinEngine"]),
+        library("HairpinProxy", ["HairpinWire", "HairpinEngine", "CProcessor"]),
         library("HairpinDatapath", ["HairpinWire", "HairpinEngine", "HairpinProxy", "HairpinPolicy", "CProcessor"]),
         library("HairpinTransport", ["HairpinWire", "HairpinEngine"]),
         // What runs in pods, and the machines that run it.

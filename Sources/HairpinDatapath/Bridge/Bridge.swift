@@ -54,14 +54,24 @@ extension LogicalProcess {
 
     func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) { decideAndForward(frame, port: port, bridge: bridge) }
 
+    /// The same for a frame whose destination has just been written, and is known: to read it again, with the bytes beside it, would be to wait for the write.
+    func bridgeDecide(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex, source: StationKey, destination: StationKey) {
+        decideAndForward(frame, port: port, bridge: bridge, source: source, destination: destination)
+    }
+
     /// The common case in line, everything else in functions of its own: most frames go from one port to another.
     @inline(__always)
     private func decideAndForward(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex) {
         let data = frame.frame.pointee.data
+        decideAndForward(
+            frame, port: port, bridge: bridge, source: StationKey(data, at: EthernetOffset.source), destination: StationKey(data, at: EthernetOffset.destination))
+    }
+
+    @inline(__always)
+    private func decideAndForward(_ frame: FrameHandle, port: InterfaceIndex, bridge: InterfaceIndex, source: StationKey, destination: StationKey) {
         let device = interface(bridge)
         let decision = (bridges + Int(device.pointee.bridge)).pointee.decide(
-            source: StationKey(data, at: EthernetOffset.source), destination: StationKey(data, at: EthernetOffset.destination),
-            port: interface(port).pointee.portNumber, own: StationKey(device.pointee.mac), now: now)
+            source: source, destination: destination, port: interface(port).pointee.portNumber, own: StationKey(device.pointee.mac), now: now)
         guard case .forward(let out) = decision, !device.pointee.isTapped else { return carryOut(decision, frame, port: port, bridge: bridge) }
         bridgeForward(frame, to: out, ingress: port, bridge: bridge)
     }

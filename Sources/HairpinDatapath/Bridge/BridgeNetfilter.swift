@@ -4,6 +4,7 @@ import HairpinWire
 // IP's netfilter hooks for frames that a bridge forwards (net/bridge/br_netfilter_hooks.c), on when net.bridge.bridge-nf-call-iptables is 1.
 //
 //   bridgePrerouting           br_nf_pre_routing, br_nf_pre_routing_finish    defragment, PREROUTING; was the destination changed?
+//   bridgesToServer                (BridgedVirtualServer.swift)               IPVS: up to LOCAL_IN and down again in one step
 //   bridgeRedirect             br_nf_pre_routing_finish_bridge                same bridge: find the new MAC address and go on bridging
 //   bridgeFinishRedirected     br_nf_pre_routing_finish_bridge_slow           back from the bridge device's transmit function
 //   bridgeNetfilterForward     br_nf_forward_ip, br_nf_post_routing           FORWARD, POSTROUTING, refragment
@@ -27,6 +28,7 @@ extension LogicalProcess {
         guard hook(frame, .prerouting, input: bridge, output: .none, networkOffset: EthernetHeader.byteCount) else { return }
         let after = entry.pointee.data.ipv4(EthernetHeader.byteCount + IPv4Offset.destination)
         if before == after {
+            if entry.pointee.connectionInfo == .established, bridgesToServer(frame, port: port, bridge: bridge) { return }
             return bridgeDecide(frame, port: port, bridge: bridge)
         }
         // br_nf_pre_routing_finish: the destination was rewritten.
@@ -58,9 +60,11 @@ extension LogicalProcess {
         let neighbour = neighbours.pointee[index]
         if neighbour.pointee.state.isConnected, neighbour.pointee.hasHeader {
             // The frame has bytes of its own since its destination was rewritten.
-            pool.pointee[frame].pointee.data.put(neighbour.pointee.mac, at: EthernetOffset.destination)
+            let data = pool.pointee[frame].pointee.data
+            let source = StationKey(data, at: EthernetOffset.source)
+            data.put(neighbour.pointee.mac, at: EthernetOffset.destination)
             classify(frame, interface(bridge).pointee.mac)
-            return bridgeDecide(frame, port: port, bridge: bridge)
+            return bridgeDecide(frame, port: port, bridge: bridge, source: source, destination: StationKey(neighbour.pointee.mac))
         }
         // The neighbour output writes a whole new MAC header, so the source is kept for afterwards; the frame comes back through the bridge
         // device's transmit function, where a capture sees it an extra time.

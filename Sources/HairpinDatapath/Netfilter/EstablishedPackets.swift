@@ -46,6 +46,8 @@ extension Netfilter {
             return true
         }
         if hasVirtualServers, place.hook == .forward || place.hook == .localIn, !frame.pointee.flags.contains(.virtualServer) {
+            // A request of theirs: `forwardsEstablished` has it.
+            if place.hook == .localIn, connection.pointee.virtualEntry != 0 { return false }
             guard let packet = PlainPacket(frame, offset: place.networkOffset) else { return false }
             guard virtualServers.ignores(packet.tuple, isForHost: place.hook == .localIn) else {
                 return place.hook == .forward && answersEstablished(place, handle, &pool, packet, now: now)
@@ -53,6 +55,9 @@ extension Netfilter {
         }
         return repeatsFilter(place, frame, connection)
     }
+
+    /// Packets of established connections without translation pass POSTROUTING unchanged.
+    @inline(__always) var passesPostrouting: Bool { takesShortWay(.postrouting) && program.entry(.filter, .postrouting) == nil }
 
     /// The filter table lets the packet pass as the one before it.
     @inline(__always)

@@ -25,6 +25,9 @@ struct LazyNetfilter {
         }
     }
 
+    /// The filter, if somebody has asked for it.
+    @inline(__always) var existing: UnsafeMutablePointer<Netfilter>? { filter }
+
     var policyDrops: [PolicyDropCount] { filter?.pointee.policies.drops ?? [] }
 
     // What packets meet; see `Netfilter`.

@@ -191,15 +191,19 @@ struct Netfilter {
         guard var packet = PacketHeaders(pool[frame], offset: place.networkOffset) else { return .accept }
         switch place.hook {
         case .prerouting:
+            let isFresh = pool[frame].pointee.connectionInfo == .none
+            if isFresh { prefetchService(packet) }
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
+            if isFresh, pool[frame].pointee.connectionInfo == .new { prefetchEndpoints(packet) }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }
             // Of nftables only: what stands behind translation.
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
         case .localIn:
+            if hasVirtualServers, pool[frame].pointee.connectionInfo == .new { virtualServers.prefetchServers(packet) }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = consult(.filter, place, frame, &packet, &pool, &env) { return end }
@@ -215,9 +219,12 @@ struct Netfilter {
             if let end = consult(.security, place, frame, &packet, &pool, &env) { return end }
             if hasVirtualServers, let end = serve(place, frame, &packet, &pool, &env) { return end }
         case .localOut:
+            let isFresh = pool[frame].pointee.connectionInfo == .none
+            if isFresh { prefetchService(packet) }
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
+            if isFresh, pool[frame].pointee.connectionInfo == .new { prefetchEndpoints(packet) }
             if let end = consult(.mangle, place, frame, &packet, &pool, &env) { return end }
             if hasServiceFilters, let end = filterServices(place, frame, packet, &pool, &env) { return end }
             if let end = translate(place, frame, &packet, &pool, &env) { return end }

@@ -25,7 +25,8 @@ struct RouteCache {
     private var count = 0
     /// Decisions that took the place of others since there are so many slots.
     private var collisions = 0
-    private var epoch: UInt32 = 1
+    /// Of the routes, addresses and settings that decisions rest on; never zero.
+    private(set) var epoch: UInt32 = 1
 
     func deallocate() { slots?.deallocate() }
 

@@ -1,3 +1,5 @@
+import CProcessor
+
 /// Virtual addresses and node ports, each with what packets to it are told, in one hash table of plain memory: of ten thousand Services a look-up reads
 /// one cache line. It does not change once it is made.
 ///
@@ -74,6 +76,12 @@ final class FrontendTable: @unchecked Sendable {
             if place.pointee.proto == 0 || place.pointee.isFor(high, low, port, proto) { return place }
             number = (number + 1) & mask
         }
+    }
+
+    /// Asks for the cache line in which the search for an address begins.
+    @inline(__always)
+    func prefetch(_ high: UInt64, _ low: UInt64, _ port: UInt16, _ proto: UInt8) {
+        hairpin_prefetch(places + (Int(truncatingIfNeeded: FrontendTable.hash(high, low, port, proto)) & mask) * FrontendTable.stride)
     }
 
     @inline(__always)

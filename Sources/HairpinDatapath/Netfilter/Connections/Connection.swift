@@ -84,6 +84,8 @@ struct Connection {
     var holders: UInt16 = 0
     /// Distinguishes the entries that use the same place one after the other.
     var generation: UInt16 = 0
+    /// Its entry among virtual servers' connections, place plus one, as far as it is known: to be held against the packet, and asked for anew if it is another.
+    var virtualEntry: UInt32 = 0
     /// When it was made, or taken out of the table.
     var since: UInt64 = 0
     /// Next entry of the same bucket of original sources, or next free one; plus one.
@@ -96,9 +98,13 @@ struct Connection {
     var policyEpoch: UInt32 = 0
     /// Of the rules `walks` is about.
     var walkEpoch: UInt32 = 0
+    /// Of the routes by which `serverNeighbour` is next on the way to the virtual server, see `RouteCache.epoch`; 0 before anybody has looked.
+    var serverEpoch: UInt32 = 0
     /// The ways its packets go through the filter table, a number for each hook and direction; see `RememberedWalks`.
     var walks: UInt64 = 0
     /// UDP: from when on packets in both directions make a stream.
     var streamFrom: UInt64 = 0
+    /// See `serverEpoch`.
+    var serverNeighbour: UInt32 = 0
     var tcp = TCPTrack()
 }

@@ -1,3 +1,4 @@
+import CProcessor
 import HairpinWire
 
 /// One direction of a connection (`nf_conntrack_tuple`). For ICMP the source port is the identifier and the destination port holds type
@@ -98,6 +99,10 @@ struct HashIndex {
 
     @inline(__always)
     private static func home(_ hash: UInt64, _ mask: Int) -> Int { Int(truncatingIfNeeded: hash >> 32) & mask }
+
+    /// Asks for the cache line in which a search begins.
+    @inline(__always)
+    func prefetch(_ hash: UInt64) { hairpin_prefetch(cells + HashIndex.home(hash, capacity - 1)) }
 
     /// The first number under `hash` for which `matches` holds.
     @inline(__always)

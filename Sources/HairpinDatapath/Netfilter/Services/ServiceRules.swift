@@ -74,6 +74,27 @@ extension ServiceFlow {
     }
 }
 
+// Tables of thousands of Services are larger than the caches. What will be read of them is asked for as soon as the packet is known, and comes while the
+// connection is looked for and made.
+extension Netfilter {
+    /// The line of the destination's address, before the connection is looked for.
+    @inline(__always)
+    func prefetchService(_ packet: PacketHeaders) {
+        services?.prefetchFrontend(ServiceAddress(IPv4Address(rawValue: packet.destination)), packet.destinationPort, packet.proto)
+        if hasVirtualServers { virtualServers.prefetchService(packet) }
+    }
+
+    /// What is behind it, if the connection is new.
+    @inline(__always)
+    mutating func prefetchEndpoints(_ packet: PacketHeaders) {
+        if hasVirtualServers {
+            virtualServers.prefetchScheduler(packet)
+        } else {
+            services?.prefetchEndpoints(ServiceAddress(IPv4Address(rawValue: packet.destination)), packet.destinationPort, packet.proto)
+        }
+    }
+}
+
 // nftables mode: base chains of kube-proxy's own table at the same hooks.
 extension Netfilter {
     var hasServiceFilters: Bool { services?.settings.mode == .nftables }

@@ -4,10 +4,11 @@ import HairpinWire
 // them but the time they end, and packets that are none of their business.
 extension VirtualServerTable {
     /// What of an entry's packets may differ from the one before without a change to the entry.
-    private func isSettled(_ entry: Entry, _ packet: PlainPacket) -> Bool {
+    @inline(__always)
+    private func isSettled(_ entry: UnsafeMutablePointer<Entry>, _ packet: PlainPacket) -> Bool {
         switch packet.proto {
-        case 6: entry.state == .established && TCPEvent(packet.transport.u8(TCPOffset.flags)) == .ack
-        default: entry.state == .udp
+        case 6: entry.pointee.state == .established && TCPEvent(packet.transport.u8(TCPOffset.flags)) == .ack
+        default: entry.pointee.state == .udp
         }
     }
 
@@ -18,14 +19,20 @@ extension VirtualServerTable {
         return !isForHost || place(of: tuple, isReply: false) == nil && position(tuple.destination, tuple.destinationPort, tuple.proto) == nil
     }
 
-    /// The entry of a packet in the middle of a connection that lives on with its server.
-    func settled(_ packet: PlainPacket, isReply: Bool, now: UInt64) -> Int? {
+    /// The entry of a packet in the middle of a connection that lives on with its server. `connection` is the packet's, which remembers the entry.
+    @inline(__always)
+    func settled(_ packet: PlainPacket, _ connection: UnsafeMutablePointer<Connection>, isReply: Bool, now: UInt64) -> Int? {
+        var found = usedEntry(Int(connection.pointee.virtualEntry) &- 1)
         let tuple = packet.tuple
-        // Replies come first.
-        guard isReply || self.place(of: tuple, isReply: true) == nil, let place = place(of: tuple, isReply: isReply),
-            entries[place].expires > now, entries[place].serverIndex >= 0, isSettled(entries[place], packet)
-        else { return nil }
-        return place
+        if let entry = found, hasAmbiguousFlows || (isReply ? entry.pointee.reply : entry.pointee.request) != tuple { found = nil }
+        if found == nil {
+            // Replies come first.
+            guard isReply || self.place(of: tuple, isReply: true) == nil, let place = place(of: tuple, isReply: isReply) else { return nil }
+            connection.pointee.virtualEntry = UInt32(place + 1)
+            found = entries + place
+        }
+        guard let entry = found, entry.pointee.expires > now, entry.pointee.serverIndex >= 0, isSettled(entry, packet) else { return nil }
+        return entry - entries
     }
 }
 
@@ -33,22 +40,44 @@ extension Netfilter {
     /// LOCAL_IN, for `serve`: a request of an established connection goes to its server. Nil, and nothing is changed, if there is more to it.
     @inline(never)
     mutating func forwardsEstablished<E: NetfilterEnvironment>(_ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool, _ env: E) -> HookVerdict? {
+        guard let (packet, connection, number) = virtualRequest(place, handle, pool, now: env.now.nanoseconds),
+            !env.isLocal(IPv4Address(rawValue: virtualServers.entries[number].server)),
+            forward(packet, connection, to: number, place, handle, &pool, now: env.now.nanoseconds)
+        else { return nil }
+        return .reroute
+    }
+
+    /// The request of an established connection that a packet at LOCAL_IN is, with its place among virtual servers' connections. Nothing is changed.
+    @inline(__always)
+    mutating func virtualRequest(
+        _ place: HookPlace, _ handle: FrameHandle, _ pool: FramePool, now: UInt64
+    ) -> (packet: PlainPacket, connection: UnsafeMutablePointer<Connection>, number: Int)? {
         let frame = pool[handle]
-        guard takesShortWay(place.hook), frame.pointee.connectionInfo == .established, frame.pointee.flags.isDisjoint(with: [.virtualServer, .partialChecksum]),
+        guard hasVirtualServers, takesShortWay(.localIn), frame.pointee.connectionInfo == .established,
+            frame.pointee.flags.isDisjoint(with: [.virtualServer, .partialChecksum]),
             let connection = connections.entry(frame.pointee.connection), connection.pointee.status.contains(.confirmed),
             let packet = PlainPacket(frame, offset: place.networkOffset), packet.network.u8(IPv4Offset.timeToLive) > 1,
-            let number = virtualServers.settled(packet, isReply: false, now: env.now.nanoseconds)
+            let number = virtualServers.settled(packet, connection, isReply: false, now: now)
         else { return nil }
-        let entry = virtualServers.entries[number]
-        guard !env.isLocal(IPv4Address(rawValue: entry.server)), repeatsFilter(place, frame, connection) else { return nil }
-        virtualServers.renew(number, now: env.now.nanoseconds)
+        return (packet, connection, number)
+    }
+
+    /// Sends it to its server. False, and nothing is changed, if the filter table has to be asked first.
+    @inline(__always)
+    mutating func forward(
+        _ packet: PlainPacket, _ connection: UnsafeMutablePointer<Connection>, to number: Int, _ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool,
+        now: UInt64
+    ) -> Bool {
+        guard repeatsFilter(place, pool[handle], connection) else { return false }
+        virtualServers.renew(number, now: now)
         virtualServers.count(number, isReply: false, bytes: Int(packet.network.u16(IPv4Offset.totalLength)))
         pool.makeWritable(handle)
         let network = pool[handle].pointee.data + place.networkOffset
-        packet.rewrite(network, isSource: false, address: entry.server, port: entry.serverPort)
+        let entry = virtualServers.entries + number
+        packet.rewrite(network, isSource: false, address: entry.pointee.server, port: entry.pointee.serverPort)
         packet.decrementTimeToLive(network)
-        frame.pointee.flags.insert(.virtualServer)
-        return .reroute
+        pool[handle].pointee.flags.insert(.virtualServer)
+        return true
     }
 
     /// FORWARD, for `serve`: an answer of an established connection comes from the virtual server. False, and nothing is changed, if there is more to it;
@@ -57,7 +86,7 @@ extension Netfilter {
     mutating func answersEstablished(_ place: HookPlace, _ handle: FrameHandle, _ pool: inout FramePool, _ packet: PlainPacket, now: UInt64) -> Bool {
         let frame = pool[handle]
         guard let connection = connections.entry(frame.pointee.connection), frame.pointee.flags.isDisjoint(with: [.virtualServer, .partialChecksum]),
-            let number = virtualServers.settled(packet, isReply: true, now: now), repeatsFilter(place, frame, connection)
+            let number = virtualServers.settled(packet, connection, isReply: true, now: now), repeatsFilter(place, frame, connection)
         else { return false }
         let entry = virtualServers.entries[number]
         virtualServers.renew(number, now: now)

@@ -1,3 +1,4 @@
+import CProcessor
 import HairpinWire
 
 /// IPVS in its NAT mode (masquerading): virtual services and the connections it has forwarded.
@@ -77,6 +78,8 @@ struct VirtualServerTable {
     private var sweepPosition = 0
     /// Flows whose entries have ended, for the table of connections to forget (`ip_vs_conn_drop_conntrack`).
     private(set) var ended: [ConnectionTuple] = []
+    /// Some flow is, or was, one entry's request and another's reply: an entry found by one of them alone may not be the one.
+    private(set) var hasAmbiguousFlows = false
     /// No entry ends before.
     private(set) var nextExpiry = UInt64.max
 
@@ -154,6 +157,31 @@ struct VirtualServerTable {
             return service.address.rawValue == address && service.port == port && service.proto.rawValue == proto
         }
         return number.map { Int($0) - 1 }
+    }
+
+    // Three steps of one look-up, each of which finds what the one before has asked for: see `Netfilter.prefetchService`.
+    @inline(__always)
+    func prefetchService(_ packet: PacketHeaders) {
+        byKey.prefetch(VirtualServerTable.hash(packet.destination, packet.destinationPort, packet.proto))
+    }
+    @inline(__always)
+    mutating func prefetchScheduler(_ packet: PacketHeaders) {
+        guard let number = likelyPosition(packet) else { return }
+        services.withUnsafeMutableBufferPointer {
+            guard let start = $0.baseAddress else { return }
+            let service = UnsafeRawPointer(start + number)
+            hairpin_prefetch_to_write(service)
+            hairpin_prefetch_to_write(service + ScheduledService.hotByteCount)
+        }
+    }
+    @inline(__always)
+    mutating func prefetchServers(_ packet: PacketHeaders) {
+        if let number = likelyPosition(packet) { services[number].prefetchServers() }
+    }
+    /// Whether it is the packet's service is not asked: that would be to wait for its line.
+    @inline(__always)
+    private func likelyPosition(_ packet: PacketHeaders) -> Int? {
+        byKey.find(VirtualServerTable.hash(packet.destination, packet.destinationPort, packet.proto)) { _ in true }.map { Int($0) - 1 }
     }
 
     /// For a packet of a real server to its client (`ip_vs_out`).
@@ -251,6 +279,13 @@ struct VirtualServerTable {
         return number.map { Int($0 >> 1) - 1 }
     }
 
+    /// The entry at a place where one may be, or have been.
+    @inline(__always)
+    func usedEntry(_ place: Int) -> UnsafeMutablePointer<Entry>? {
+        guard place >= 0, place < used, entries[place].isUsed else { return nil }
+        return entries + place
+    }
+
     private mutating func find(_ tuple: ConnectionTuple, isReply: Bool, now: UInt64) -> Int? {
         guard let place = place(of: tuple, isReply: isReply) else { return nil }
         if entries[place].expires <= now {
@@ -289,6 +324,7 @@ struct VirtualServerTable {
         }
         services[service].servers[server].inactive += 1
         if services[service].configured.persistence != nil { affinities[AffinityKey(entry)]?.controlled += 1 }
+        if self.place(of: entry.reply, isReply: false) != nil { hasAmbiguousFlows = true }
         hash.insert(entry.request.hash, UInt32(place + 1) << 1)
         hash.insert(entry.reply.hash, UInt32(place + 1) << 1 | 1)
         return place

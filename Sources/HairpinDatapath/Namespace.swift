@@ -64,6 +64,10 @@ struct Namespace {
     @inline(__always)
     func isLocal(_ address: IPv4Address) -> Bool { locals.find(UInt64(address.rawValue)) != nil || address.isLoopback }
 
+    /// Asks for the memory that `isLocal` will read: in IPVS mode each Service's address is one of the host.
+    @inline(__always)
+    func prefetchIsLocal(_ address: IPv4Address) { locals.prefetch(UInt64(address.rawValue)) }
+
     mutating func add(_ address: IPv4InterfaceAddress, on device: InterfaceIndex) {
         routeCache.removeAll()
         addresses.append((device, address))

@@ -1,3 +1,5 @@
+import CProcessor
+
 /// A map from non-zero 64-bit keys to 32-bit values in raw memory: open addressing, linear probing, load at most one half, removal by shifting
 /// back. No allocation but to grow, and none while nothing has been in it. Iteration order is that of the hash and must never reach the wire.
 struct AddressMap {
@@ -24,6 +26,10 @@ struct AddressMap {
     func deallocate() { if mask > 0 { slots.deallocate() } }
 
     @inline(__always) private static func hash(_ key: UInt64) -> Int { Int(truncatingIfNeeded: (key &* 0x9e37_79b9_7f4a_7c15) >> 32) }
+
+    /// Asks for the cache line in which a search begins.
+    @inline(__always)
+    func prefetch(_ key: UInt64) { hairpin_prefetch(slots + (AddressMap.hash(key) & mask)) }
 
     @inline(__always)
     func find(_ key: UInt64) -> UInt32? {

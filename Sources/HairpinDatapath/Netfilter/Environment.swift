@@ -5,6 +5,8 @@ import HairpinWire
 protocol NetfilterEnvironment {
     func name(of interface: InterfaceIndex) -> String
     func isLocal(_ address: IPv4Address) -> Bool
+    /// Asks for the memory that `isLocal` will read.
+    func prefetchIsLocal(_ address: IPv4Address)
     func isBroadcast(_ address: IPv4Address) -> Bool
     /// The source address masquerading gives packets that leave by `output` (`inet_select_addr`, scope universe).
     func primaryAddress(of output: InterfaceIndex, toward destination: IPv4Address) -> IPv4Address?
@@ -19,6 +21,7 @@ protocol NetfilterEnvironment {
 }
 
 extension NetfilterEnvironment {
+    func prefetchIsLocal(_ address: IPv4Address) {}
     func isLocal(_ address: IPv4Address, on interface: InterfaceIndex) -> Bool { isLocal(address) }
     func mtu(of interface: InterfaceIndex) -> Int { 1500 }
     func isWayBack(_ source: IPv4Address, by interface: InterfaceIndex, loose: Bool, acceptsLocal: Bool) -> Bool { true }

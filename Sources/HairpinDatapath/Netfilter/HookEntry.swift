@@ -8,6 +8,7 @@ struct HookEnvironment: NetfilterEnvironment {
 
     func name(of index: InterfaceIndex) -> String { process.interfaceName(index) }
     func isLocal(_ address: IPv4Address) -> Bool { process.namespace(namespace).pointee.isLocal(address) }
+    func prefetchIsLocal(_ address: IPv4Address) { process.namespace(namespace).pointee.prefetchIsLocal(address) }
     func isBroadcast(_ address: IPv4Address) -> Bool {
         address.isBroadcast || process.namespace(namespace).pointee.broadcasts.find(UInt64(address.rawValue)) != nil
     }

@@ -192,7 +192,7 @@ struct Netfilter {
         switch place.hook {
         case .prerouting:
             let isFresh = pool[frame].pointee.connectionInfo == .none
-            if isFresh { prefetchService(packet) }
+            if isFresh { prefetchService(packet, env) }
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }
@@ -220,7 +220,7 @@ struct Netfilter {
             if hasVirtualServers, let end = serve(place, frame, &packet, &pool, &env) { return end }
         case .localOut:
             let isFresh = pool[frame].pointee.connectionInfo == .none
-            if isFresh { prefetchService(packet) }
+            if isFresh { prefetchService(packet, env) }
             if let end = consult(.raw, place, frame, &packet, &pool, &env) { return end }
             if hasVirtualServers, virtualServers.nextExpiry <= env.now.nanoseconds { endVirtualConnections(now: env.now.nanoseconds) }
             if let end = track(frame, packet, pool, env) { return end }

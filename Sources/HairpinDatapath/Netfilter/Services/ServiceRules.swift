@@ -79,9 +79,11 @@ extension ServiceFlow {
 extension Netfilter {
     /// The line of the destination's address, before the connection is looked for.
     @inline(__always)
-    func prefetchService(_ packet: PacketHeaders) {
+    func prefetchService<E: NetfilterEnvironment>(_ packet: PacketHeaders, _ env: E) {
         services?.prefetchFrontend(ServiceAddress(IPv4Address(rawValue: packet.destination)), packet.destinationPort, packet.proto)
-        if hasVirtualServers { virtualServers.prefetchService(packet) }
+        guard hasVirtualServers else { return }
+        env.prefetchIsLocal(IPv4Address(rawValue: packet.destination))
+        virtualServers.prefetchService(packet)
     }
 
     /// What is behind it, if the connection is new.

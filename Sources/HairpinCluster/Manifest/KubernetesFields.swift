@@ -48,10 +48,10 @@ enum KubernetesFields {
         NodeRuntimeHandlerFeatures: recursiveReadOnlyMounts:bool userNamespaces:bool
         NodeFeatures: supplementalGroupsPolicy:bool
         Pod: kind:string apiVersion:string metadata:ObjectMeta spec:PodSpec status:PodStatus
-        PodSpec: volumes:[]Volume initContainers:[]Container containers:[]Container ephemeralContainers:[]EphemeralContainer restartPolicy:~v1.RestartPolicy terminationGracePeriodSeconds:int64 activeDeadlineSeconds:int64 dnsPolicy:~v1.DNSPolicy nodeSelector:{}string serviceAccountName:string serviceAccount:string automountServiceAccountToken:bool nodeName:string hostNetwork:bool hostPID:bool hostIPC:bool shareProcessNamespace:bool securityContext:PodSecurityContext imagePullSecrets:[]LocalObjectReference hostname:string subdomain:string affinity:Affinity schedulerName:string tolerations:[]Toleration hostAliases:[]HostAlias priorityClassName:string priority:int32 dnsConfig:PodDNSConfig readinessGates:[]PodReadinessGate runtimeClassName:string enableServiceLinks:bool preemptionPolicy:~v1.PreemptionPolicy overhead:{}* topologySpreadConstraints:[]TopologySpreadConstraint setHostnameAsFQDN:bool os:PodOS hostUsers:bool schedulingGates:[]PodSchedulingGate resourceClaims:[]PodResourceClaim resources:ResourceRequirements hostnameOverride:string
+        PodSpec: volumes:[]Volume initContainers:[]Container containers:[]Container ephemeralContainers:[]EphemeralContainer restartPolicy:~v1.RestartPolicy terminationGracePeriodSeconds:int64 activeDeadlineSeconds:int64 dnsPolicy:~v1.DNSPolicy nodeSelector:{}string serviceAccountName:string serviceAccount:string automountServiceAccountToken:bool nodeName:string hostNetwork:bool hostPID:bool hostIPC:bool shareProcessNamespace:bool securityContext:PodSecurityContext imagePullSecrets:[]LocalObjectReference hostname:string subdomain:string affinity:Affinity schedulerName:string tolerations:[]Toleration hostAliases:[]HostAlias priorityClassName:string priority:int32 dnsConfig:PodDNSConfig readinessGates:[]PodReadinessGate runtimeClassName:string enableServiceLinks:bool preemptionPolicy:~v1.PreemptionPolicy overhead:{}Quantity topologySpreadConstraints:[]TopologySpreadConstraint setHostnameAsFQDN:bool os:PodOS hostUsers:bool schedulingGates:[]PodSchedulingGate resourceClaims:[]PodResourceClaim resources:ResourceRequirements hostnameOverride:string
         Volume: name:string hostPath:HostPathVolumeSource emptyDir:EmptyDirVolumeSource gcePersistentDisk:GCEPersistentDiskVolumeSource awsElasticBlockStore:AWSElasticBlockStoreVolumeSource gitRepo:GitRepoVolumeSource secret:SecretVolumeSource nfs:NFSVolumeSource iscsi:ISCSIVolumeSource glusterfs:GlusterfsVolumeSource persistentVolumeClaim:PersistentVolumeClaimVolumeSource rbd:RBDVolumeSource flexVolume:FlexVolumeSource cinder:CinderVolumeSource cephfs:CephFSVolumeSource flocker:FlockerVolumeSource downwardAPI:DownwardAPIVolumeSource fc:FCVolumeSource azureFile:AzureFileVolumeSource configMap:ConfigMapVolumeSource vsphereVolume:VsphereVirtualDiskVolumeSource quobyte:QuobyteVolumeSource azureDisk:AzureDiskVolumeSource photonPersistentDisk:PhotonPersistentDiskVolumeSource projected:ProjectedVolumeSource portworxVolume:PortworxVolumeSource scaleIO:ScaleIOVolumeSource storageos:StorageOSVolumeSource csi:CSIVolumeSource ephemeral:EphemeralVolumeSource image:ImageVolumeSource
         HostPathVolumeSource: path:string type:~v1.HostPathType
-        EmptyDirVolumeSource: medium:~v1.StorageMedium sizeLimit:*
+        EmptyDirVolumeSource: medium:~v1.StorageMedium sizeLimit:Quantity
         GCEPersistentDiskVolumeSource: pdName:string fsType:string partition:int32 readOnly:bool
         AWSElasticBlockStoreVolumeSource: volumeID:string fsType:string partition:int32 readOnly:bool
         GitRepoVolumeSource: repository:string revision:string directory:string
@@ -70,7 +70,7 @@ enum KubernetesFields {
         DownwardAPIVolumeSource: items:[]DownwardAPIVolumeFile defaultMode:int32
         DownwardAPIVolumeFile: path:string fieldRef:ObjectFieldSelector resourceFieldRef:ResourceFieldSelector mode:int32
         ObjectFieldSelector: apiVersion:string fieldPath:string
-        ResourceFieldSelector: containerName:string resource:string divisor:*
+        ResourceFieldSelector: containerName:string resource:string divisor:Quantity
         FCVolumeSource: targetWWNs:[]string lun:int32 fsType:string readOnly:bool wwids:[]string
         AzureFileVolumeSource: secretName:string shareName:string readOnly:bool
         ConfigMapVolumeSource: name:string items:[]KeyToPath defaultMode:int32 optional:bool
@@ -95,7 +95,7 @@ enum KubernetesFields {
         EphemeralVolumeSource: volumeClaimTemplate:PersistentVolumeClaimTemplate
         PersistentVolumeClaimTemplate: metadata:ObjectMeta spec:PersistentVolumeClaimSpec
         PersistentVolumeClaimSpec: accessModes:[]~v1.PersistentVolumeAccessMode selector:LabelSelector resources:VolumeResourceRequirements volumeName:string storageClassName:string volumeMode:~v1.PersistentVolumeMode dataSource:TypedLocalObjectReference dataSourceRef:TypedObjectReference volumeAttributesClassName:string
-        VolumeResourceRequirements: limits:{}* requests:{}*
+        VolumeResourceRequirements: limits:{}Quantity requests:{}Quantity
         TypedLocalObjectReference: apiGroup:string kind:string name:string
         TypedObjectReference: apiGroup:string kind:string name:string namespace:string
         ImageVolumeSource: reference:string pullPolicy:~v1.PullPolicy
@@ -109,7 +109,7 @@ enum KubernetesFields {
         ConfigMapKeySelector: name:string key:string optional:bool
         SecretKeySelector: name:string key:string optional:bool
         FileKeySelector: volumeName:string path:string key:string optional:bool
-        ResourceRequirements: limits:{}* requests:{}* claims:[]ResourceClaim
+        ResourceRequirements: limits:{}Quantity requests:{}Quantity claims:[]ResourceClaim
         ResourceClaim: name:string request:string
         ContainerResizePolicy: resourceName:~v1.ResourceName restartPolicy:~v1.ResourceResizeRestartPolicy
         ContainerRestartRule: action:~v1.ContainerRestartRuleAction exitCodes:ContainerRestartRuleOnExitCodes

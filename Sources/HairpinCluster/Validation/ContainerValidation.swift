@@ -38,6 +38,7 @@ extension ObjectValidation {
         environment(container)
         mounts(container["volumeMounts"], volumes)
         container["imagePullPolicy"].oneOf(["Always", "IfNotPresent", "Never"])
+        resources(container["resources"])
     }
 
     /// `validateContainerPorts`.

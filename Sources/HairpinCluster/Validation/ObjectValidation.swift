@@ -1,6 +1,6 @@
 /// What the API server would reject when an object is created (Kubernetes 1.34): first what it cannot decode, then what its kind's rules forbid.
 ///
-/// The rules stand by kind, in the order of the API server's own functions, which each file names. Rules of fields that have no part in networking (resources, security
+/// The rules stand by kind, in the order of the API server's own functions, which each file names. Rules of fields that have no part in networking (security
 /// contexts, affinity, sources of volumes) are left to the API server.
 enum ObjectValidation {
     /// The rules of a kind whose fields are known.

@@ -69,6 +69,17 @@ struct StrictDecoding {
                                 fix: "Encode the value, or write it as it is under stringData.")
                         ], at: value)
                 }
+            case ("Quantity", _):
+                do {
+                    _ = try ResourceQuantity((try? value.scalarText()) ?? "")
+                } catch {
+                    throw InputError(
+                        subject: subject,
+                        reasons: [
+                            InputError(
+                                file: value.file, line: value.line, column: value.column, problem: error.problem, fix: "Write an amount such as 500m, 2 or 128Mi.")
+                        ], at: value)
+                }
             case ("bool", _): throw mismatch("Write true or false, without quotation marks.")
             case ("int32", _), ("int64", _), ("int", _): throw mismatch("Write a whole number such as 3.")
             case ("float64", _): throw mismatch("Write a number such as 0.5.")
@@ -105,7 +116,7 @@ struct StrictDecoding {
         switch type {
         case "IntOrString": return "int32"
         case "bytes": return "[]uint8"
-        case "*": return "resource.Quantity"
+        case "*", "Quantity": return "resource.Quantity"
         default: return KubernetesFields.types[type] == nil ? type : "v1.\(type.split(separator: ".").last ?? "")"
         }
     }

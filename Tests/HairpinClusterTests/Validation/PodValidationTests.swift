@@ -3,6 +3,7 @@ import Testing
 
 @Suite("What the API server rejects of pods")
 struct PodValidationTests {
+    private static func asks(_ resources: String) -> String { "containers: [{name: c, image: x, resources: {\(resources)}}]" }
     private static let one = "containers: [{name: c, image: nginx}]"
 
     static let specs: [Verdict] = [
@@ -99,7 +100,31 @@ struct PodValidationTests {
         Verdict(
             "volumes: [{name: v}], containers: [{name: c, image: x, volumeMounts: [{name: v, mountPath: /x}, {name: v, mountPath: /x}]}]",
             "spec.containers[0].volumeMounts[1].mountPath: Invalid value: \"/x\": must be unique"),
+        // Resources
+        Verdict(asks("requests: {cpu: 2}, limits: {cpu: 1}"), "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
+        Verdict(
+            asks("requests: {memory: 1.5Gi}, limits: {memory: 1024Mi}"),
+            "spec.containers[0].resources.requests: Invalid value: \"1536Mi\": must be less than or equal to memory limit of 1Gi"),
+        Verdict(
+            asks("requests: {memory: -1}, limits: {cpu: -500m}"), "spec.containers[0].resources.limits[cpu]: Invalid value: \"-500m\": must be greater than or equal to 0",
+            "spec.containers[0].resources.requests[memory]: Invalid value: \"-1\": must be greater than or equal to 0"),
+        Verdict(
+            asks("requests: {mem: 1Gi}"), "spec.containers[0].resources.requests[mem]: Invalid value: \"mem\": must be a standard resource type or fully qualified",
+            "spec.containers[0].resources.requests[mem]: Invalid value: \"mem\": must be a standard resource for containers"),
+        Verdict(asks("limits: {pods: 1}"), "spec.containers[0].resources.limits[pods]: Invalid value: \"pods\": must be a standard resource for containers"),
+        Verdict(
+            asks("requests: {example.com/gpu: 1}, limits: {example.com/gpu: 2}"),
+            "spec.containers[0].resources.requests: Invalid value: \"1\": must be equal to example.com/gpu limit of 2"),
+        Verdict(asks("requests: {example.com/gpu: 1}"), "spec.containers[0].resources.limits: Required value: Limit must be set for non overcommitable resources"),
+        Verdict(asks("limits: {example.com/gpu: 500m}"), "spec.containers[0].resources.limits[example.com/gpu]: Invalid value: \"500m\": must be an integer"),
+        Verdict(
+            asks("limits: {requests.example.com/gpu: 1}"),
+            "spec.containers[0].resources.limits[requests.example.com/gpu]: Invalid value: \"requests.example.com/gpu\": doesn't follow extended resource name standard"),
+        Verdict(
+            asks("limits: {hugepages-2Mi: 3Mi}"), "spec.containers[0].resources.limits[hugepages-2Mi]: Invalid value: \"3Mi\": 3Mi is not positive integer multiple of hugepages-2Mi",
+            "spec.containers[0].resources: Forbidden: HugePages require cpu or memory"),
         // Accepted
+        Verdict(asks("requests: {cpu: 100m, memory: 64Mi, ephemeral-storage: 1e3}, limits: {cpu: 0.1, memory: 67108864, hugepages-2Mi: 4Mi, example.com/gpu: 2}")),
         Verdict(one), Verdict("dnsPolicy: '', restartPolicy: '', hostname: '', \(one)"), Verdict("dnsPolicy: None, dnsConfig: {nameservers: ['fd00::1']}, \(one)"),
         Verdict("dnsConfig: {searches: [., _tcp.example.com., a_b]}, \(one)"), Verdict("hostAliases: [{ip: '::1', hostnames: [a.b]}], \(one)"),
         Verdict("containers: [{name: c, image: x, ports: [{containerPort: 80}, {containerPort: 80}, {name: http, containerPort: 81, hostPort: 0}]}]"),
@@ -115,6 +140,17 @@ struct PodValidationTests {
     func rules(_ verdict: Verdict) {
         let spec = verdict.text == "{}" ? "{}" : "{\(verdict.text)}"
         #expect(reasons("{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: \(spec)}\n") == verdict.reasons)
+    }
+
+    @Test(
+        "What is no amount is refused by the decoder",
+        arguments: [
+            ("half", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"), ("1.5.2", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+            ("100MB", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"), ("5mi", "unable to parse quantity's suffix"), ("1KiKi", "unable to parse quantity's suffix"),
+            ("true", "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
+        ])
+    func amounts(_ text: String, _ problem: String) {
+        #expect(reasons("{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {\(PodValidationTests.asks("limits: {memory: \(text)}"))}}\n") == [problem])
     }
 
     @Test("The search list of resolv.conf has its limits")

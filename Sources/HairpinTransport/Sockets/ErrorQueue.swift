@@ -78,6 +78,11 @@ extension TransportStack {
         e.pointee.flags.insert(.awaitsZeroCopy)
     }
 
+    /// Whether bytes of such calls lie beyond `start`: in the packet that begins there, if it is the last one.
+    func endsZeroCopy(_ e: EndpointPointer, after start: SequenceNumber) -> Bool {
+        streamExtras[e.pointee.socket.rawValue]?.calls.last.map { $0.end.isAfter(start) } ?? false
+    }
+
     /// Tells the program about calls whose bytes are acknowledged, or thrown away (`__msg_zerocopy_callback`).
     func completeZeroCopy(_ e: EndpointPointer, all: Bool = false) {
         guard e.pointee.flags.contains(.awaitsZeroCopy), var extras = streamExtras[e.pointee.socket.rawValue] else { return }

@@ -25,6 +25,12 @@ extension TransportStack {
         }
     }
 
+    /// A program waits in send(2) until the connection opens, or no more: its data goes with the last ACK of the handshake (`sk_stream_wait_connect`).
+    public func awaitOpening(_ socket: SocketID, _ waits: Bool) {
+        guard let e = table.stream(socket), !waits || e.pointee.state == .synSent else { return }
+        setFlag(e, .writePending, waits)
+    }
+
     /// TCP_FASTOPEN_KEY: the sixteen bytes of a listener's own key; sixteen more, for cookies made earlier, are accepted and not used.
     public func setFastOpenKey(_ socket: SocketID, _ bytes: [UInt8]) throws(Errno) {
         guard table.stream(socket) != nil else { throw .badFileDescriptor }
@@ -71,6 +77,7 @@ extension TransportStack {
         e.pointee.window = 10
         (e.pointee.sackedOut, e.pointee.lostOut, e.pointee.retransOut) = (0, 0, 0)
         (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
+        e.cold.pointee.roundTrips = WindowedMinimum()
         (e.pointee.retransmitTimeout, e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.probesOut) = (250, 0, 0, 0)
         (e.cold.pointee.delivered, e.cold.pointee.deliveredMarked, e.cold.pointee.totalRetransmissions, e.cold.pointee.reorderingEvents, e.cold.pointee.duplicateReports) = (0, 0, 0, 0, 0)
         (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut, e.cold.pointee.dataSegmentsIn, e.cold.pointee.dataSegmentsOut) = (0, 0, 0, 0)
@@ -82,7 +89,7 @@ extension TransportStack {
         e.cold.pointee.slowStartThreshold = .max
         e.pointee.flags.subtract([
             .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
-            .windowScaling, .connecting, .bornOpen, .triedFastOpen,
+            .windowScaling, .connecting, .bornOpen, .triedFastOpen, .writePending, .routeStale,
         ])
         notify(e)
     }

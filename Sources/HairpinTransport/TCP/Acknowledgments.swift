@@ -142,8 +142,9 @@ extension TransportStack {
         }
     }
 
-    /// RTT samples: Karn's rule, then SACKed segments, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`). True if there was one.
-    func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings) -> Bool {
+    /// RTT samples: Karn's rule, then SACKed segments, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`). `isAlone`: the ACK was for one
+    /// segment, and nothing was SACKed. True if there was a sample.
+    func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings, isAlone: Bool) -> Bool {
         var sample: Int64 = -1
         var own: Int64 = findings.acknowledgedRoundTrip
         if findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked) {
@@ -157,7 +158,9 @@ extension TransportStack {
         if let modules = e.cold.pointee.modules { modules.pointee.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
-        updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))
+        let least = UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000))
+        // What waited at the receiver would pass for a longer path when the window of the minimum is over.
+        if least <= e.cold.pointee.minimumRTT || !isAlone || !mayBeDelayed(e, findings) { updateMinimumRTT(e, microseconds: least) }
         addRTTSample(e, microseconds: UInt32(clamping: max(1, sample)))
         return true
     }

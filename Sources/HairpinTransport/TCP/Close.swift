@@ -39,6 +39,7 @@ extension TransportStack {
             }
             if e.cold.pointee.linger2 < 0 {
                 statistics.ext.TCPAbortOnData += 1
+                sendReset(to: segment)
                 destroy(e)
                 return false
             }

@@ -281,7 +281,10 @@ extension TransportStack {
                 e.cold.pointee.bytesReceived = UInt64(segment.payload.count)
                 if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
             }
-            if e.pointee.state != .closed, isInteractive(e) || e.cold.pointee.deferAccept > 0 { saveLastAck(e) } else { sendAck(e) }
+            guard e.pointee.state != .closed else { return .delivered }
+            let isSaved = isInteractive(e) || e.cold.pointee.deferAccept > 0 || e.pointee.flags.contains(.writePending)
+            e.pointee.flags.remove(.writePending)
+            if isSaved { saveLastAck(e) } else { sendAck(e) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
@@ -443,11 +446,10 @@ extension TransportStack {
             countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
             e.cold.pointee.retransmits &+= 1
         }
-        e.cold.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
-        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1 {
-            repeatSynAck(e)
-        }
+        let isRepeated = !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1
+        e.cold.pointee.synRetries += 1
+        if isRepeated, network.packetsHeld(by: e.pointee.socket) == 0 { repeatSynAck(e) }
         armSlow(e, ticks: min(250 << UInt64(min(e.cold.pointee.synRetries, 20)), UInt64(maximumTimeoutTicks(e))))
     }
 

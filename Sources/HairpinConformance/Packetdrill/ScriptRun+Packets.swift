@@ -42,7 +42,9 @@ extension ScriptRun {
             switch option {
             case .selectiveAcks(let blocks):
                 options.append(.selectiveAcks(blocks.map { ScriptRange(start: connection.realLocal($0.start), end: connection.realLocal($0.end)) }))
-            case .timestamps(let value, let echo): options.append(.timestamps(value: value, echo: try realEcho(echo, connection)))
+            // Without ACK the echo is as it is written.
+            case .timestamps(let value, let echo):
+                options.append(.timestamps(value: value, echo: segment.flags.contains(.ack) ? try realEcho(echo, connection) : echo))
             default: options.append(option)
             }
         }

@@ -16,7 +16,7 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
     public var TCPACKSkippedPAWS = 0, TCPACKSkippedSeq = 0, TCPACKSkippedChallenge = 0, TCPWinProbe = 0, TCPKeepAlive = 0
     public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0
-    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0, TCPAutoCorking = 0, TCPFastOpenBlackhole = 0, TCPMinTTLDrop = 0
+    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, TSEcrRejected = 0, PAWSActive = 0, TCPAutoCorking = 0, TCPFastOpenBlackhole = 0, TCPMinTTLDrop = 0
     public var ListenDrops = 0, TCPReqQFullDoCookies = 0, TCPReqQFullDrop = 0, TCPFastOpenListenOverflow = 0, TCPFastOpenPassiveFail = 0
 
     /// Not of `TcpExt`: EstabResets, InErrs, InCsumErrors and CurrEstab of `Tcp`, and how many of the retransmissions were SYN-ACKs.
@@ -93,7 +93,7 @@ extension TransportStatistics {
             ("TCPACKSkippedSeq", e.TCPACKSkippedSeq), ("TCPACKSkippedChallenge", e.TCPACKSkippedChallenge), ("TCPWinProbe", e.TCPWinProbe),
             ("TCPKeepAlive", e.TCPKeepAlive), ("TCPDelivered", e.TCPDelivered), ("TCPDeliveredCE", e.TCPDeliveredCE), ("TCPZeroWindowDrop", e.TCPZeroWindowDrop),
             ("TCPRcvQDrop", e.TCPRcvQDrop), ("TCPDSACKRecvSegs", e.TCPDSACKRecvSegs), ("TCPDSACKIgnoredDubious", e.TCPDSACKIgnoredDubious),
-            ("TCPAckCompressed", e.TCPAckCompressed), ("TCPTimeWaitOverflow", e.TCPTimeWaitOverflow), ("PAWSOldAck", e.PAWSOldAck),
+            ("TCPAckCompressed", e.TCPAckCompressed), ("TCPTimeWaitOverflow", e.TCPTimeWaitOverflow), ("PAWSOldAck", e.PAWSOldAck), ("TSEcrRejected", e.TSEcrRejected),
         ]
         return list
     }

@@ -3,7 +3,8 @@ import HairpinWire
 
 /// The acknowledgment field, the window and the SACK option of an arriving segment (`tcp_ack`; RFC 9293 §3.10.7.4, fifth check).
 extension TransportStack {
-    enum AckVerdict { case fine, old, unsent }
+    /// `ancient`: older than anything that can be under way.
+    enum AckVerdict { case fine, old, ancient, unsent }
 
     func processAck(_ e: EndpointPointer, _ segment: Segment) -> AckVerdict {
         let una = e.pointee.unacknowledged
@@ -13,11 +14,8 @@ extension TransportStack {
         findings.lostBefore = e.cold.pointee.lostEver
         if e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { beginSample(e, modules) }
         if ack.isBefore(una) {
-            // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
-            if una - ack > Int(max(e.cold.pointee.maximumWindow, 1)) {
-                sendChallenge(e)
-                return .unsent
-            }
+            // RFC 5961 §5.2: blind data injection shows as very old acknowledgments, or as those of numbers before the first.
+            if una - ack > min(Int(e.cold.pointee.maximumWindow), Int(clamping: e.cold.pointee.bytesAcknowledged)) { return .ancient }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
                 tagSelectiveAcks(e, segment, &findings)
                 // What an old ACK tells is not counted as delivered (`tcp_ack`, old_ack).

@@ -73,6 +73,8 @@ extension TransportStack {
             e.cold.pointee.segmentsIn &+= 1
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
         }
+        // Segments without ACK, RST or SYN are not even looked at (`SKB_DROP_REASON_TCP_FLAGS`).
+        guard !segment.flags.isDisjoint(with: [.ack, .rst, .syn]) else { return .delivered }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
         if segment.typeOfService & 3 != 0 { countMark(e, segment) }
@@ -81,6 +83,9 @@ extension TransportStack {
         switch processAck(e, segment) {
         case .unsent:
             if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2
+            return .delivered
+        case .ancient:
+            sendChallenge(e)
             return .delivered
         case .old, .fine: break
         }

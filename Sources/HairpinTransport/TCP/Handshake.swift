@@ -512,6 +512,8 @@ extension TransportStack {
             if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
+                // A SYN that is none of this connection does not end what Fast Open has opened.
+                guard segment.isReset else { return .delivered }
                 completeFastOpen(e)
                 receiveReset(e)
             } else if e.pointee.flags.contains(.unaccepted) {

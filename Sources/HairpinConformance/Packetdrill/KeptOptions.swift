@@ -80,6 +80,8 @@ struct KeptOption {
         add(6, [19], KeptOption(.zeroElse(.notPermitted)))
         add(6, [20, 21, 29], KeptOption(.refuses(.notPermitted), nil, unreadable: .invalid))
         add(6, [22], KeptOption(.refuses(.invalid), nil, unreadable: .noProtocolOption))
+        // TCP_SAVED_SYN, which is read otherwise
+        add(6, [28], KeptOption(.refuses(.noProtocolOption), nil))
         // TCP_ZEROCOPY_RECEIVE; the options of TCP-AO, which is not built in
         add(6, [35], KeptOption(.refuses(.noProtocolOption), nil, unreadable: .invalid))
         add(6, [38, 39, 40, 41, 42], KeptOption(.refuses(.noProtocolOption), nil))

@@ -454,6 +454,14 @@ extension ScriptRun {
             try checkLength(call, natural: 16)
             return try comparePatience(socket, name, value)
         }
+        if [level, name] == [6, 28] {
+            let bytes: [UInt8]
+            let room = Int(clamping: try number(call, 4))
+            do throws(Errno) { bytes = try host.stack.takeSavedSYN(socket, room: room) } catch { return .error(error.rawValue) }
+            try checkLength(call, natural: Int64(bytes.count))
+            if case .string(let text) = value, ScriptRun.bytes(text) != bytes { throw differs(text, bytes.map { String($0, radix: 16) }.joined(separator: " ")) }
+            return .value(0)
+        }
         if [level, name] == [6, 11] { return try compareInformation(socket, value) }
         if [level, name] == [6, 33] {
             guard case .string(let text) = value, let wanted = ScriptRun.bytes(text) else { throw .unsupported(line, "this value of TCP_FASTOPEN_KEY") }

@@ -50,8 +50,9 @@ struct StreamExtras {
     var bindsWithoutPort = false
     var bindsFreely = false, isTransparent = false
     var peekOffset = -1
-    /// TCP_SAVE_SYN
+    /// TCP_SAVE_SYN, TCP_SAVED_SYN
     var savesSYN = 0
+    var savedSYN: [UInt8] = []
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
     /// When a listener last answered with a SYN cookie, in ns; zero: never.

@@ -31,6 +31,25 @@ extension TransportStack {
         setFlag(e, .writePending, waits)
     }
 
+    /// TCP_SAVE_SYN of a listener: the headers of the SYN, IP's and TCP's, are kept for the child, which has the option too (`tcp_reqsk_record_syn`).
+    func saveSYN(_ segment: Segment, _ headers: UnsafeRawBufferPointer, mode: Int) {
+        guard let child = connections.find(segment.destination, segment.destinationPort, segment.source, segment.sourcePort), child.pointee.flags.contains(.unaccepted),
+            streamExtras[child.pointee.socket.rawValue]?.savedSYN.isEmpty != false
+        else { return }
+        streamExtras[child.pointee.socket.rawValue, default: StreamExtras()].savesSYN = mode
+        streamExtras[child.pointee.socket.rawValue]?.savedSYN = Array(headers)
+    }
+
+    /// TCP_SAVED_SYN: the headers of the SYN that a child came of; empty if none were kept, or once they have been read. Throws `Errno.invalid` if they are
+    /// more than `room` bytes.
+    public func takeSavedSYN(_ socket: SocketID, room: Int) throws(Errno) -> [UInt8] {
+        guard table.stream(socket) != nil else { throw .badFileDescriptor }
+        guard let bytes = streamExtras[socket.rawValue]?.savedSYN, !bytes.isEmpty else { return [] }
+        guard bytes.count <= room else { throw .invalid }
+        streamExtras[socket.rawValue]?.savedSYN = []
+        return bytes
+    }
+
     /// TCP_FASTOPEN_KEY: the sixteen bytes of a listener's own key; sixteen more, for cookies made earlier, are accepted and not used.
     public func setFastOpenKey(_ socket: SocketID, _ bytes: [UInt8]) throws(Errno) {
         guard table.stream(socket) != nil else { throw .badFileDescriptor }

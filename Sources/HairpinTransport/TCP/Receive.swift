@@ -36,7 +36,10 @@ extension TransportStack {
             if backlog.append(ip, tcp, memory.condensed) { statistics.ext.TCPBacklogCoalesce += 1 }
             return .delivered
         }
-        return dispatch(e, segment)
+        let savesSYN = e.pointee.state == .listen && segment.isSYN && !streamExtras.isEmpty ? streamExtras[e.pointee.socket.rawValue]?.savesSYN ?? 0 : 0
+        let reception = dispatch(e, segment)
+        if savesSYN > 0 { saveSYN(segment, UnsafeRawBufferPointer(rebasing: ip.bytes[..<(ip.headerLength + tcp.headerLength)]), mode: savesSYN) }
+        return reception
     }
 
     /// A packet of the backlog, which was counted when it came in.

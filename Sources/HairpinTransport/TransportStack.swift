@@ -172,6 +172,8 @@ public final class TransportStack {
         case IPProtocol.icmp.rawValue: echoError(error)
         default: break
         }
+        // No route takes less than net.ipv4.route.min_pmtu.
+        if type == ICMPv4.destinationUnreachable, code == ICMPv4.fragmentationNeeded { outdateRoutes(to: error.destination, mtu: max(Int(information), 552)) }
     }
 
     /// The deadline given to `NetworkLayer.arm` has come.
@@ -222,16 +224,18 @@ struct ICMPError {
     var verdict: (errno: Errno, fatal: Bool)? {
         switch type {
         case ICMPv4.parameterProblem: return (.protocolError, true)
-        case ICMPv4.timeExceeded: return (.hostUnreachable, false)
+        // A datagram whose other pieces did not come says nothing about the path.
+        case ICMPv4.timeExceeded: return code == 1 ? nil : (.hostUnreachable, false)
         case ICMPv4.destinationUnreachable: break
         default: return nil
         }
         switch code {
         case ICMPv4.netUnreachable, 6, 11: return (.networkUnreachable, code == 6)
-        case ICMPv4.hostUnreachable, 5, 12: return (.hostUnreachable, false)
+        case ICMPv4.hostUnreachable, 12: return (.hostUnreachable, false)
         case ICMPv4.protocolUnreachable: return (.noProtocolOption, true)
         case ICMPv4.portUnreachable: return (.connectionRefused, true)
         case ICMPv4.fragmentationNeeded: return (.messageTooLong, false)
+        case 5: return (.notSupported, true)
         case 7: return (.hostDown, true)
         case 8: return (Errno(64), true)
         case 9: return (.networkUnreachable, true)

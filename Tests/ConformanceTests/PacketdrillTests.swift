@@ -235,6 +235,9 @@ struct PacketdrillParserTests {
         ("0 %{ assert 1 ", 1, 5, "'}%' to end the code"),
         ("*  socket(...) = 3", 1, 1, "one time, not a range or '*', for anything but an outbound packet"),
         ("+.2~+.1 > . 1:1(0)", 1, 6, "an end of the range at or after its start"),
+        (".1 close(3) = 0", 1, 1, "a first event at time 0"),
+        ("0 close(3) = 0\n+.5 close(3) = 0\n 1.5 close(3) = 0\n 1.25 > . 1:1(0)", 4, 2, "a time at or after that of the event before, 1.5"),
+        ("0 close(3) = 0\n.5~.7 > . 1:1(0)\n.4 close(3) = 0", 3, 1, "a time at or after that of the event before, 0.5"),
         ("`a`\n0 close(3) = 0\n`b`\n0 close(3) = 0", 4, 1, "the end of the file after the clean-up block"),
         ("0 < . 1:1(0) ack 1 <FO abc,nop>", 1, 24, "pairs of hex digits"),
         ("0 < [ect9] . 1:1(0)", 1, 6, "an IP field (an ECN name, 'tos', 'ttl' or 'flowlabel')"),
@@ -249,7 +252,7 @@ struct PacketdrillParserTests {
     @Test("Every construct of the language parses", arguments: [
         "--ip_version=ipv4\n--tolerance_usecs=10000 --define=A=1\n0 close(3) = 0",
         "`sysctl -q a.b=c`\n0 close(3) = 0\n`cleanup`",
-        "0 > S 0:0(0) <...>", "* > . 1:1(0)", "0.5~0.7 > F. 1:1(0) ack 1", "+.1~.2 > - 1:1(0)", "+1...1.2 read(3, ..., 5) = 5",
+        "0 > S 0:0(0) <...>", "* > . 1:1(0)", "0~0.7 > F. 1:1(0) ack 1", "0 close(3) = 0\n+.1~.2 > - 1:1(0)", "+0...1.2 read(3, ..., 5) = 5",
         "0 < 8080 > 9090 SEWA. 0:0(0) win 5 urg 6 <mss 5,nop,wscale 7,sackOK,sack 1:2 3:4,TS val 1 ecr 2,eol,FO,FO abcd,FOEXP abcd,FOEXP,md5 00>",
         "0 < [ect0] . 1:1(0)", "0 > (ect01) . 1:1(0)", "0 < (tos 0x10,ttl 64) . 1:1(0)", "0 > [noecn, flowlabel 0x1] . 1:1(0)", "0 > 5. 1:1(0)",
         "0 < udp (100)", "0 > udp 5 > 6 (0)",

@@ -49,6 +49,43 @@ struct HeaderFieldTests {
         #expect(client.allSatisfy { $0.dontFragment })
     }
 
+    @Test("What one connection learns of the path holds for others to the host, from their next packet but one", arguments: [PathMTUDiscovery.want, .dont])
+    func otherConnection(_ kind: PathMTUDiscovery) throws {
+        let world = World()
+        defer { world.tearDown() }
+        for port in [80, 81] as [UInt16] { try Peer.serve(world.b, port: port, [.receiveToEnd]) }
+        func open(_ port: UInt16) throws -> SocketID {
+            let socket = try world.a.stack.socket(.stream)
+            if port == 81 { try world.a.stack.setOption(socket, .pathMTUDiscovery(kind)) }
+            do { try world.a.stack.connect(socket, SocketAddress(world.b.address, port)) } catch { guard error == .inProgress else { throw error } }
+            world.run(.milliseconds(1))
+            return socket
+        }
+        let first = try open(80)
+        let second = try open(81)
+        _ = try world.a.stack.send(first, [UInt8](repeating: 1, count: 1448)[...])
+        let quote = try #require(world.packets.last { $0.from == "a" })
+        world.a.mtu = 700
+        quote.bytes.withUnsafeBytes {
+            world.a.stack.receiveICMPError(type: ICMPv4.destinationUnreachable, code: ICMPv4.fragmentationNeeded, information: 700, offender: world.b.address, quote: $0)
+        }
+        world.run(.milliseconds(1))
+        #expect(world.a.stack.routeMTU(first) == 700)
+        // Until it has sent something the other goes by the route it had.
+        #expect(world.a.stack.routeMTU(second) == 1500)
+        let before = world.packets.count
+        for _ in 0..<3 {
+            _ = try world.a.stack.send(second, [UInt8](repeating: 2, count: 1448)[...])
+            world.run(.milliseconds(1))
+        }
+        let sizes = world.packets[before...].filter { $0.from == "a" && $0.tcp?.destinationPort == 81 && $0.tcp!.payload.count > 0 }.map(\.bytes.count)
+        // One that routers may cut leaves as it is; one that they must not goes nowhere, and its bytes with those that follow.
+        #expect(sizes.first == (kind == .dont ? 1500 : 700))
+        #expect(sizes.dropFirst().allSatisfy { $0 <= 700 })
+        #expect(sizes.reduce(0, +) >= 3 * 1448)
+        #expect(world.a.stack.routeMTU(second) == 700)
+    }
+
     @Test("ip_no_pmtu_disc makes DONT the kind of new sockets")
     func setting() throws {
         var settings = TransportSettings()

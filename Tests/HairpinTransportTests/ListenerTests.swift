@@ -54,6 +54,22 @@ struct ListenerTests {
         #expect(world.b.stack.counters["TcpExtTCPReqQFullDrop"] == 0)
     }
 
+    @Test("TCP_SAVED_SYN gives the headers of the SYN once, if there is room for them")
+    func savedSYN() throws {
+        let world = World()
+        defer { world.tearDown() }
+        let listener = try listen(world, backlog: 5)
+        try world.b.stack.setOption(listener, .saveSYN, 1)
+        _ = try Peer.connect(world.a, to: SocketAddress(world.b.address, 80), [])
+        world.run(.milliseconds(1))
+        let (child, _) = try world.b.stack.accept(listener)
+        #expect(try world.b.stack.option(child, .saveSYN) == 1)
+        #expect(throws: Errno.invalid) { try world.b.stack.takeSavedSYN(child, room: 59) }
+        #expect(try world.b.stack.takeSavedSYN(child, room: 60) == world.packets[0].bytes)
+        #expect(try world.b.stack.takeSavedSYN(child, room: 60).isEmpty)
+        #expect(try world.b.stack.takeSavedSYN(listener, room: 60).isEmpty)
+    }
+
     @Test("somaxconn bounds the backlog")
     func somaxconn() throws {
         var settings = TransportSettings()

@@ -23,9 +23,11 @@ struct KeptOption {
     /// Before it is set; nil: it cannot be read.
     var standard: Int64?
     /// What getsockopt(2) says then.
-    var refusal: Int32 { if case .refuses(let error) = rule { error.rawValue } else { Errno.noProtocolOption.rawValue } }
+    var refusal: Int32 { if let unreadable { unreadable.rawValue } else if case .refuses(let error) = rule { error.rawValue } else { Errno.noProtocolOption.rawValue } }
 
-    private init(_ rule: Rule, _ standard: Int64? = 0) { (self.rule, self.standard) = (rule, standard) }
+    private var unreadable: Errno?
+
+    private init(_ rule: Rule, _ standard: Int64? = 0, unreadable: Errno? = nil) { (self.rule, self.standard, self.unreadable) = (rule, standard, unreadable) }
 
     /// The value that is kept.
     func taken(_ number: Int32) throws(Errno) -> Int64 {
@@ -72,6 +74,17 @@ struct KeptOption {
         add(1, [56], KeptOption(.refuses(.noProtocolOption)))
         // TCP_THIN_DUPACK, TCP_IS_MPTCP
         add(6, [17], KeptOption(.forgets(0...1)))
+        // TCP_TX_DELAY, which only the queue discipline fq obeys
+        add(6, [37], KeptOption(.within(natural)))
+        // TCP_REPAIR, which is off, and what goes with it: TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ and TCP_REPAIR_WINDOW, TCP_REPAIR_OPTIONS
+        add(6, [19], KeptOption(.zeroElse(.notPermitted)))
+        add(6, [20, 21, 29], KeptOption(.refuses(.notPermitted), nil, unreadable: .invalid))
+        add(6, [22], KeptOption(.refuses(.invalid), nil, unreadable: .noProtocolOption))
+        // TCP_SAVED_SYN, which is read otherwise
+        add(6, [28], KeptOption(.refuses(.noProtocolOption), nil))
+        // TCP_ZEROCOPY_RECEIVE; the options of TCP-AO, which is not built in
+        add(6, [35], KeptOption(.refuses(.noProtocolOption), nil, unreadable: .invalid))
+        add(6, [38, 39, 40, 41, 42], KeptOption(.refuses(.noProtocolOption), nil))
         add(6, [43], KeptOption(.refuses(.noProtocolOption)))
         // IP_RECVOPTS, IP_RETOPTS, IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_PASSSEC, IP_RECVORIGDSTADDR, IP_CHECKSUM
         add(0, [6, 7, 8, 12, 13, 18, 20, 23], KeptOption(.flag))

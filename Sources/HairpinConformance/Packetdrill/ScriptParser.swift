@@ -42,10 +42,24 @@ struct ScriptParser {
                 guard scanner.isAtEnd else { throw scanner.refusal("the end of the file after the clean-up block") }
                 break
             }
-            events.append(try event())
+            let event = try event()
+            try checkOrder(event, after: events.last)
+            events.append(event)
         }
         guard !events.isEmpty else { throw scanner.refusal("an event") }
         return PacketdrillScript(file: scanner.file, options: options, setup: setup, events: events)
+    }
+
+    /// The first event is at time 0, and of two absolute times the second is not the earlier one.
+    private func checkOrder(_ event: ScriptEvent, after last: ScriptEvent?) throws(ScriptError) {
+        func text(_ microseconds: Int) -> String { String(Double(microseconds) / 1e6) }
+        guard let last else {
+            if event.time.start != 0 { throw scanner.refusal("a first event at time 0", at: event.position, found: text(event.time.start)) }
+            return
+        }
+        if last.time.isAbsolute, event.time.isAbsolute, event.time.start < last.time.start {
+            throw scanner.refusal("a time at or after that of the event before, \(text(last.time.start))", at: event.position, found: text(event.time.start))
+        }
     }
 
     private mutating func option() throws(ScriptError) -> ScriptOption {

@@ -23,6 +23,8 @@ struct ScriptCallState {
     var isConnecting = false
     /// A socket whose close(2) waits for what is written to be acknowledged (SO_LINGER).
     var closing: SocketID?
+    /// What it says when its time is over: EAGAIN, of connect(2) EINPROGRESS, or EALREADY where an earlier one began.
+    var lateError = Errno.tryAgain
     /// The end of a timeout; nil waits for ever.
     var deadline: Instant?
 }
@@ -39,7 +41,7 @@ extension ScriptRun {
     static let knownCalls: Set<String> = [
         "socket", "bind", "listen", "accept", "connect", "close", "shutdown", "read", "write", "send", "recv", "sendto", "recvfrom", "readv", "writev", "sendmsg",
         "recvmsg", "accept4", "epoll_create1", "fcntl", "ioctl", "setsockopt", "getsockopt", "poll", "epoll_create", "epoll_ctl", "epoll_wait",
-        "open", "pipe", "pipe2", "splice", "sendfile", "cap_set",
+        "open", "pipe", "pipe2", "splice", "sendfile", "cap_set", "getsockname", "getpeername", "usleep", "sleep", "nanosleep",
     ]
 
     /// A call that must return at once.
@@ -167,7 +169,7 @@ extension ScriptRun {
     func field(_ fields: [ScriptField], _ name: String) -> ScriptField? { fields.first { $0.name == name } }
 
     /// `{sa_family = AF_INET, sin_port = htons(8080), sin_addr = inet_addr("192.0.2.1")}`; nil for AF_UNSPEC.
-    private func address(_ expression: ScriptExpression, _ standard: SocketAddress) throws(ScriptStop) -> SocketAddress? {
+    func address(_ expression: ScriptExpression, _ standard: SocketAddress) throws(ScriptStop) -> SocketAddress? {
         switch expression {
         case .ellipsis: return standard
         case .word("AF_UNSPEC"): return nil
@@ -205,6 +207,8 @@ extension ScriptRun {
         case "splice": return try splice(call, &state)
         // What the program may do changes nothing here.
         case "cap_set": return .value(0)
+        case "sleep", "usleep": return try wait(for: .microseconds(try number(call, 0) * (call.name == "sleep" ? 1_000_000 : 1)), &state)
+        case "nanosleep": return try wait(for: try duration(try argument(call, 0), fraction: "tv_nsec"), &state)
         case "sendfile": return try sendFile(call, &state)
         default: break
         }
@@ -240,8 +244,9 @@ extension ScriptRun {
                 if fresh == socket { fresh = nil }
             }
             return result
-        case "accept", "accept4": return try accept(call, descriptor, socket)
-        case "connect": return try connect(call, descriptor, socket, &state)
+        case "accept", "accept4": return bounded(try accept(call, descriptor, socket), socket, &state, writes: false)
+        case "connect": return bounded(try connect(call, descriptor, socket, &state), socket, &state, writes: true)
+        case "getsockname", "getpeername": return try socketName(call, socket)
         case "shutdown":
             let how = try number(call, 1)
             guard 0...2 ~= how else { return .error(Errno.invalid.rawValue) }
@@ -249,8 +254,8 @@ extension ScriptRun {
                 try stack.shutdown(socket, read: how != 1, write: how != 0)
                 return 0
             }
-        case "read", "recv", "recvfrom", "readv", "recvmsg": return try receive(call, descriptor, socket, &state)
-        case "write", "send", "sendto", "writev", "sendmsg": return try send(call, descriptor, socket, &state)
+        case "read", "recv", "recvfrom", "readv", "recvmsg": return bounded(try receive(call, descriptor, socket, &state), socket, &state, writes: false)
+        case "write", "send", "sendto", "writev", "sendmsg": return bounded(try send(call, descriptor, socket, &state), socket, &state, writes: true)
         case "ioctl": return try ioctl(call, socket)
         case "setsockopt": return try setOption(call, socket)
         case "getsockopt": return try getOption(call, socket)
@@ -318,6 +323,7 @@ extension ScriptRun {
             let (child, address) = try host.stack.accept(socket)
             let accepted = ScriptDescriptor(.socket(child))
             accepted.isNonblocking = flags & 0x800 != 0
+            patience[child.rawValue] = patience[socket.rawValue]
             descriptors[number] = accepted
             if let connection = connections.last(where: {
                 $0.isTupleKnown && $0.pair.destinationAddress == address.address && $0.pair.destinationPort == address.port
@@ -346,6 +352,7 @@ extension ScriptRun {
             if error == .inProgress { opening(socket, to: address) }
             guard error == .inProgress || error == .already, !descriptor.isNonblocking else { return .error(error.rawValue) }
             state.isConnecting = true
+            state.lateError = error
             return connectOutcome(socket)
         }
     }

@@ -42,7 +42,9 @@ extension ScriptRun {
             switch option {
             case .selectiveAcks(let blocks):
                 options.append(.selectiveAcks(blocks.map { ScriptRange(start: connection.realLocal($0.start), end: connection.realLocal($0.end)) }))
-            case .timestamps(let value, let echo): options.append(.timestamps(value: value, echo: try realEcho(echo, connection)))
+            // Without ACK the echo is as it is written.
+            case .timestamps(let value, let echo):
+                options.append(.timestamps(value: value, echo: segment.flags.contains(.ack) ? try realEcho(echo, connection) : echo))
             default: options.append(option)
             }
         }
@@ -131,11 +133,12 @@ extension ScriptRun {
         let quote = WirePacket.tcp(
             connection.pair, flags: .ack, sequence: sequence, acknowledgment: 0, window: 0, urgent: 0, options: [], length: length, typeOfService: 0, timeToLive: 64)
         let mtu = message.mtu ?? 0
-        if type == ICMPv4.destinationUnreachable, code == ICMPv4.fragmentationNeeded, mtu > 0 {
+        if type == ICMPv4.destinationUnreachable, code == ICMPv4.fragmentationNeeded {
             // The route's exception (`ip_rt_update_pmtu`); never below net.ipv4.route.min_pmtu.
             host.pathMTU = min(host.pathMTU, max(Int(mtu), 552))
         }
-        quote.prefix(20 + 20).withUnsafeBytes {
+        // As much as every host quotes, and no more (RFC 792).
+        quote.prefix(20 + 8).withUnsafeBytes {
             host.stack.receiveICMPError(type: type, code: code, information: mtu, offender: configuration.remote, quote: $0)
         }
     }
@@ -189,8 +192,7 @@ extension ScriptRun {
                 guard segment.length < wanted.length, !configuration.strictSegments else { return (segment, connection) }
                 return (gather(segment, wanted), connection)
             }
-            guard host.step(until: deadline) else { return nil }
-            try checkPendingCall()
+            guard try step(until: deadline) else { return nil }
         }
     }
 

@@ -81,6 +81,8 @@ extension ScriptRun {
                     guard error == .inProgress, waits else { throw error }
                 }
                 state.isConnecting = true
+                state.lateError = .inProgress
+                if state.count < transfer.count { host.stack.awaitOpening(socket, true) }
                 return .blocked
             }
             if let stamping { host.stack.stampNextMessage(socket, stamping) }
@@ -91,6 +93,8 @@ extension ScriptRun {
             }
         } catch {
             guard error == .tryAgain else { return state.count > 0 ? .value(Int64(state.count)) : .error(error.rawValue) }
+            // What waits for the handshake goes with its last ACK.
+            if waits { host.stack.awaitOpening(socket, true) }
             if waits { return .blocked }
             return state.count > 0 ? .value(Int64(state.count)) : .error(error.rawValue)
         }
@@ -329,6 +333,9 @@ extension ScriptRun {
         }
     }
 
+    /// Options whose value is a structure of two words, or a long where there is room for one.
+    private static func isLong(_ option: SocketOptionName) -> Bool { option == .maximumPacingRate || option == .timestamping }
+
     private func optionText(_ call: ScriptCall) -> String {
         func text(_ index: Int) -> String { if case .word(let word) = call.arguments[index] { word } else { "a number" } }
         return call.arguments.count > 2 ? "the socket option \(text(1)) \(text(2))" : "a socket option"
@@ -344,7 +351,7 @@ extension ScriptRun {
         let name = try number(call, 2)
         let value = try argument(call, 3)
         // Options of sockets and of TCP want a whole int, SO_LINGER two, a time as much as four.
-        let leastLength: Int64 = [level, name] == [1, 13] ? 8 : [level, name] == [1, 20] || [level, name] == [1, 21] ? 16 : 4
+        let leastLength: Int64 = [level, name] == [1, 13] ? 8 : ScriptRun.isPatience(level, name) ? 16 : 4
         if call.arguments.count > 4, level == 1 || level == 6, [level, name] != [6, 13], [level, name] != [6, 33], try number(call, 4) < leastLength {
             return .error(Errno.invalid.rawValue)
         }
@@ -358,6 +365,8 @@ extension ScriptRun {
                 return 0
             }
         }
+        if ScriptRun.isPatience(level, name) { return try setPatience(socket, name, value) }
+        if [level, name] == [6, 19], try integer(value) != 0 { throw .unsupported(line, "TCP_REPAIR other than off") }
         if [level, name] == [6, 13] {
             guard case .string(let algorithm) = value else { throw .unsupported(line, "this value of TCP_CONGESTION") }
             if ScriptRun.foreignAlgorithms.contains(algorithm) { throw .unsupported(line, "the congestion control \(algorithm)") }
@@ -425,6 +434,7 @@ extension ScriptRun {
             .failed(line: line, "another value of getsockopt", expected: "[\(expected)]", actual: "[\(actual)]")
         }
         if [level, name] == [6, 13] {
+            try checkLength(call, natural: 16)
             let actual = host.stack.congestionControl(socket) ?? ""
             if case .string(let wanted) = value, wanted != actual { throw differs(wanted, actual) }
             return .value(0)
@@ -440,6 +450,19 @@ extension ScriptRun {
             }
             return .value(0)
         }
+        if ScriptRun.isPatience(level, name) {
+            try checkLength(call, natural: 16)
+            return try comparePatience(socket, name, value)
+        }
+        if [level, name] == [6, 28] {
+            let bytes: [UInt8]
+            let room = Int(clamping: try number(call, 4))
+            do throws(Errno) { bytes = try host.stack.takeSavedSYN(socket, room: room) } catch { return .error(error.rawValue) }
+            try checkLength(call, natural: Int64(bytes.count))
+            if case .string(let text) = value, ScriptRun.bytes(text) != bytes { throw differs(text, bytes.map { String($0, radix: 16) }.joined(separator: " ")) }
+            return .value(0)
+        }
+        if [level, name] == [6, 11] { return try compareInformation(socket, value) }
         if [level, name] == [6, 33] {
             guard case .string(let text) = value, let wanted = ScriptRun.bytes(text) else { throw .unsupported(line, "this value of TCP_FASTOPEN_KEY") }
             let actual = host.stack.fastOpenKey(socket)
@@ -451,17 +474,20 @@ extension ScriptRun {
         if let option = KeptOption.all[KeptOption.Place(level: level, name: name)] {
             guard let standard = option.standard else { return .error(option.refusal) }
             let actual = inertValues[[Int64(socket.rawValue), level, name]] ?? standard
+            try checkLength(call, natural: 4, value: actual)
             if value != .ellipsis, try integer(value) != actual { throw differs("\(try integer(value))", "\(actual)") }
             return .value(0)
         }
         if [level, name] == [0, 14] {
             // IP_MTU: of the route of a connection.
-            guard let mtu = host.stack.tcpInformation(socket)?.pmtu, mtu > 0, host.stack.remoteAddress(socket) != nil else { return .error(Errno.notConnected.rawValue) }
+            guard let mtu = host.stack.routeMTU(socket) else { return .error(Errno.notConnected.rawValue) }
+            try checkLength(call, natural: 4, value: Int64(mtu))
             if value != .ellipsis, try integer(value) != Int64(mtu) { throw differs("\(try integer(value))", "\(mtu)") }
             return .value(0)
         }
         guard let option = ScriptRun.optionName(level, name) else { throw .unsupported(line, optionText(call)) }
         do throws(Errno) { actual = try host.stack.option(socket, option) } catch { return .error(error.rawValue) }
+        try checkLength(call, natural: ScriptRun.isLong(option) ? 8 : 4, value: Int64(actual))
         if value != .ellipsis {
             let wanted = try integer(value)
             if wanted != Int64(actual) { throw differs("\(wanted)", "\(actual)") }

@@ -21,6 +21,8 @@ final class ScriptRun {
     var listening: [SocketID] = []
     /// The newest socket that is neither connected nor listening yet.
     var fresh: SocketID?
+    /// SO_RCVTIMEO and SO_SNDTIMEO, by socket.
+    var patience: [UInt32: ScriptPatience] = [:]
     /// What setsockopt(2) left in options that change nothing, by socket, level and name.
     var inertValues: [[Int64]: Int64] = [:]
     var pending: PendingCall?
@@ -102,6 +104,12 @@ final class ScriptRun {
         case .any, .absoluteRange, .relativeRange: due = host.now
         }
         try advance(to: due)
+        if case .absolute = event.time {
+            // What came before took longer than the script has time for.
+            let late = (host.now - due).nanoseconds
+            worstTiming = max(worstTiming, late)
+            if late > tolerance(gap: (due - previous).nanoseconds) { ignoredTiming = true }
+        }
         let base = previous
         previous = max(due, host.now)
         switch event.action {
@@ -124,8 +132,19 @@ final class ScriptRun {
 
     /// Moves the clock, letting timers expire; a waiting call is looked at after each.
     func advance(to time: Instant) throws(ScriptStop) {
-        while host.step(until: time) { try checkPendingCall() }
+        while try step(until: time) {}
         host.moveClock(to: time)
+    }
+
+    /// Up to the next timer, or the time a waiting call waits no longer than, if that is due by `end`; false if it is not.
+    func step(until end: Instant) throws(ScriptStop) -> Bool {
+        if let deadline = pending?.state.deadline, deadline > host.now, deadline <= end {
+            if !host.step(until: deadline) { host.moveClock(to: deadline) }
+        } else if !host.step(until: end) {
+            return false
+        }
+        try checkPendingCall()
+        return true
     }
 
     // MARK: shell and code
@@ -193,7 +212,6 @@ final class ScriptRun {
             switch event.action {
             case .inbound(let packet), .outbound(let packet):
                 if let first = packet.encapsulations.first { throw .unsupported(line, "an encapsulated packet (\(first.name))") }
-                if packet.ip.flowLabel != nil { throw .unsupported(line, "a flow label") }
                 switch packet.body {
                 case .tcp(let segment):
                     // What comes with the bit is played: a host without Accurate ECN takes no notice of it.

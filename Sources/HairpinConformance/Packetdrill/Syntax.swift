@@ -57,6 +57,20 @@ enum EventTime: Hashable, Sendable {
     case absoluteRange(Int, Int)
     case relativeRange(Int, Int)
     case any
+
+    var isAbsolute: Bool {
+        switch self {
+        case .absolute, .absoluteRange: true
+        case .relative, .relativeRange, .any: false
+        }
+    }
+    /// What the number, or the first of two, says.
+    var start: Int {
+        switch self {
+        case .absolute(let t), .relative(let t), .absoluteRange(let t, _), .relativeRange(let t, _): t
+        case .any: 0
+        }
+    }
 }
 
 struct ScriptEvent: Sendable {

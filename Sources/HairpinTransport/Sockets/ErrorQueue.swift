@@ -50,8 +50,9 @@ struct StreamExtras {
     var bindsWithoutPort = false
     var bindsFreely = false, isTransparent = false
     var peekOffset = -1
-    /// TCP_SAVE_SYN
+    /// TCP_SAVE_SYN, TCP_SAVED_SYN
     var savesSYN = 0
+    var savedSYN: [UInt8] = []
     /// TCP_FASTOPEN_KEY of a listener.
     var fastOpenKey: (UInt64, UInt64)?
     /// When a listener last answered with a SYN cookie, in ns; zero: never.
@@ -76,6 +77,11 @@ extension TransportStack {
         }
         streamExtras[e.pointee.socket.rawValue] = extras
         e.pointee.flags.insert(.awaitsZeroCopy)
+    }
+
+    /// Whether bytes of such calls lie beyond `start`: in the packet that begins there, if it is the last one.
+    func endsZeroCopy(_ e: EndpointPointer, after start: SequenceNumber) -> Bool {
+        streamExtras[e.pointee.socket.rawValue]?.calls.last.map { $0.end.isAfter(start) } ?? false
     }
 
     /// Tells the program about calls whose bytes are acknowledged, or thrown away (`__msg_zerocopy_callback`).

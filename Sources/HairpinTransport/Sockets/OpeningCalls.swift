@@ -25,6 +25,31 @@ extension TransportStack {
         }
     }
 
+    /// A program waits in send(2) until the connection opens, or no more: its data goes with the last ACK of the handshake (`sk_stream_wait_connect`).
+    public func awaitOpening(_ socket: SocketID, _ waits: Bool) {
+        guard let e = table.stream(socket), !waits || e.pointee.state == .synSent else { return }
+        setFlag(e, .writePending, waits)
+    }
+
+    /// TCP_SAVE_SYN of a listener: the headers of the SYN, IP's and TCP's, are kept for the child, which has the option too (`tcp_reqsk_record_syn`).
+    func saveSYN(_ segment: Segment, _ headers: UnsafeRawBufferPointer, mode: Int) {
+        guard let child = connections.find(segment.destination, segment.destinationPort, segment.source, segment.sourcePort), child.pointee.flags.contains(.unaccepted),
+            streamExtras[child.pointee.socket.rawValue]?.savedSYN.isEmpty != false
+        else { return }
+        streamExtras[child.pointee.socket.rawValue, default: StreamExtras()].savesSYN = mode
+        streamExtras[child.pointee.socket.rawValue]?.savedSYN = Array(headers)
+    }
+
+    /// TCP_SAVED_SYN: the headers of the SYN that a child came of; empty if none were kept, or once they have been read. Throws `Errno.invalid` if they are
+    /// more than `room` bytes.
+    public func takeSavedSYN(_ socket: SocketID, room: Int) throws(Errno) -> [UInt8] {
+        guard table.stream(socket) != nil else { throw .badFileDescriptor }
+        guard let bytes = streamExtras[socket.rawValue]?.savedSYN, !bytes.isEmpty else { return [] }
+        guard bytes.count <= room else { throw .invalid }
+        streamExtras[socket.rawValue]?.savedSYN = []
+        return bytes
+    }
+
     /// TCP_FASTOPEN_KEY: the sixteen bytes of a listener's own key; sixteen more, for cookies made earlier, are accepted and not used.
     public func setFastOpenKey(_ socket: SocketID, _ bytes: [UInt8]) throws(Errno) {
         guard table.stream(socket) != nil else { throw .badFileDescriptor }
@@ -71,6 +96,7 @@ extension TransportStack {
         e.pointee.window = 10
         (e.pointee.sackedOut, e.pointee.lostOut, e.pointee.retransOut) = (0, 0, 0)
         (e.cold.pointee.smoothedRTT, e.cold.pointee.deviation, e.cold.pointee.minimumRTT, e.cold.pointee.reordering) = (0, 0, .max, 0)
+        e.cold.pointee.roundTrips = WindowedMinimum()
         (e.pointee.retransmitTimeout, e.cold.pointee.backoff, e.cold.pointee.retransmits, e.cold.pointee.probesOut) = (250, 0, 0, 0)
         (e.cold.pointee.delivered, e.cold.pointee.deliveredMarked, e.cold.pointee.totalRetransmissions, e.cold.pointee.reorderingEvents, e.cold.pointee.duplicateReports) = (0, 0, 0, 0, 0)
         (e.cold.pointee.segmentsIn, e.cold.pointee.segmentsOut, e.cold.pointee.dataSegmentsIn, e.cold.pointee.dataSegmentsOut) = (0, 0, 0, 0)
@@ -82,7 +108,7 @@ extension TransportStack {
         e.cold.pointee.slowStartThreshold = .max
         e.pointee.flags.subtract([
             .receiveShut, .sendShut, .finQueued, .finReceived, .handshakeDone, .synData, .sentSynData, .fastOpenAsked, .connectDeferred, .timestamps, .selectiveAcks,
-            .windowScaling, .connecting, .bornOpen, .triedFastOpen,
+            .windowScaling, .connecting, .bornOpen, .triedFastOpen, .writePending, .routeStale,
         ])
         notify(e)
     }

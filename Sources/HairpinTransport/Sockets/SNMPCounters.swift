@@ -3,7 +3,7 @@ import HairpinEngine
 /// The extended counters of one namespace (`TcpExt` of /proc/net/netstat, enum LINUX_MIB_… of linux/snmp.h) by their names there, counted where the kernel
 /// counts them. Names that are missing are of mechanisms that are not modelled, or of the fast path.
 public struct ExtendedCounters: Sendable, Hashable {
-    public var EmbryonicRsts = 0, PruneCalled = 0, TW = 0, TWRecycled = 0, PAWSEstab = 0, DelayedACKs = 0, DelayedACKLost = 0
+    public var EmbryonicRsts = 0, OutOfWindowIcmps = 0, PruneCalled = 0, RcvPruned = 0, OfoPruned = 0, TW = 0, TWRecycled = 0, PAWSEstab = 0, DelayedACKs = 0, DelayedACKLost = 0
     public var TCPRenoRecovery = 0, TCPSackRecovery = 0, TCPSACKReneging = 0, TCPSACKReorder = 0, TCPRenoReorder = 0, TCPTSReorder = 0
     public var TCPFullUndo = 0, TCPPartialUndo = 0, TCPDSACKUndo = 0, TCPLossUndo = 0, TCPLostRetransmit = 0
     public var TCPRenoFailures = 0, TCPSackFailures = 0, TCPLossFailures = 0, TCPFastRetrans = 0, TCPSlowStartRetrans = 0
@@ -16,7 +16,7 @@ public struct ExtendedCounters: Sendable, Hashable {
     public var TCPHystartTrainDetect = 0, TCPHystartTrainCwnd = 0, TCPHystartDelayDetect = 0, TCPHystartDelayCwnd = 0
     public var TCPACKSkippedPAWS = 0, TCPACKSkippedSeq = 0, TCPACKSkippedChallenge = 0, TCPWinProbe = 0, TCPKeepAlive = 0
     public var TCPDelivered = 0, TCPDeliveredCE = 0, TCPZeroWindowDrop = 0, TCPRcvQDrop = 0, TCPDSACKRecvSegs = 0, TCPDSACKIgnoredDubious = 0
-    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, PAWSActive = 0, TCPAutoCorking = 0, TCPFastOpenBlackhole = 0, TCPMinTTLDrop = 0
+    public var TCPAckCompressed = 0, TCPTimeWaitOverflow = 0, PAWSOldAck = 0, TSEcrRejected = 0, PAWSActive = 0, TCPAutoCorking = 0, TCPFastOpenBlackhole = 0, TCPMinTTLDrop = 0
     public var ListenDrops = 0, TCPReqQFullDoCookies = 0, TCPReqQFullDrop = 0, TCPFastOpenListenOverflow = 0, TCPFastOpenPassiveFail = 0
 
     /// Not of `TcpExt`: EstabResets, InErrs, InCsumErrors and CurrEstab of `Tcp`, and how many of the retransmissions were SYN-ACKs.
@@ -66,7 +66,7 @@ extension TransportStatistics {
     private var extendedCounters: [(name: String, value: Int)] {
         let e = ext
         var list: [(name: String, value: Int)] = [
-            ("EmbryonicRsts", e.EmbryonicRsts), ("PruneCalled", e.PruneCalled), ("TW", e.TW), ("TWRecycled", e.TWRecycled), ("PAWSActive", e.PAWSActive), ("PAWSEstab", e.PAWSEstab),
+            ("EmbryonicRsts", e.EmbryonicRsts), ("PruneCalled", e.PruneCalled), ("RcvPruned", e.RcvPruned), ("OfoPruned", e.OfoPruned), ("OutOfWindowIcmps", e.OutOfWindowIcmps), ("TW", e.TW), ("TWRecycled", e.TWRecycled), ("PAWSActive", e.PAWSActive), ("PAWSEstab", e.PAWSEstab),
             ("DelayedACKs", e.DelayedACKs), ("DelayedACKLost", e.DelayedACKLost), ("ListenOverflows", listenOverflows), ("ListenDrops", e.ListenDrops),
             ("TCPRenoRecovery", e.TCPRenoRecovery), ("TCPSackRecovery", e.TCPSackRecovery), ("TCPSACKReneging", e.TCPSACKReneging),
             ("TCPSACKReorder", e.TCPSACKReorder), ("TCPRenoReorder", e.TCPRenoReorder), ("TCPTSReorder", e.TCPTSReorder), ("TCPFullUndo", e.TCPFullUndo),
@@ -93,7 +93,7 @@ extension TransportStatistics {
             ("TCPACKSkippedSeq", e.TCPACKSkippedSeq), ("TCPACKSkippedChallenge", e.TCPACKSkippedChallenge), ("TCPWinProbe", e.TCPWinProbe),
             ("TCPKeepAlive", e.TCPKeepAlive), ("TCPDelivered", e.TCPDelivered), ("TCPDeliveredCE", e.TCPDeliveredCE), ("TCPZeroWindowDrop", e.TCPZeroWindowDrop),
             ("TCPRcvQDrop", e.TCPRcvQDrop), ("TCPDSACKRecvSegs", e.TCPDSACKRecvSegs), ("TCPDSACKIgnoredDubious", e.TCPDSACKIgnoredDubious),
-            ("TCPAckCompressed", e.TCPAckCompressed), ("TCPTimeWaitOverflow", e.TCPTimeWaitOverflow), ("PAWSOldAck", e.PAWSOldAck),
+            ("TCPAckCompressed", e.TCPAckCompressed), ("TCPTimeWaitOverflow", e.TCPTimeWaitOverflow), ("PAWSOldAck", e.PAWSOldAck), ("TSEcrRejected", e.TSEcrRejected),
         ]
         return list
     }

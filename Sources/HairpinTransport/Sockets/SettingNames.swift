@@ -56,6 +56,7 @@ extension TransportSettings {
         case "tcp_keepalive_time": tcp_keepalive_time = .seconds(Int64(try one(1...Int(Int32.max))))
         case "tcp_keepalive_intvl": tcp_keepalive_intvl = .seconds(Int64(try one(1...Int(Int32.max))))
         case "tcp_keepalive_probes": tcp_keepalive_probes = try one(0...255)
+        case "tcp_tw_reuse_delay": tcp_tw_reuse_delay = .milliseconds(Int64(try one(1...60_000)))
         case "tcp_tw_reuse": tcp_tw_reuse = try one(0...2)
         case "tcp_invalid_ratelimit": tcp_invalid_ratelimit = .milliseconds(Int64(try one()))
         case "tcp_challenge_ack_limit": tcp_challenge_ack_limit = try one()
@@ -117,7 +118,12 @@ extension TransportSettings {
         "tcp_no_ssthresh_metrics_save": [], "tcp_adv_win_scale": [], "tcp_stdurg": ["0"],
         "tcp_reflect_tos": ["0"], "tcp_max_orphans": [], "tcp_mem": [],
         "tcp_fwmark_accept": ["0"],
-        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"],
+        "tcp_migrate_req": ["0"], "tcp_plb_enabled": ["0"], "tcp_plb_cong_thresh": [], "tcp_plb_idle_rehash_rounds": [], "tcp_plb_rehash_rounds": [],
+        "tcp_plb_suspend_rto_sec": [], "tcp_ecn_option": [], "tcp_ecn_option_beacon": [], "tcp_early_demux": [], "ip_early_demux": [], "tcp_l3mdev_accept": ["0"],
+        "tcp_child_ehash_entries": [], "tcp_allowed_congestion_control": [], "txrehash": [], "wmem_default": [], "tstamp_allow_data": [],
+        "ip_autobind_reuse": ["0"], "ip_dynaddr": [], "ip_nonlocal_bind": ["0"], "ip_unprivileged_port_start": [], "ip_local_reserved_ports": [""],
+        "ip_forward_use_pmtu": [], "ip_forward_update_priority": [], "icmp_echo_ignore_broadcasts": [], "icmp_errors_use_inbound_ifaddr": ["0"],
+        "icmp_ignore_bogus_error_responses": [], "icmp_msgs_burst": [], "icmp_ratemask": [], "min_adv_mss": ["256"],
         "ip_forward": [], "rp_filter": [], "optmem_max": [], "netdev_max_backlog": [],
         "default_qdisc": [], "min_pmtu": ["552"], "mtu_expires": [], "icmp_ratelimit": [], "icmp_msgs_per_sec": [],
     ]

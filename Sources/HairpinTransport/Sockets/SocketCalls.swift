@@ -53,8 +53,10 @@ extension TransportStack {
             e.cold.pointee.sendBuffer = UInt32(max(2 * min(Int(UInt32(truncatingIfNeeded: size)), settings.wmem_max), 4608))
             e.pointee.flags.insert(.sendBufferSet)
         case .keepAlive(let on):
+            let wasOn = e.pointee.flags.contains(.keepAlive)
             setFlag(e, .keepAlive, on)
-            if on { startKeepAlive(e) }
+            // The whole time from now on, whenever something last came (`tcp_set_keepalive`).
+            if on, !wasOn { startKeepAlive(e, idle: .zero) }
         case .linger(let seconds): e.cold.pointee.lingerTime = Int64(seconds ?? -1)
         case .noDelay(let on):
             setFlag(e, .noDelay, on)

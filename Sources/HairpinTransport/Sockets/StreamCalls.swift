@@ -68,7 +68,7 @@ extension TransportStack {
         noteApplicationLimit(e)
         var taken = 0
         let isZeroCopy = flags.contains(.zeroCopy) && e.pointee.flags.contains(.zeroCopy)
-        let sharesPacket = isZeroCopy && e.cold.pointee.queue.count > 0
+        let sharesPacket = isZeroCopy && e.cold.pointee.queue.count > 0 && endsZeroCopy(e, after: e.pointee.writeEnd - tailLength(e))
         let segment = currentSegment(e)
         let goal = sizeGoal(e, segment: segment)
         while taken < bytes.count {

@@ -154,8 +154,8 @@ extension TransportStack {
         schedule(e)
     }
 
-    /// The last ACK of a handshake is saved where data will follow soon: after TCP_QUICKACK with zero, and for TCP_DEFER_ACCEPT on the side that connects
-    /// (`tcp_rcv_synsent_state_process`).
+    /// The last ACK of a handshake is saved where data will follow soon: after TCP_QUICKACK with zero, for TCP_DEFER_ACCEPT on the side that connects, and where
+    /// a program waits to write (`tcp_rcv_synsent_state_process`).
     func saveLastAck(_ e: EndpointPointer) {
         enterQuick(e)
         e.pointee.flags.formUnion([.ackScheduled, .ackTimer])

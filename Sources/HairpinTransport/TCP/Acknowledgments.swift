@@ -3,7 +3,8 @@ import HairpinWire
 
 /// The acknowledgment field, the window and the SACK option of an arriving segment (`tcp_ack`; RFC 9293 §3.10.7.4, fifth check).
 extension TransportStack {
-    enum AckVerdict { case fine, old, unsent }
+    /// `ancient`: older than anything that can be under way.
+    enum AckVerdict { case fine, old, ancient, unsent }
 
     func processAck(_ e: EndpointPointer, _ segment: Segment) -> AckVerdict {
         let una = e.pointee.unacknowledged
@@ -13,11 +14,8 @@ extension TransportStack {
         findings.lostBefore = e.cold.pointee.lostEver
         if e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { beginSample(e, modules) }
         if ack.isBefore(una) {
-            // RFC 5961 §5.2: blind data injection shows as very old acknowledgments.
-            if una - ack > Int(max(e.cold.pointee.maximumWindow, 1)) {
-                sendChallenge(e)
-                return .unsent
-            }
+            // RFC 5961 §5.2: blind data injection shows as very old acknowledgments, or as those of numbers before the first.
+            if una - ack > min(Int(e.cold.pointee.maximumWindow), Int(clamping: e.cold.pointee.bytesAcknowledged)) { return .ancient }
             if segment.sackCount > 0, e.pointee.flags.contains(.selectiveAcks) {
                 tagSelectiveAcks(e, segment, &findings)
                 // What an old ACK tells is not counted as delivered (`tcp_ack`, old_ack).
@@ -142,8 +140,9 @@ extension TransportStack {
         }
     }
 
-    /// RTT samples: Karn's rule, then SACKed segments, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`). True if there was one.
-    func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings) -> Bool {
+    /// RTT samples: Karn's rule, then SACKed segments, else the echoed timestamp (RFC 7323 §4.1, `tcp_ack_update_rtt`). `isAlone`: the ACK was for one
+    /// segment, and nothing was SACKed. True if there was a sample.
+    func updateRoundTrip(_ e: EndpointPointer, _ findings: AckFindings, isAlone: Bool) -> Bool {
         var sample: Int64 = -1
         var own: Int64 = findings.acknowledgedRoundTrip
         if findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked) {
@@ -157,7 +156,9 @@ extension TransportStack {
         if let modules = e.cold.pointee.modules { modules.pointee.sample.roundTrip = own >= 0 ? own / 1000 : -1 }
         guard sample >= 0 else { return false }
         // The least RTT is that of the last segment acknowledged, which waited least for the ACK.
-        updateMinimumRTT(e, microseconds: UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000)))
+        let least = UInt32(clamping: max(1, (own >= 0 ? own : sample * 1000) / 1000))
+        // What waited at the receiver would pass for a longer path when the window of the minimum is over.
+        if least <= e.cold.pointee.minimumRTT || !isAlone || !mayBeDelayed(e, findings) { updateMinimumRTT(e, microseconds: least) }
         addRTTSample(e, microseconds: UInt32(clamping: max(1, sample)))
         return true
     }

@@ -6,6 +6,7 @@ extension TransportStack {
     /// The peer has no more to say (`tcp_fin`).
     func receiveFIN(_ e: EndpointPointer) {
         e.pointee.flags.formUnion([.ackScheduled, .receiveShut, .finReceived])
+        e.pointee.flags.remove(.duplicateSACK)  // `tcp_sack_reset`
         for i in 0..<e.cold.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.cold.pointee.outOfOrder[i].truesize }
         e.cold.pointee.outOfOrder.release(pool)
         switch e.pointee.state {
@@ -39,6 +40,7 @@ extension TransportStack {
             }
             if e.cold.pointee.linger2 < 0 {
                 statistics.ext.TCPAbortOnData += 1
+                sendReset(to: segment)
                 destroy(e)
                 return false
             }

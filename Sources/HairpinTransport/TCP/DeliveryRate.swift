@@ -87,13 +87,11 @@ extension TransportStack {
     }
 
     /// One segment acknowledged that was not a full one (`FLAG_ACK_MAYBE_DELAYED`).
-    func noteDelayedAck(_ e: EndpointPointer, _ modules: SenderModulesPointer, _ findings: AckFindings) {
-        let isRunt = e.pointee.unacknowledged - findings.priorUnacknowledged < Int(e.pointee.segmentSize)
-        guard isRunt, findings.firstRoundTrip >= 0, !findings.contains(.retransmittedAcked), findings.isDisjoint(with: .alarming),
-            findings.delivery.priorDelivered &+ 1 == e.cold.pointee.delivered,
-            e.cold.pointee.sent.count == 0 || e.cold.pointee.sent[0].start == e.pointee.unacknowledged
-        else { return }
-        modules.pointee.sample.isAckDelayed = true
+    func mayBeDelayed(_ e: EndpointPointer, _ findings: AckFindings) -> Bool {
+        e.pointee.unacknowledged - findings.priorUnacknowledged < Int(e.pointee.segmentSize)
+            && findings.firstRoundTrip >= 0 && !findings.contains(.retransmittedAcked) && findings.isDisjoint(with: .alarming)
+            && findings.delivery.priorDelivered &+ 1 == e.cold.pointee.delivered
+            && (e.cold.pointee.sent.count == 0 || e.cold.pointee.sent[0].start == e.pointee.unacknowledged)
     }
 
     /// The sample of an ACK (`tcp_rate_gen`): over the slower of the time it took to send and the time it took to be acknowledged.

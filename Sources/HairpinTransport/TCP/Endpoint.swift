@@ -93,6 +93,10 @@ struct EndpointFlags: OptionSet {
     static let zeroCopy = EndpointFlags(rawValue: 1 << 46), awaitsZeroCopy = EndpointFlags(rawValue: 1 << 47)
     /// TCP_FASTOPEN_CONNECT, TCP_FASTOPEN_NO_COOKIE, TCP_INQ.
     static let fastOpenConnect = EndpointFlags(rawValue: 1 << 38), fastOpenNoCookie = EndpointFlags(rawValue: 1 << 39), reportsUnread = EndpointFlags(rawValue: 1 << 40)
+    /// A program waits in send(2) for the handshake (`sk_write_pending`).
+    static let writePending = EndpointFlags(rawValue: 1 << 31)
+    /// Another socket learned that the path takes less than this one knows: the next packet finds out (an obsolete `dst_entry`).
+    static let routeStale = EndpointFlags(rawValue: 1 << 36)
     /// What arrived last found no room: the next ACK closes the window (ICSK_ACK_NOMEM).
     static let lacksMemory = EndpointFlags(rawValue: 1 << 22)
 }
@@ -154,6 +158,25 @@ struct OutOfOrderRange: BitwiseCopyable {
     /// As of a received chunk, of the packet the range ends with.
     var room: UInt32
     var touched: UInt32
+    /// The kernel's packets that make it up; where the last begins, and its memory.
+    var packets: UInt32 = 0
+    var lastStart: SequenceNumber
+    var lastCost: UInt32 = 0
+
+    init(start: SequenceNumber, end: SequenceNumber, touched: UInt32) {
+        (self.start, self.end, self.touched, lastStart) = (start, end, touched, start)
+        (truesize, room) = (0, 0)
+    }
+
+    /// Without its last packet, one of several; the others are taken to be of a size.
+    mutating func removeLast() {
+        packets -= 1
+        truesize -= min(truesize, lastCost)
+        end = lastStart
+        room = 0
+        lastCost = truesize / packets
+        lastStart = packets == 1 ? start : end - max(1, (end - start) / Int(packets))
+    }
 }
 
 /// What every segment and every timer of a TCP connection or listener needs: a record of 160 bytes at a stable address in a slab, the rest of the

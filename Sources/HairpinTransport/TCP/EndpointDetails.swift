@@ -81,7 +81,7 @@ struct EndpointDetails {
     var rackEnd = SequenceNumber(0)
     var rackRTT: UInt32 = 0
     var minimumRTT: UInt32 = .max
-    var minimumRTTAt: UInt64 = 0
+    var roundTrips = WindowedMinimum()
 
     // Receive buffer tuning (`rcvq_space`, `rcv_rtt_est`).
     var tuningSpace: UInt32 = 0

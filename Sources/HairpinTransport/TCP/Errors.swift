@@ -17,14 +17,25 @@ extension TransportStack {
             return
         }
         let sequence = SequenceNumber(base.u32(TCPOffset.sequence))
+        if e.pointee.state == .synReceived, e.cold.pointee.listener != nil, !e.pointee.flags.contains(.fastOpenChild) {
+            return requestError(e, error, sequence)
+        }
         // Only numbers that are out there are believed (RFC 5927 §4.1).
         let oldest = e.pointee.flags.contains(.fastOpenChild) ? e.cold.pointee.initialSend : e.pointee.unacknowledged
-        guard sequence.isAtOrAfter(oldest), sequence.isAtOrBefore(e.pointee.sendNext) else { return }
+        guard sequence.isAtOrAfter(oldest), sequence.isAtOrBefore(e.pointee.sendNext) else {
+            statistics.ext.OutOfWindowIcmps += 1
+            return
+        }
         if error.type == ICMPv4.destinationUnreachable, error.code == ICMPv4.fragmentationNeeded {
             if e.pointee.state != .synReceived || e.cold.pointee.listener == nil { reducePathMTU(e, to: Int(error.information)) }
             return
         }
         guard let (errno, _) = error.verdict else { return }
+        let isPathDown = error.type == ICMPv4.destinationUnreachable && (error.code == ICMPv4.netUnreachable || error.code == ICMPv4.hostUnreachable)
+        if isPathDown, sequence == e.pointee.unacknowledged, !e.pointee.flags.contains(.fastOpenChild) {
+            revertBackoff(e)
+            guard e.pointee.state != .closed else { return }
+        }
         switch e.pointee.state {
         case .synSent:
             statistics.attemptFails += 1
@@ -49,9 +60,43 @@ extension TransportStack {
         }
     }
 
+    /// About a SYN-ACK: the request is forgotten without a word, but only for what says that the peer cannot be reached (`tcp_req_err`).
+    private func requestError(_ e: EndpointPointer, _ error: ICMPError, _ sequence: SequenceNumber) {
+        guard sequence == e.cold.pointee.initialSend else {
+            statistics.ext.OutOfWindowIcmps += 1
+            return
+        }
+        switch error.type {
+        case ICMPv4.parameterProblem, ICMPv4.timeExceeded: break
+        case ICMPv4.destinationUnreachable where error.code == ICMPv4.netUnreachable || error.code == ICMPv4.hostUnreachable: break
+        default: return
+        }
+        guard error.verdict != nil else { return }
+        statistics.ext.ListenDrops += 1
+        destroy(e)
+    }
+
+    /// RFC 6069: a timeout that comes with word of a broken path is no sign of congestion, so its doubling of the RTO is taken back; what is overdue by the
+    /// shorter one goes again at once (`tcp_ld_RTO_revert`).
+    private func revertBackoff(_ e: EndpointPointer) {
+        guard e.pointee.state != .synSent, e.cold.pointee.retransmits > 0, e.cold.pointee.backoff > 0, e.cold.pointee.sent.count > 0 else { return }
+        e.cold.pointee.backoff -= 1
+        if e.cold.pointee.smoothedRTT == 0 { e.pointee.retransmitTimeout = 250 } else { setTimeout(e) }
+        e.pointee.retransmitTimeout = UInt32(min(UInt64(e.pointee.retransmitTimeout) << UInt64(min(e.cold.pointee.backoff, 20)), UInt64(maximumTimeoutTicks(e))))
+        let passed = TimerWheel.ticks(Duration(nanoseconds: Int64(now.nanoseconds &- e.cold.pointee.sent[0].sentAt)))
+        if UInt64(e.pointee.retransmitTimeout) > passed {
+            arm(e, .retransmission, ticks: UInt64(e.pointee.retransmitTimeout) - passed, pacing: false)
+        } else {
+            disarm(e)
+            retransmissionTimeout(e)
+        }
+    }
+
     /// `tcp_v4_mtu_reduced`: smaller segments, and those in flight that are too large go again at once.
     func reducePathMTU(_ e: EndpointPointer, to mtu: Int) {
         guard e.pointee.state != .listen, e.pointee.state != .closed else { return }
+        // What may not be cut will not get through there.
+        if mtu < 552, e.cold.pointee.pathDiscovery == .do { e.cold.pointee.softError = Errno.messageTooLong.rawValue }
         var mtu = max(mtu, 552)  // net.ipv4.route.min_pmtu
         if let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) { mtu = max(route.mtu, 68) }
         guard mtu < Int(e.cold.pointee.pathMTU) else { return }
@@ -77,12 +122,40 @@ extension TransportStack {
         resendOversized(e)
     }
 
+    /// The other connections of this namespace to the host go the same way, but each finds out with its next packet only (`update_or_create_fnhe`).
+    func outdateRoutes(to address: IPv4Address, mtu: Int) {
+        table.forEachStream { e in
+            guard e.pointee.remoteAddress == address, mtu < Int(e.cold.pointee.pathMTU), e.pointee.state != .listen, e.pointee.state != .closed,
+                !e.pointee.flags.contains(.routeChanged)
+            else { return }
+            e.pointee.flags.insert(.routeStale)
+        }
+    }
+
+    /// The next packet, of `payload` bytes, finds out that the route has changed: true if it is too long now and must not be cut, so that it went nowhere
+    /// and waits to be sent in smaller pieces (`ip_fragment` tells the host's own TCP).
+    func isStoppedByRoute(_ e: EndpointPointer, payload: Int) -> Bool {
+        guard !e.pointee.flags.contains(.mayBeCut) else { return false }
+        e.pointee.flags.remove(.routeStale)
+        let before = min(payload, Int(e.pointee.segmentSize))
+        followRoute(e)
+        return before > Int(e.pointee.segmentSize)
+    }
+
     /// Segments of the size of the route's MTU from now on.
     func followRoute(_ e: EndpointPointer) {
         e.pointee.flags.remove(.routeChanged)
         guard let route = try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: devices[Int(e.cold.pointee.device)]) else { return }
         e.cold.pointee.pathMTU = UInt32(max(route.mtu, 68))
         synchronizeSegment(e)
+    }
+
+    /// IP_MTU: what the route of a connection takes, whatever the socket makes of it; nil if it has none.
+    public func routeMTU(_ socket: SocketID) -> Int? {
+        guard let e = table.stream(socket), remoteAddress(socket) != nil else { return nil }
+        if e.pointee.flags.contains(.routeStale) { return Int(e.cold.pointee.pathMTU) }
+        let device = devices[Int(e.cold.pointee.device)]
+        return (try? network.route(to: e.pointee.remoteAddress, from: e.pointee.localAddress, device: device)).map { max($0.mtu, 68) }
     }
 
     /// `tcp_simple_retransmit`

@@ -125,10 +125,10 @@ extension TransportStack {
         e.pointee.windowSequence = segment.sequence
         prepareTransfer(e)
         if !segment.payload.isEmpty { e.pointee.flags.insert(.synData) }
-        // Data of a SYN says nothing about the peer's segments (`tcp_fastopen_add_skb`).
-        let hint = e.pointee.peerSegment
+        // Data of a SYN says nothing about the peer's segments, nor when to acknowledge (`tcp_fastopen_add_skb`).
+        let before = (e.pointee.peerSegment, e.pointee.ackTimeout, e.pointee.quickAcks, e.pointee.windowThreshold, e.cold.pointee.receiveRTTEnd, e.cold.pointee.receiveRTTAt)
         _ = queueData(e, segment.withoutSYN())
-        e.pointee.peerSegment = hint
+        (e.pointee.peerSegment, e.pointee.ackTimeout, e.pointee.quickAcks, e.pointee.windowThreshold, e.cold.pointee.receiveRTTEnd, e.cold.pointee.receiveRTTAt) = before
         e.cold.pointee.segmentsIn = 1
         e.cold.pointee.dataSegmentsIn = segment.payload.isEmpty ? 0 : 1
         e.pointee.flags.subtract([.ackScheduled, .ackTimer, .ackNow])

@@ -281,7 +281,10 @@ extension TransportStack {
                 e.cold.pointee.bytesReceived = UInt64(segment.payload.count)
                 if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
             }
-            if e.pointee.state != .closed, isInteractive(e) || e.cold.pointee.deferAccept > 0 { saveLastAck(e) } else { sendAck(e) }
+            guard e.pointee.state != .closed else { return .delivered }
+            let isSaved = isInteractive(e) || e.cold.pointee.deferAccept > 0 || e.pointee.flags.contains(.writePending)
+            e.pointee.flags.remove(.writePending)
+            if isSaved { saveLastAck(e) } else { sendAck(e) }
             return .delivered
         }
         guard !segment.isReset, segment.isSYN else { return .delivered }
@@ -313,6 +316,8 @@ extension TransportStack {
         statistics.ext.synAcksRetransmitted += 1
         // How often the request was answered again, of which the connection starts its count (`num_retrans`): a timeout need not, a repeated SYN does.
         e.cold.pointee.totalRetransmissions &+= 1
+        // Nothing has been acknowledged yet: until then this is when the SYN-ACK was last sent (`snt_tsval_last`).
+        if !e.pointee.flags.contains(.fastOpenChild) { e.cold.pointee.recentAckAt = now.nanoseconds }
         sendSynAck(e)
     }
 
@@ -443,18 +448,30 @@ extension TransportStack {
             countTimeout(e, isFirst: e.cold.pointee.synRetries == 0)
             e.cold.pointee.retransmits &+= 1
         }
-        e.cold.pointee.synRetries += 1
         // While data is waited for nothing is repeated, but at the end of the time there is a last chance (`syn_ack_recalc`).
-        if network.packetsHeld(by: e.pointee.socket) == 0, !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1 {
-            repeatSynAck(e)
-        }
+        let isRepeated = !wasAcknowledged || Int(e.cold.pointee.synRetries) >= Int(deferral) - 1
+        e.cold.pointee.synRetries += 1
+        if isRepeated, network.packetsHeld(by: e.pointee.socket) == 0 { repeatSynAck(e) }
         armSlow(e, ticks: min(250 << UInt64(min(e.cold.pointee.synRetries, 20)), UInt64(maximumTimeoutTicks(e))))
+    }
+
+    /// Whether a segment to a request echoes a timestamp that none of its SYN-ACKs had (`tsecr_reject`): its sender knows nothing of them.
+    private func echoesNothing(_ e: EndpointPointer, _ segment: Segment) -> Bool {
+        guard segment.hasTimestamp, segment.timestampEcho != 0, e.pointee.flags.contains(.timestamps), e.cold.pointee.listener != nil,
+            !e.pointee.flags.contains(.fastOpenChild), !e.pointee.flags.contains(.cookieChild)
+        else { return false }
+        func stamp(_ at: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: at / 1_000_000) &+ e.pointee.timestampOffset }
+        let first = stamp(e.cold.pointee.synSentAt)
+        guard segment.timestampEcho &- first > stamp(max(e.cold.pointee.recentAckAt, e.cold.pointee.synSentAt)) &- first else { return false }
+        statistics.ext.TSEcrRejected += 1
+        return true
     }
 
     /// `tcp_check_req`, then the first segment of the new connection.
     func receiveSynReceived(_ e: EndpointPointer, _ segment: Segment) -> Reception {
         // SYNs that crossed made a connection already: it is a segment as any other, but for the SYN-ACK that is waited for (`tcp_validate_incoming`).
         if e.pointee.hasCrossedSYN {
+            guard !segment.flags.isDisjoint(with: [.ack, .rst, .syn]) else { return .delivered }
             let isAnswer = segment.isSYN && segment.isACK && segment.sequence == e.cold.pointee.initialReceive && segment.acknowledgment == e.pointee.sendNext
             guard isAnswer || isAcceptable(e, segment) else {
                 if e.pointee.state == .closed { statistics.attemptFails += 1 }
@@ -466,18 +483,19 @@ extension TransportStack {
         }
         let isFast = e.pointee.flags.contains(.fastOpenChild)
         let isCrossed = e.pointee.flags.contains(.sentSynData)
-        if segment.isACK, !isFast, segment.acknowledgment != e.cold.pointee.initialSend + 1,
+        // A reset is judged by its own number alone.
+        if segment.isACK, !segment.isReset, !isFast, segment.acknowledgment != e.cold.pointee.initialSend + 1,
             !isCrossed || !segment.acknowledgment.isAfter(e.cold.pointee.initialSend) || segment.acknowledgment.isAfter(e.pointee.sendNext)
         {
-            if !segment.isReset { sendReset(to: segment) }
+            sendReset(to: segment)
             return .delivered
         }
         let next = e.pointee.receiveNext
         let inWindow =
             segment.sequence == next && segment.end == next
-            || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(e.pointee.receiveWindow)))
+            || (segment.end.isAfter(next) && segment.sequence.isBefore(next + Int(min(e.pointee.receiveWindow, 65_535))))
             || (e.cold.pointee.listener == nil && !isFast && segment.isSYN && segment.sequence == e.cold.pointee.initialReceive)
-        if failsPAWS(e, segment) || !inWindow {
+        if failsPAWS(e, segment) || echoesNothing(e, segment) || !inWindow {
             if !segment.isReset, !isRateLimited(e, segment) { sendAck(e) }
             return .delivered
         }
@@ -494,6 +512,8 @@ extension TransportStack {
             if !isFast { statistics.ext.EmbryonicRsts += 1 }
             if !segment.isReset { sendReset(to: segment) }
             if isFast {
+                // A SYN that is none of this connection does not end what Fast Open has opened.
+                guard segment.isReset else { return .delivered }
                 completeFastOpen(e)
                 receiveReset(e)
             } else if e.pointee.flags.contains(.unaccepted) {

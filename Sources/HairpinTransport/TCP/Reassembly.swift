@@ -56,15 +56,20 @@ extension TransportStack {
         }
         statistics.ext.PruneCalled += 1
         e.pointee.quickAcks = 0
-        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer { collapse(e) }
+        if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer {
+            collapseOutOfOrder(e)
+            collapse(e)
+        }
         if e.pointee.receiveMemory > e.cold.pointee.receiveBuffer { prune(e, before: segment.sequence) }
-        return e.pointee.receiveMemory <= e.cold.pointee.receiveBuffer
+        guard e.pointee.receiveMemory > e.cold.pointee.receiveBuffer else { return true }
+        statistics.ext.RcvPruned += 1
+        return false
     }
 
     /// Packets that waste memory, beginning with the first whose memory is worth more window than it has bytes, are copied into heads of up to a page, 3776
     /// bytes beside `struct skb_shared_info` (`tcp_collapse`).
     private func collapse(_ e: EndpointPointer) {
-        let page = 3776
+        let page = TransportStack.pageHead
         var first = 0
         var start = e.pointee.copied
         while first < e.cold.pointee.received.count {
@@ -87,20 +92,62 @@ extension TransportStack {
         }
     }
 
-    /// What lies furthest beyond the hole is thrown away, and the peer told nothing of what is left of it (`tcp_prune_ofo_queue`); never for what comes
-    /// after it.
+    /// SKB_MAX_ORDER(0, 0)
+    private static let pageHead = 3776
+
+    /// The same beyond the hole, run by run (`tcp_collapse_ofo_queue`): one of a single small packet is left alone, and with an eighth of the buffer in such
+    /// runs it is not worth going on.
+    private func collapseOutOfOrder(_ e: EndpointPointer) {
+        var tiny = 0
+        for i in 0..<e.cold.pointee.outOfOrder.count {
+            let range = e.cold.pointee.outOfOrder.pointer(i)
+            let length = range.pointee.end - range.pointee.start
+            guard range.pointee.packets > 1 || length >= TransportStack.pageHead else {
+                tiny += Int(range.pointee.truesize)
+                if tiny > Int(e.cold.pointee.receiveBuffer) >> 3 { return }
+                continue
+            }
+            // One with a FIN stays as it is, and one whose packets waste nothing.
+            let others = Int(range.pointee.packets) - 1
+            let (cost, bytes) = others == 0
+                ? (Int(range.pointee.truesize), length) : (Int(range.pointee.truesize - range.pointee.lastCost) / others, (range.pointee.lastStart - range.pointee.start) / others)
+            if e.cold.pointee.outOfOrderFIN, range.pointee.end.isAfter(e.cold.pointee.outOfOrderFINAt) { continue }
+            guard windowFromSpace(e, cost) > bytes else { continue }
+            var start = range.pointee.start
+            e.pointee.receiveMemory -= range.pointee.truesize
+            (range.pointee.truesize, range.pointee.packets, range.pointee.room) = (0, 0, 0)
+            while start.isBefore(range.pointee.end) {
+                let count = min(TransportStack.pageHead, range.pointee.end - start)
+                (range.pointee.lastStart, range.pointee.lastCost) = (start, PacketMemory.head(of: count))
+                range.pointee.packets += 1
+                range.pointee.truesize += range.pointee.lastCost
+                start = start + count
+            }
+            e.pointee.receiveMemory += range.pointee.truesize
+        }
+    }
+
+    /// The packets that lie furthest beyond the hole are thrown away, an eighth of the buffer at a time, and the peer told nothing of what is left of them
+    /// (`tcp_prune_ofo_queue`); never for what comes after them.
     private func prune(_ e: EndpointPointer, before sequence: SequenceNumber) {
         var isPruned = false
-        while e.pointee.receiveMemory > e.cold.pointee.receiveBuffer, e.cold.pointee.outOfOrder.count > 0 {
+        var goal = Int(e.cold.pointee.receiveBuffer) >> 3
+        while e.cold.pointee.outOfOrder.count > 0 {
             let last = e.cold.pointee.outOfOrder.count - 1
-            let range = e.cold.pointee.outOfOrder[last]
-            guard !sequence.isAfter(range.start) else { break }
-            e.pointee.receiveMemory -= range.truesize
-            if e.cold.pointee.outOfOrderFIN, range.end.isAfter(e.cold.pointee.outOfOrderFINAt) { e.cold.pointee.outOfOrderFIN = false }
-            e.cold.pointee.outOfOrder.remove(at: last, pool)
+            let range = e.cold.pointee.outOfOrder.pointer(last)
+            guard !sequence.isAfter(range.pointee.lastStart) else { break }
+            let cost = range.pointee.lastCost
+            e.pointee.receiveMemory -= cost
+            goal -= Int(cost)
+            if e.cold.pointee.outOfOrderFIN, range.pointee.end.isAfter(e.cold.pointee.outOfOrderFINAt) { e.cold.pointee.outOfOrderFIN = false }
+            if range.pointee.packets > 1 { range.pointee.removeLast() } else { e.cold.pointee.outOfOrder.remove(at: last, pool) }
             isPruned = true
+            guard e.cold.pointee.outOfOrder.count == 0 || goal <= 0 else { continue }
+            if e.pointee.receiveMemory <= e.cold.pointee.receiveBuffer { break }
+            goal = Int(e.cold.pointee.receiveBuffer) >> 3
         }
         guard isPruned else { return }
+        statistics.ext.OfoPruned += 1
         for i in 0..<e.cold.pointee.outOfOrder.count { e.cold.pointee.outOfOrder.pointer(i).pointee.touched = 0 }
     }
 
@@ -214,14 +261,17 @@ extension TransportStack {
         if let bytes = segment.payload.baseAddress, !segment.payload.isEmpty {
             e.cold.pointee.receiveRing.write(bytes, count: segment.payload.count, at: start.rawValue)
         }
-        var merged = OutOfOrderRange(start: start, end: end, truesize: 0, room: 0, touched: e.cold.pointee.touchCount)
+        var merged = OutOfOrderRange(start: start, end: end, touched: e.cold.pointee.touchCount)
         if index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].end == start, segment.payload.count <= Int(e.cold.pointee.outOfOrder[index].room) {
-            merged.room = e.cold.pointee.outOfOrder[index].room - UInt32(segment.payload.count)
+            let before = e.cold.pointee.outOfOrder[index]
+            merged.room = before.room - UInt32(segment.payload.count)
+            (merged.lastStart, merged.lastCost) = (before.lastStart, before.lastCost)
             statistics.ext.TCPRcvCoalesce += 1
         } else {
             // Before it waits, it is charged for all of the memory it lies in (`skb_condense`).
             let memory = segment.memory.condensed
             (merged.truesize, merged.room) = (memory.truesize, memory.room(after: segment.payload.count))
+            (merged.packets, merged.lastCost) = (1, memory.truesize)
             e.pointee.receiveMemory += memory.truesize
         }
         while index < e.cold.pointee.outOfOrder.count, e.cold.pointee.outOfOrder[index].start.isAtOrBefore(end) {
@@ -232,7 +282,11 @@ extension TransportStack {
                 if start.isAfter(other.start) { noteDuplicate(e, overlapStart, overlapEnd) } else { extendDuplicate(e, overlapStart, overlapEnd) }
             }
             if other.start.isBefore(merged.start) { merged.start = other.start }
-            if other.end.isAfter(merged.end) { (merged.end, merged.room) = (other.end, other.room) }
+            if other.end.isAfter(merged.end) {
+                (merged.end, merged.room) = (other.end, other.room)
+                (merged.lastStart, merged.lastCost) = (other.lastStart, other.lastCost)
+            }
+            merged.packets += other.packets
             merged.truesize += other.truesize
             e.cold.pointee.outOfOrder.remove(at: index, pool)
         }

@@ -36,7 +36,10 @@ extension TransportStack {
             if backlog.append(ip, tcp, memory.condensed) { statistics.ext.TCPBacklogCoalesce += 1 }
             return .delivered
         }
-        return dispatch(e, segment)
+        let savesSYN = e.pointee.state == .listen && segment.isSYN && !streamExtras.isEmpty ? streamExtras[e.pointee.socket.rawValue]?.savesSYN ?? 0 : 0
+        let reception = dispatch(e, segment)
+        if savesSYN > 0 { saveSYN(segment, UnsafeRawBufferPointer(rebasing: ip.bytes[..<(ip.headerLength + tcp.headerLength)]), mode: savesSYN) }
+        return reception
     }
 
     /// A packet of the backlog, which was counted when it came in.
@@ -73,6 +76,8 @@ extension TransportStack {
             e.cold.pointee.segmentsIn &+= 1
             if !segment.payload.isEmpty { e.cold.pointee.dataSegmentsIn &+= 1 }
         }
+        // Segments without ACK, RST or SYN are not even looked at (`SKB_DROP_REASON_TCP_FLAGS`).
+        guard !segment.flags.isDisjoint(with: [.ack, .rst, .syn]) else { return .delivered }
         guard isAcceptable(e, segment) else { return .delivered }
         guard segment.isACK else { return .delivered }
         if segment.typeOfService & 3 != 0 { countMark(e, segment) }
@@ -81,6 +86,9 @@ extension TransportStack {
         switch processAck(e, segment) {
         case .unsent:
             if e.pointee.state != .established || settings.challengesUnsentAcks { sendChallenge(e) }  // RFC 5961 §5.2
+            return .delivered
+        case .ancient:
+            sendChallenge(e)
             return .delivered
         case .old, .fine: break
         }

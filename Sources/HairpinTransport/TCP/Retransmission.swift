@@ -94,6 +94,10 @@ extension TransportStack {
             return false
         }
         if index > 0, !e.cold.pointee.sent[index].start.isBefore(e.pointee.windowEnd) { return false }
+        if e.pointee.flags.contains(.routeStale), !e.pointee.flags.contains(.mayBeCut) {
+            e.pointee.flags.remove(.routeStale)
+            e.pointee.flags.insert(.routeChanged)
+        }
         // What lies beyond a window that shrank stays (`__tcp_retransmit_skb`).
         let room = e.pointee.windowEnd - e.cold.pointee.sent[index].start
         let segment = room > 0 ? min(currentSegment(e), room) : currentSegment(e)

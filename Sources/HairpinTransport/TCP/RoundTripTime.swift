@@ -57,9 +57,41 @@ extension TransportStack {
 
     /// The least RTT of the last `tcp_min_rtt_wlen` seconds (`tcp_update_rtt_min`), for RACK and for the size of bursts.
     func updateMinimumRTT(_ e: EndpointPointer, microseconds: UInt32) {
-        if microseconds <= e.cold.pointee.minimumRTT || now.nanoseconds &- e.cold.pointee.minimumRTTAt > UInt64(settings.tcp_min_rtt_wlen.nanoseconds) {
-            e.cold.pointee.minimumRTT = max(1, microseconds)
-            e.cold.pointee.minimumRTTAt = now.nanoseconds
+        let window = UInt32(truncatingIfNeeded: TimerWheel.ticks(settings.tcp_min_rtt_wlen))
+        e.cold.pointee.roundTrips.update(max(1, microseconds), at: UInt32(truncatingIfNeeded: TimerWheel.jiffies(now)), window: window)
+        e.cold.pointee.minimumRTT = e.cold.pointee.roundTrips.best
+    }
+}
+
+/// The least of the values of a window, kept as the best three of its thirds (`minmax_running_min`).
+struct WindowedMinimum: BitwiseCopyable {
+    private struct Entry: BitwiseCopyable {
+        var time: UInt32 = 0
+        var value = UInt32.max
+    }
+    private var first = Entry(), second = Entry(), third = Entry()
+
+    var best: UInt32 { first.value }
+
+    mutating func update(_ value: UInt32, at time: UInt32, window: UInt32) {
+        let new = Entry(time: time, value: value)
+        if value <= first.value || time &- third.time > window {
+            (first, second, third) = (new, new, new)
+            return
+        }
+        if value <= second.value {
+            (second, third) = (new, new)
+        } else if value <= third.value {
+            third = new
+        }
+        let age = time &- first.time
+        if age > window {
+            (first, second, third) = (second, third, new)
+            if time &- first.time > window { (first, second, third) = (second, third, new) }
+        } else if second.time == first.time, age > window / 4 {
+            (second, third) = (new, new)
+        } else if third.time == second.time, age > window / 2 {
+            third = new
         }
     }
 }

@@ -232,8 +232,9 @@ extension TransportStack {
         }
         if e.cold.pointee.sent.count == 0 { stopChronograph(e, .busy) }
         if e.cold.pointee.sent.count > 0, e.cold.pointee.sent[0].marks & SentSegment.sacked != 0 { findings.insert(.reneging) }
-        if acked == 1, priorSackedOut == 0, e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules { noteDelayedAck(e, modules, findings) }
-        let hasSample = updateRoundTrip(e, findings)
+        let isAlone = acked == 1 && priorSackedOut == 0
+        if isAlone, e.cold.pointee.congestion == .bbr, let modules = e.cold.pointee.modules, mayBeDelayed(e, findings) { modules.pointee.sample.isAckDelayed = true }
+        let hasSample = updateRoundTrip(e, findings, isAlone: isAlone)
         if acked > 0 {
             findings.insert(.setsTimer)
             if let modules = e.cold.pointee.modules, modules.pointee.search.probeSize != 0 { concludeProbe(e, modules) }

@@ -131,6 +131,7 @@ extension TransportStack {
                 take = min(waiting, splitPoint(e, segment: segment, quota: quota, room: room, waiting: waiting, isLast: isLast, nagle))
             }
             if e.cold.pointee.leavesAt > now.nanoseconds, waitsForDevice(e, packet: take) { break }
+            if e.pointee.flags.contains(.routeStale), isStoppedByRoute(e, payload: take) { break }
             let isWhole = take == waiting
             if e.cold.pointee.queue.count == 0 || !isWhole { e.cold.pointee.heldPackets += 1 }
             if e.cold.pointee.queue.count > 0, isWhole { e.cold.pointee.queue.removeFirst(pool) }

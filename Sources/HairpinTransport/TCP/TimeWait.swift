@@ -44,9 +44,11 @@ extension TransportStack {
     /// An ACK of no socket (`tcp_v4_timewait_ack`).
     private func acknowledgeTimeWait(_ e: EndpointPointer, _ segment: Segment, limited: Bool) {
         if limited, isRateLimited(e, segment) { return }
+        // Without scaling a window beyond 65535, which the connection kept to itself, is cut to its lower half (`tcp_v4_send_ack`).
+        let window = UInt16(truncatingIfNeeded: e.cold.pointee.timeWaitWindow >> UInt32(e.pointee.receiveScale))
         sendBare(
             from: e.pointee.localAddress, e.pointee.localPort, to: e.pointee.remoteAddress, e.pointee.remotePort, sequence: e.pointee.sendNext,
-            acknowledgment: e.pointee.receiveNext, flags: .ack, window: UInt16(min(e.cold.pointee.timeWaitWindow >> UInt32(e.pointee.receiveScale), 65_535)),
+            acknowledgment: e.pointee.receiveNext, flags: .ack, window: window,
             stamps: e.pointee.flags.contains(.timestamps) ? (timestamp(e), e.pointee.recentTimestamp) : nil, typeOfService: e.cold.pointee.typeOfService)
     }
 

@@ -80,7 +80,7 @@ extension TransportStack {
     }
 
     /// `tcp_retransmit_timer`
-    private func retransmissionTimeout(_ e: EndpointPointer) {
+    func retransmissionTimeout(_ e: EndpointPointer) {
         if e.pointee.state == .synSent { return synTimeout(e) }
         // Before the last ACK of a Fast Open only the SYN-ACK is repeated, by its own timer (`tcp_fastopen_synack_timer`).
         if e.pointee.flags.contains(.fastOpenChild) { return }
@@ -294,11 +294,12 @@ extension TransportStack {
         .nanoseconds(Int64(now.nanoseconds &- max(e.cold.pointee.recentAckAt, e.cold.pointee.lastReceived * TimerWheel.tick)))
     }
 
-    func startKeepAlive(_ e: EndpointPointer) {
+    /// `idle`: what of TCP_KEEPIDLE is over; nil counts it from what came last.
+    func startKeepAlive(_ e: EndpointPointer, idle: Duration? = nil) {
         switch e.pointee.state {
         case .closed, .listen, .synSent, .synReceived, .timeWait: break
         default:
-            let left = keepIdleTime(e) - idleTime(e)
+            let left = keepIdleTime(e) - (idle ?? idleTime(e))
             armSlow(e, ticks: left > .zero ? TimerWheel.ticks(left) : 1)
         }
     }

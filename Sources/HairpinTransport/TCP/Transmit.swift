@@ -149,9 +149,10 @@ extension TransportStack {
         request.identification = identification
         request.socket = e.pointee.socket
         request.isCutFromBurst = cutFromBurst
-        if e.pointee.flags.contains(.confirmsNeighbour) {
-            request.confirmsNeighbour = true
-            e.pointee.flags.remove(.confirmsNeighbour)
+        if !e.pointee.flags.isDisjoint(with: [.confirmsNeighbour, .routeStale]) {
+            request.confirmsNeighbour = e.pointee.flags.contains(.confirmsNeighbour)
+            if e.pointee.flags.contains(.routeStale) { e.pointee.flags.insert(.routeChanged) }
+            e.pointee.flags.subtract([.confirmsNeighbour, .routeStale])
         }
         departure.pointee = 0
         return network.send(packet, request)

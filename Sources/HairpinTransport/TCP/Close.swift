@@ -6,6 +6,8 @@ extension TransportStack {
     /// The peer has no more to say (`tcp_fin`).
     func receiveFIN(_ e: EndpointPointer) {
         e.pointee.flags.formUnion([.ackScheduled, .receiveShut, .finReceived])
+        // What the ACK says of duplicates and of data beyond is known to it still.
+        if e.pointee.state == .finWait1 || e.pointee.state == .finWait2 { sendAck(e) }
         e.pointee.flags.remove(.duplicateSACK)  // `tcp_sack_reset`
         for i in 0..<e.cold.pointee.outOfOrder.count { e.pointee.receiveMemory -= e.cold.pointee.outOfOrder[i].truesize }
         e.cold.pointee.outOfOrder.release(pool)
@@ -15,11 +17,8 @@ extension TransportStack {
             enterInteractive(e)
         case .finWait1:
             // Simultaneous close.
-            sendAck(e)
             e.pointee.state = .closing
-        case .finWait2:
-            sendAck(e)
-            enterTimeWait(e, finWait2: false)
+        case .finWait2: enterTimeWait(e, finWait2: false)
         default: break
         }
         if e.pointee.state != .timeWait, !e.pointee.flags.contains(.orphan) { notify(e) }
@@ -44,7 +43,7 @@ extension TransportStack {
                 destroy(e)
                 return false
             }
-            if segment.payload.count > 0, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
+            if segment.end != segment.sequence, (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext) {
                 suspectBlackHole(e, segment)
                 statistics.ext.TCPAbortOnData += 1
                 sendReset(to: segment)

@@ -110,7 +110,7 @@ extension TransportStack {
         case .closeWait where isBeyondFIN, .closing where isBeyondFIN, .lastAck where isBeyondFIN: break
         default:
             // RFC 1122 §4.2.2.13: data for a program that is gone is answered with a reset.
-            if e.pointee.flags.contains(.receiveShut), segment.payload.count > 0,
+            if e.pointee.flags.contains(.receiveShut), segment.end != segment.sequence,
                 (segment.end - (segment.isFIN ? 1 : 0)).isAfter(e.pointee.receiveNext)
             {
                 statistics.ext.TCPAbortOnData += 1

@@ -86,6 +86,8 @@ extension TransportStack {
         let window: UInt16
         if isSYN {
             window = UInt16(min(e.pointee.receiveWindow, 65_535))  // RFC 7323 §2.2: the window of a SYN is never scaled
+        } else if e.pointee.state == .synReceived, e.cold.pointee.listener != nil, !e.pointee.flags.contains(.fastOpenChild) {
+            window = UInt16(min(e.pointee.receiveWindow, 65_535) >> UInt32(e.pointee.receiveScale))  // a request's (`tcp_synack_window`)
         } else {
             window = selectWindow(e)
         }
